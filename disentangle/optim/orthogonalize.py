@@ -1,0 +1,427 @@
+"""Orthogonal treatments of chosen weights, attached to any torch optimizer.
+
+``handle = orthogonalize(optimizer, layer.weight, nog=True, olr=True)`` is the whole interface: the treatment runs in
+hooks around ``optimizer.step()``, so it needs no wrapper and no trainer and works with gradient clipping, accumulation,
+schedulers, ``GradScaler``, DistributedDataParallel and accelerate.
+
+One step of a treated weight ``W`` with gradient ``G`` (mode ``"gradient"``, as published):
+
+1. OL: ``G += ol * 4 (W W^T - I) W``, the gradient of the orthogonality loss.
+2. NOG: ``G <- polar(G)``, the nearest orthogonal gradient, times the chosen scale.
+3. OLR: the optimal learning rate for this ``G`` replaces the group's rate for this step if ``0 < rate < base``.
+4. The optimizer's own step (momentum, weight decay, Adam's rescaling and so on).
+5. Retraction, if asked for: ``W <- polar(W)``.
+
+In mode ``"update"`` the optimizer takes its step first; then its displacement ``D`` is replaced by ``lr * polar(D)``
+(times the scale), so that the *step* is orthogonal whatever momentum or Adam made of the gradient, and OLR is computed
+for exactly the step that is taken.
+
+The scheduled learning rate is never modified: during a step, a treated weight sits in a parameter group of its own,
+which is gone when the step ends. So schedulers and ``state_dict`` see the optimizer as it was built.
+
+Source: Song, Sebe, Wang, "Orthogonal SVD Covariance Conditioning and Latent Disentanglement", TPAMI 2023 (NOG, OLR and
+their order); the scale ``"nuclear"`` is PolarGrad's (Lau et al., arXiv 2505.21799).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from disentangle.errors import InputError
+from disentangle.linalg import orthogonality_error, polar
+from disentangle.optim.learning_rate import (
+    Form,
+    accepted_learning_rate,
+    cosine_from_numbers,
+    rate_from_numbers,
+    rate_numbers,
+)
+from disentangle.optim.penalties import orthogonality_gradient
+from disentangle.optim.step_groups import checked_params, innermost_optimizer, step_groups
+from disentangle.optim.treatment import (
+    Method,
+    Mode,
+    RankDeficient,
+    Retraction,
+    Scale,
+    TreatmentOptions,
+    TreatmentRecord,
+)
+
+__all__ = ["Treatment", "TreatmentRecord", "orthogonalize"]
+
+logger = logging.getLogger(__name__)
+
+
+def orthogonalize(
+    optimizer: Optimizer,
+    params: Tensor | Iterable[Tensor],
+    nog: bool = False,
+    olr: bool = False,
+    mode: Mode = "gradient",
+    olr_form: Form = "matrix",
+    *,
+    ol: float = 0.0,
+    scale: Scale = "none",
+    retraction: Retraction = "none",
+    method: Method = "gram_eigh",
+    rank_deficient: RankDeficient = "partial",
+) -> Treatment:
+    """Treat the steps of chosen weights with NOG, OLR and the orthogonality loss.
+
+    Args:
+        optimizer: any ``torch.optim.Optimizer`` that supports parameter groups (or accelerate's wrapper of one).
+        params: one weight or several, by object. Each has two dimensions or more and is viewed as a matrix of its
+            first dimension by the rest: (out, in * kh * kw) for a convolution, (in, out * kh * kw) for a transposed
+            one, where the first dimension is the latent's. The shorter side is made orthonormal.
+        nog: nearest orthogonal gradient.
+        olr: optimal learning rate, accepted if strictly between zero and the scheduled rate.
+        mode: ``"gradient"`` treats the gradient before the optimizer's step (published); ``"update"`` treats the step
+            itself.
+        olr_form: ``"released"``, ``"matrix"`` or ``"exact"``; see :mod:`disentangle.optim.learning_rate`.
+        ol: weight of the orthogonality loss, added to the gradient before NOG.
+        scale: length of the orthogonal matrix: ``"none"`` leaves every singular value 1 (published; the step then has
+            the same length however small the gradient is), ``"grad_norm"`` keeps the Frobenius norm of what is
+            replaced, ``"nuclear"`` multiplies by its nuclear norm (PolarGrad).
+        retraction: ``"polar"`` puts the weight back on the nearest orthogonal matrix after every step.
+        method, rank_deficient: handed to :func:`disentangle.linalg.polar`.
+
+    Returns:
+        The attached :class:`Treatment`. ``remove()`` detaches it.
+
+    A zero gradient stays zero; a gradient with NaN or infinity is counted and the weight sits that step out; a missing
+    gradient is counted. None of them raises.
+
+    Gradients must be clipped before ``step()``; NOG with scale ``"none"`` undoes any clipping, since only the direction
+    counts. With accumulation the treatment acts once per step, on the accumulated gradient; under
+    DistributedDataParallel it sees the averaged one, and every process computes the same step.
+
+    Raises:
+        InputError: if nothing is to be done, no parameter is given, or a parameter is not in the optimizer, is treated
+            already, has fewer than two dimensions, or is sharded.
+
+    >>> layer = torch.nn.Linear(4, 3, bias=False)
+    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    >>> handle = orthogonalize(optimizer, layer.weight, nog=True)
+    >>> before = layer.weight.detach().clone()
+    >>> (layer(torch.eye(4)) * torch.arange(12.0).reshape(4, 3).cos()).sum().backward()
+    >>> optimizer.step()
+    >>> step = (before - layer.weight.detach()) / 0.1
+    >>> bool(torch.allclose(step @ step.T, torch.eye(3), atol=1e-4))
+    True
+    """
+    return Treatment(
+        optimizer,
+        params,
+        TreatmentOptions(nog, olr, mode, olr_form, ol, scale, retraction, method, rank_deficient),
+    )
+
+
+_treatments: WeakKeyDictionary[Optimizer, list[Treatment]] = WeakKeyDictionary()
+
+
+class Treatment:
+    """The treatment of some weights of one optimizer; made by :func:`orthogonalize`.
+
+    Attributes:
+        options: what was asked for.
+        params: the treated weights.
+        records: one :class:`TreatmentRecord` a weight, same order.
+    """
+
+    def __init__(self, optimizer: Optimizer, params: Tensor | Iterable[Tensor], options: TreatmentOptions) -> None:
+        self.options = options
+        self.optimizer = innermost_optimizer(optimizer)
+        taken = [p for other in _treatments.get(self.optimizer, []) for p in other.params]
+        self.params: list[Tensor] = checked_params(self.optimizer, params, taken)
+        self.records = [TreatmentRecord(tuple(p.shape)) for p in self.params]
+        self._before: dict[int, tuple[Tensor, float]] = {}  # update mode: position -> (weight before, scheduled rate)
+        self._stepping: list[int] = []
+        self._attach()
+
+    def _attach(self) -> None:
+        self._hooks = [
+            self.optimizer.register_step_pre_hook(self._before_step),
+            self.optimizer.register_step_post_hook(self._after_step),
+            self.optimizer.register_state_dict_pre_hook(lambda optimizer: step_groups(optimizer).restore(optimizer)),
+        ]
+        _treatments.setdefault(self.optimizer, []).append(self)
+
+    # ------------------------------------------------------------------------------------------------- public
+
+    @property
+    def last_lr(self) -> list[float]:
+        """The learning rate each weight really used in the last step; NaN before the first."""
+        return [record.last_lr for record in self.records]
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Per weight: the record's fields, the OLR acceptance rate and the orthogonality error ``||W W^T - I||_F``."""
+        return [
+            {
+                **asdict(record),
+                "olr_acceptance": record.olr_acceptance,
+                "orthogonality_error": float(orthogonality_error(param.detach().flatten(1))),
+            }
+            for param, record in zip(self.params, self.records, strict=True)
+        ]
+
+    def remove(self) -> None:
+        """Detach: from now on the optimizer steps as if never treated. Calling it twice does nothing."""
+        step_groups(self.optimizer).restore(self.optimizer)
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        attached = _treatments.get(self.optimizer, [])
+        if self in attached:
+            attached.remove(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Options and records as plain containers."""
+        return {"options": asdict(self.options), "records": [asdict(record) for record in self.records]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the records.
+
+        Raises:
+            InputError: if the state belongs to other options or other weight shapes.
+        """
+        if state["options"] != asdict(self.options):
+            given, own = state["options"], asdict(self.options)
+            differing = [
+                f"{key}: saved {given.get(key)!r}, here {own[key]!r}" for key in own if given.get(key) != own[key]
+            ]
+            raise InputError(
+                f"The saved treatment has other options ({'; '.join(differing)}); attach with the same ones."
+            )
+        shapes = [tuple(record["shape"]) for record in state["records"]]
+        if shapes != [record.shape for record in self.records]:
+            raise InputError(
+                f"The saved treatment has weights of shapes {shapes}; this one has {[r.shape for r in self.records]}."
+            )
+        names = {f.name for f in fields(TreatmentRecord)}
+        self.records = [
+            TreatmentRecord(**{**{k: v for k, v in record.items() if k in names}, "shape": tuple(record["shape"])})
+            for record in state["records"]
+        ]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Treatment:
+        """A treatment of the copied optimizer. (A copy of the optimizer alone is untreated: torch drops its hooks.)"""
+        twin = object.__new__(Treatment)
+        memo[id(self)] = twin
+        twin.options = self.options
+        twin.optimizer = copy.deepcopy(self.optimizer, memo)
+        twin.params = copy.deepcopy(self.params, memo)
+        twin.records = copy.deepcopy(self.records, memo)
+        twin._before, twin._stepping = {}, []
+        if self._hooks:
+            twin._attach()
+        else:
+            twin._hooks = []
+        return twin
+
+    def __repr__(self) -> str:
+        shapes = ", ".join("x".join(map(str, p.shape)) for p in self.params)
+        return f"Treatment({shapes}; {', '.join(f'{k}={v}' for k, v in asdict(self.options).items())})"
+
+    # -------------------------------------------------------------------------------------------------- hooks
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        groups = step_groups(optimizer)
+        if id(self) in groups.treatments:  # left over from a step that raised
+            groups.restore(optimizer)
+        groups.treatments.add(id(self))
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            self._prepare()
+            return None
+        treated = self._after_closure(closure)
+        if len(args) > 1:
+            return (args[0], treated, *args[2:]), kwargs
+        return args, {**kwargs, "closure": treated}
+
+    def _after_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """The gradient exists only once the closure has run inside ``step``."""
+
+        def treated() -> Any:
+            loss = closure()
+            with torch.no_grad():
+                self._prepare()
+            return loss
+
+        return treated
+
+    @torch.no_grad()
+    def _prepare(self) -> None:
+        """Treat the gradients and give each weight its rate for this step."""
+        self._before, self._stepping = {}, []
+        usable = self._usable()
+        unscale = getattr(self.optimizer, "grad_scale", None)  # set by GradScaler for fused optimizers
+        gradients: dict[int, Tensor] = {}
+        for position in usable:
+            param = self.params[position]
+            assert param.grad is not None
+            if self.options.ol:
+                penalty = self.options.ol * orthogonality_gradient(param)
+                param.grad.add_(penalty if unscale is None else penalty * unscale)
+            gradient = param.grad if unscale is None else param.grad / unscale
+            if self.options.nog and self.options.mode == "gradient":
+                gradient = self._orthogonal(gradient)
+                param.grad.copy_(gradient if unscale is None else gradient * unscale)
+            gradients[position] = -gradient if self._group(position).get("maximize") else gradient
+        by_gradient = self.options.olr and self.options.mode == "gradient"
+        rates = self._rates({i: (self.params[i], gradients[i]) for i in usable}) if by_gradient else {}
+        groups = step_groups(self.optimizer)
+        for position in range(len(self.params)):
+            if position in self._skipped:
+                group = self._group(position)
+                groups.take(self.optimizer, self.params[position], group)
+                continue
+            if self.params[position].grad is None:
+                continue
+            record = self.records[position]
+            record.steps += 1
+            group = self._group(position)
+            base = float(group["lr"])
+            record.last_lr = base
+            if position in rates:
+                record.last_lr = self._decide(record, rates[position], base)
+                own = groups.take(self.optimizer, self.params[position], group)
+                own["lr"] = (
+                    torch.full_like(own["lr"], record.last_lr) if isinstance(own["lr"], Tensor) else record.last_lr
+                )
+                groups.add(self.optimizer, own)
+            if self.options.mode == "update":
+                self._before[position] = (self.params[position].detach().clone(), base)
+            self._stepping.append(position)
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        step_groups(optimizer).restore(optimizer)
+        if self.options.mode == "update":
+            self._replace_updates()
+        if self.options.retraction == "polar":
+            for position in self._stepping:
+                param = self.params[position]
+                factor = polar(param.flatten(1), rank_deficient="complete")
+                param.copy_(factor.reshape(param.shape))
+        self._before, self._stepping = {}, []
+
+    def _replace_updates(self) -> None:
+        """Put ``before - lr * orthogonal(step / lr)`` in place of what the optimizer made of each weight."""
+        steps: dict[int, tuple[Tensor, Tensor]] = {}
+        for position, (before, base) in self._before.items():
+            displacement = before - self.params[position]
+            direction = self._orthogonal(displacement)
+            # With scale "none" the step is lr * polar; otherwise its length comes from the displacement, lr included.
+            direction = direction if self.options.scale == "none" else direction / base if base else direction
+            steps[position] = (before, direction)
+        rates = self._rates(steps) if self.options.olr else {}
+        for position, (before, direction) in steps.items():
+            record, base = self.records[position], self._before[position][1]
+            if position in rates:
+                record.last_lr = self._decide(record, rates[position], base)
+            updated = before - record.last_lr * direction
+            if bool(torch.isfinite(direction).all()):
+                self.params[position].copy_(updated)
+            else:
+                record.nonfinite_gradients += 1
+                self.params[position].copy_(before)
+
+    # ----------------------------------------------------------------------------------------------- internals
+
+    def _usable(self) -> list[int]:
+        """Positions with a finite, non-zero gradient; the others are counted, and non-finite ones sit this step out."""
+        self._skipped: set[int] = set()
+        present: list[int] = []
+        for position, (param, record) in enumerate(zip(self.params, self.records, strict=True)):
+            if param.grad is None:
+                record.without_gradient += 1
+            elif param.grad.layout != torch.strided:
+                raise InputError(
+                    f"The gradient of a treated weight of shape {tuple(param.shape)} is sparse; expected a dense one "
+                    "(for an embedding, pass sparse=False)."
+                )
+            else:
+                present.append(position)
+        if not present:
+            return []
+        device = self.params[present[0]].device
+        largest = torch.stack([_largest(self.params[i]).to(device) for i in present]).tolist()
+        usable = []
+        for position, size in zip(present, largest, strict=True):
+            record = self.records[position]
+            if not math.isfinite(size):
+                record.nonfinite_gradients += 1
+                self._skipped.add(position)
+                if record.nonfinite_gradients == 1:
+                    logger.warning(
+                        "the gradient of a treated weight of shape %s holds NaN or infinity; its step is skipped",
+                        tuple(self.params[position].shape),
+                    )
+            elif size == 0:
+                record.zero_gradients += 1
+                if self.options.ol:
+                    usable.append(position)
+            else:
+                usable.append(position)
+        return usable
+
+    def _orthogonal(self, matrix: Tensor) -> Tensor:
+        """``polar`` of a gradient or displacement with the chosen length; shape kept."""
+        flat = matrix.flatten(1)
+        try:
+            factor = polar(flat, method=self.options.method, rank_deficient=self.options.rank_deficient)
+        except torch.linalg.LinAlgError as error:  # an eigensolver that does not converge must not end a training
+            logger.warning("%s; Newton-Schulz is used for this step of a weight %s", error, tuple(matrix.shape))
+            factor = polar(flat, method="newton_schulz")
+        if self.options.scale == "grad_norm":
+            norm = torch.linalg.matrix_norm(factor)
+            factor = factor * (torch.linalg.matrix_norm(flat) / torch.where(norm > 0, norm, torch.ones_like(norm)))
+        elif self.options.scale == "nuclear":
+            factor = factor * (flat * factor).sum()  # <M, polar(M)> is the nuclear norm
+        return factor.reshape(matrix.shape)
+
+    def _rates(self, pairs: dict[int, tuple[Tensor, Tensor]]) -> dict[int, list[float]]:
+        """The numbers behind the optimal rates of several weights, with one transfer from the device."""
+        if not pairs:
+            return {}
+        device = next(iter(pairs.values()))[0].device
+        numbers = [rate_numbers(w, l, self.options.olr_form).to(device) for w, l in pairs.values()]
+        return dict(zip(pairs, torch.stack(numbers).tolist(), strict=True))
+
+    def _decide(self, record: TreatmentRecord, numbers: list[float], base: float) -> float:
+        proposed = rate_from_numbers(numbers, self.options.olr_form, base)
+        used = accepted_learning_rate(proposed, base)
+        record.olr_computed += 1
+        record.olr_proposed = proposed
+        record.cosine = cosine_from_numbers(numbers)
+        record.olr_accepted += 0 < proposed < base
+        return used
+
+    def _group(self, position: int) -> dict[str, Any]:
+        """The group that holds a weight, looked up by identity: ``load_state_dict`` replaces the group dicts."""
+        param = self.params[position]
+        for group in self.optimizer.param_groups:
+            if any(p is param for p in group["params"]):
+                return group
+        raise InputError(
+            f"A treated weight of shape {tuple(param.shape)} is no longer in the optimizer; call remove() on its "
+            "treatment before taking it out."
+        )
+
+
+def _largest(param: Tensor) -> Tensor:
+    assert param.grad is not None
+    return param.grad.abs().amax().double() if param.numel() else torch.zeros((), device=param.device).double()
