@@ -1,0 +1,37 @@
+"""Data sets: procedural ones with known factors, readers for the published ones, folders of images.
+
+``open_data(name_or_path)`` finds the right one by name or by what a path holds.
+"""
+
+from disentangle.data.cars3d import Cars3D
+from disentangle.data.celeba import CelebA
+from disentangle.data.factors import FactorDataset
+from disentangle.data.fashion_mnist import FashionMNIST
+from disentangle.data.folder import ImageFolder
+from disentangle.data.images import ImageSource, LabelledImageSource
+from disentangle.data.known import MPI3D, DSprites, Shapes3D
+from disentangle.data.lsun import LSUN
+from disentangle.data.registry import DataInfo, list_data, open_data
+from disentangle.data.rooms import Rooms
+from disentangle.data.smallnorb import SmallNORB
+from disentangle.data.sprites import Sprites
+
+__all__ = [
+    "LSUN",
+    "MPI3D",
+    "Cars3D",
+    "CelebA",
+    "DSprites",
+    "DataInfo",
+    "FactorDataset",
+    "FashionMNIST",
+    "ImageFolder",
+    "ImageSource",
+    "LabelledImageSource",
+    "Rooms",
+    "Shapes3D",
+    "SmallNORB",
+    "Sprites",
+    "list_data",
+    "open_data",
+]

@@ -1,0 +1,68 @@
+"""Where data sets are looked for on this machine.
+
+In this order: the folder given as ``data_dir``, the folder in the environment variable ``DISENTANGLE_DATA``, and
+``~/.cache/disentangle/data``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from disentangle.errors import DataError
+
+__all__ = ["ENVIRONMENT_VARIABLE", "PathLike", "cache_folder", "listed", "pick_file", "search_places"]
+
+ENVIRONMENT_VARIABLE = "DISENTANGLE_DATA"
+
+PathLike = str | os.PathLike[str]
+
+
+def cache_folder() -> Path:
+    """The folder that downloads go to, ``~/.cache/disentangle/data``; it need not exist."""
+    return Path.home() / ".cache" / "disentangle" / "data"
+
+
+def search_places(data_dir: PathLike | None = None) -> list[Path]:
+    """The folders to search, the most specific first; the last two need not exist.
+
+    Raises:
+        DataError: ``data_dir`` is given and does not exist.
+    """
+    places = []
+    if data_dir is not None:
+        places.append(Path(data_dir).expanduser())
+        if not places[0].exists():
+            raise DataError(f"There is no folder {places[0]}; expected data_dir= (--data-dir) to name an existing one.")
+    if os.environ.get(ENVIRONMENT_VARIABLE):
+        places.append(Path(os.environ[ENVIRONMENT_VARIABLE]).expanduser())
+    places.append(cache_folder())
+    return list(dict.fromkeys(places))
+
+
+def pick_file(path: PathLike, usual_names: Iterable[str], what: str) -> Path:
+    """The file at ``path``; in a folder, the first of the usual names that it holds.
+
+    Raises:
+        DataError: where there is no such file.
+    """
+    path, names = Path(path).expanduser(), tuple(usual_names)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        for name in names:
+            if (path / name).is_file():
+                return path / name
+        raise DataError(
+            f"The folder {path} holds no {what} file (looked for {listed(names)}); give the path of the file itself."
+        )
+    raise DataError(f"There is no {what} file {path}; expected the path of {listed(names)}.")
+
+
+def listed(items: Iterable[object], last: str = "or") -> str:
+    """``a, b or c``, for messages."""
+    words = [str(item) for item in items]
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
