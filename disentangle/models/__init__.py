@@ -1,0 +1,35 @@
+"""Generators and encoders, one family a file. Importing this package registers all kinds."""
+
+from disentangle.models.base import (
+    Encoder,
+    Generator,
+    LatentSpace,
+    Projection,
+    build_model,
+    config_class,
+    model_kinds,
+    register_model,
+)
+from disentangle.models.eigengan import EigenGAN, EigenGANConfig
+from disentangle.models.gan import SimpleGAN, SimpleGANConfig
+from disentangle.models.vae import VAE, VAEConfig
+from disentangle.models.wrapped import WrappedGenerator, wrap
+
+__all__ = [
+    "VAE",
+    "EigenGAN",
+    "EigenGANConfig",
+    "Encoder",
+    "Generator",
+    "LatentSpace",
+    "Projection",
+    "SimpleGAN",
+    "SimpleGANConfig",
+    "VAEConfig",
+    "WrappedGenerator",
+    "build_model",
+    "config_class",
+    "model_kinds",
+    "register_model",
+    "wrap",
+]

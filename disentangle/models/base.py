@@ -1,0 +1,204 @@
+"""What the toolkit asks of a model: two protocols, the description of a latent space, and the registry of kinds.
+
+Images that a generator returns are float in [-1, 1]; images that a data set renders and an encoder takes are float in
+[0, 1]. Both are (n, channels, height, width).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from disentangle.config import Config, parse_config
+from disentangle.errors import ConfigError, InputError, unknown_name
+
+__all__ = [
+    "Encoder",
+    "Generator",
+    "LatentSpace",
+    "Projection",
+    "build_model",
+    "check_latents",
+    "config_class",
+    "model_kinds",
+    "register_model",
+]
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """One space a generator can be driven from.
+
+    Attributes:
+        name: "z", "w", "w+", "s".
+        shape: shape of one latent.
+        prior: ``"normal"`` is N(0, I), ``"uniform"`` is uniform on [-1, 1].
+        walk: positions in the flattened latent that a traversal walks; all of them by default. An EigenGAN leaves its
+            input noise out.
+        labels: a name for each position in ``walk``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    prior: Literal["normal", "uniform"] = "normal"
+    walk: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.walk:
+            object.__setattr__(self, "walk", tuple(range(self.size)))
+        if not self.labels:
+            object.__setattr__(self, "labels", tuple(f"{self.name}{i}" for i in self.walk))
+        if len(self.labels) != len(self.walk):
+            raise InputError(f"{len(self.labels)} labels for {len(self.walk)} walked coordinates; expected as many.")
+        if min(self.walk) < 0 or max(self.walk) >= self.size:
+            raise InputError(f"walked coordinates lie outside a latent of {self.size} numbers.")
+
+    @property
+    def size(self) -> int:
+        """Numbers in one latent."""
+        return math.prod(self.shape)
+
+    def sample(self, n: int, *, truncation: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` latents from the prior, shrunk towards its mean by ``truncation``; (n, *shape) float32 on the CPU."""
+        if self.prior == "normal":
+            latents = torch.randn(n, *self.shape, generator=generator)
+        else:
+            latents = 2 * torch.rand(n, *self.shape, generator=generator) - 1
+        return truncation * latents
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The layer whose weight carries a latent into features: what treatments train and discovery reads.
+
+    Attributes:
+        parameter: the trained weight, for :func:`disentangle.orthogonalize`.
+        space: name of the latent space it reads.
+        depth: position among the generator's projections, 0 nearest the input.
+        coordinates: positions in the flattened latent, one a column of :meth:`matrix`.
+        linear_map: computes the matrix from the current weights.
+    """
+
+    parameter: Tensor
+    space: str
+    depth: int
+    coordinates: tuple[int, ...]
+    linear_map: Callable[[], Tensor] = field(repr=False)
+
+    def matrix(self) -> Tensor:
+        """(features, latent_dim): the linear map from the latent's coordinates to features, as it is now."""
+        return self.linear_map()
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Anything that turns latents into images. A user's own module may simply have these members."""
+
+    spaces: Mapping[str, LatentSpace]
+
+    def sample_latents(
+        self, n: int, *, space: str | None = None, truncation: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor: ...
+
+    def __call__(self, latents: Tensor, *, space: str | None = None) -> Tensor: ...
+
+    def projections(self) -> Mapping[str, Projection]: ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Anything that turns images (n, C, H, W) in [0, 1] into codes (n, d)."""
+
+    def encode(self, images: Tensor) -> Tensor: ...
+
+
+class LatentModule(nn.Module):
+    """The part all our generators share: one latent space "z", sampling from it, checking what comes in."""
+
+    spaces: Mapping[str, LatentSpace]
+
+    def sample_latents(
+        self, n: int, *, space: str | None = None, truncation: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """``n`` latents from the prior on the module's device; drawn on the CPU: a seed means the same anywhere."""
+        latents = self._space(space).sample(n, truncation=truncation, generator=generator)
+        reference = next(self.parameters())
+        return latents.to(reference.device, reference.dtype)
+
+    def _space(self, name: str | None) -> LatentSpace:
+        if name is None:
+            return next(iter(self.spaces.values()))
+        if name not in self.spaces:
+            raise unknown_name("latent space", name, self.spaces)
+        return self.spaces[name]
+
+
+def check_latents(latents: Tensor, space: LatentSpace) -> Tensor:
+    """``latents`` as they are, or an InputError if they are not (n, *space.shape) floats."""
+    if latents.shape[1:] != space.shape or latents.ndim != len(space.shape) + 1 or not latents.is_floating_point():
+        expected = ", ".join(["n", *map(str, space.shape)])
+        raise InputError(
+            f"latents have shape {tuple(latents.shape)} and dtype {latents.dtype}; space {space.name!r} expects "
+            f"({expected}) floating point."
+        )
+    return latents
+
+
+# ------------------------------------------------------------------------------------------------ registry of kinds
+
+_registry: dict[str, tuple[type[Config], Callable[..., nn.Module]]] = {}
+ModelT = TypeVar("ModelT", bound=type[nn.Module])
+
+
+def register_model(config: type[Config]) -> Callable[[ModelT], ModelT]:
+    """Class decorator: models whose configuration is ``config`` (its ``kind`` field names them) are built by it."""
+    kind = config.model_fields["kind"].default
+
+    def add(model: ModelT) -> ModelT:
+        _registry[kind] = (config, model)
+        return model
+
+    return add
+
+
+def model_kinds() -> tuple[str, ...]:
+    """Names of all registered kinds of model."""
+    import disentangle.models  # noqa: F401  (its modules register themselves)
+
+    return tuple(sorted(_registry))
+
+
+def config_class(kind: str) -> type[Config]:
+    """The configuration class of a kind of model."""
+    if kind not in model_kinds():
+        raise unknown_name("kind of model", kind, model_kinds())
+    return _registry[kind][0]
+
+
+def build_model(config: Config | Mapping[str, Any], *, seed: int | None = None) -> nn.Module:
+    """A model of the configured architecture with random weights.
+
+    Args:
+        config: a model configuration, or the plain containers of one with its ``kind``.
+        seed: initialises the weights reproducibly; the global random state is put back afterwards.
+
+    Raises:
+        ConfigError: if the configuration does not validate.
+        InputError: if its kind is unknown.
+    """
+    if not isinstance(config, Config):
+        if not isinstance(config, Mapping) or not isinstance(config.get("kind"), str):
+            raise ConfigError("The model's configuration has no 'kind'; expected an object with a kind of model.")
+        config = parse_config(config_class(config["kind"]), config, source="the model's configuration")
+    _, build = _registry[config.kind]  # type: ignore[attr-defined]
+    if seed is None:
+        return build(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(config)

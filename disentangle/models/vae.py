@@ -1,0 +1,120 @@
+"""Variational autoencoder with the convolutional networks that disentanglement studies share.
+
+Encoder and decoder follow Burgess et al., "Understanding disentangling in beta-VAE" (2018) with the widths of Locatello
+et al. (ICML 2019): 4x4 convolutions of stride 2, one hidden layer of 256, ReLU. What makes it a beta-VAE, a FactorVAE
+and so on is the objective it is trained with, see :mod:`disentangle.training.objectives`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from disentangle.config import Config
+from disentangle.errors import InputError
+from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents, register_model
+
+__all__ = ["VAE", "VAEConfig"]
+
+_CHANNELS = {32: (32, 32, 64), 64: (32, 32, 64, 64), 128: (32, 32, 64, 64, 64)}
+
+
+class VAEConfig(Config):
+    """Architecture of a :class:`VAE`; each entry of ``channels`` halves the resolution, down to 4 pixels."""
+
+    kind: Literal["vae"] = "vae"
+    resolution: int = pydantic.Field(64, ge=8)
+    image_channels: int = pydantic.Field(3, ge=1)
+    latent_dim: int = pydantic.Field(10, ge=1)
+    channels: tuple[int, ...] = ()
+    hidden: int = pydantic.Field(256, ge=1)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _standard_channels(cls, record: Any) -> Any:
+        if isinstance(record, dict) and not record.get("channels"):
+            known = _CHANNELS.get(record.get("resolution", 64))
+            if known is not None:
+                record = {**record, "channels": known}
+        return record
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> VAEConfig:
+        if not self.channels:
+            raise ValueError(
+                f"channels must be given at {self.resolution} pixels; defaults exist for {list(_CHANNELS)}"
+            )
+        if self.resolution != 4 * 2 ** len(self.channels):
+            raise ValueError(
+                f"channels has {len(self.channels)} entries, which fits {4 * 2 ** len(self.channels)} pixels, "
+                f"but resolution is {self.resolution}"
+            )
+        return self
+
+
+@register_model(VAEConfig)
+class VAE(LatentModule):
+    """Encoder and decoder. As a generator it maps latents (n, latent_dim) to images in [-1, 1].
+
+    The decoder's first linear layer, (hidden, latent_dim), is the projection. ``encode`` gives posterior means.
+    """
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        encoder: list[nn.Module] = []
+        before = config.image_channels
+        for width in config.channels:
+            encoder += [nn.Conv2d(before, width, 4, stride=2, padding=1), nn.ReLU()]
+            before = width
+        features = 16 * before
+        encoder += [nn.Flatten(), nn.Linear(features, config.hidden), nn.ReLU()]
+        self.encoder = nn.Sequential(*encoder, nn.Linear(config.hidden, 2 * config.latent_dim))
+
+        self.first = nn.Linear(config.latent_dim, config.hidden)
+        decoder: list[nn.Module] = [nn.ReLU(), nn.Linear(config.hidden, features), nn.ReLU()]
+        decoder.append(nn.Unflatten(1, (before, 4, 4)))
+        for width in (*config.channels[-2::-1], config.image_channels):
+            decoder += [nn.ConvTranspose2d(before, width, 4, stride=2, padding=1), nn.ReLU()]
+            before = width
+        self.decoder = nn.Sequential(*decoder[:-1])
+        self.spaces: Mapping[str, LatentSpace] = {"z": LatentSpace("z", (config.latent_dim,))}
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), each (n, latent_dim), for images (n, C, H, W) in [0, 1]."""
+        expected = (self.config.image_channels, self.config.resolution, self.config.resolution)
+        if images.ndim != 4 or images.shape[1:] != expected or not images.is_floating_point():
+            raise InputError(
+                f"images have shape {tuple(images.shape)} and dtype {images.dtype}; this VAE takes "
+                f"(n, {', '.join(map(str, expected))}) floating point in [0, 1]."
+            )
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (n, latent_dim): the posterior means of images in [0, 1]."""
+        return self.posterior(images)[0]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Logits (n, C, H, W) of the pixels of latents (n, latent_dim)."""
+        return self.decoder(self.first(latents))
+
+    def forward(self, latents: Tensor, *, space: str | None = None) -> Tensor:
+        check_latents(latents, self._space(space))
+        return 2 * torch.sigmoid(self.decode(latents)) - 1
+
+    def projections(self) -> dict[str, Projection]:
+        """The decoder's first linear layer."""
+        return {
+            "first": Projection(
+                parameter=self.first.weight,
+                space="z",
+                depth=0,
+                coordinates=tuple(range(self.config.latent_dim)),
+                linear_map=lambda: self.first.weight,
+            )
+        }
