@@ -1,0 +1,18 @@
+"""The disk: model files, training states, run folders, the zoo."""
+
+from disentangle.io.checkpoint import find_model, load, load_state, model_info, save, save_state
+from disentangle.io.runs import RunFolder
+from disentangle.io.zoo import ZooEntry, zoo_entries, zoo_entry
+
+__all__ = [
+    "RunFolder",
+    "ZooEntry",
+    "find_model",
+    "load",
+    "load_state",
+    "model_info",
+    "save",
+    "save_state",
+    "zoo_entries",
+    "zoo_entry",
+]

@@ -1,0 +1,199 @@
+"""Model files and training states.
+
+A model file is one ``.safetensors`` whose header says how to build the model, so that the file alone is enough. A
+training state is a second file of tensors and plain containers. Neither ever holds code, and nothing is unpickled:
+states are read with torch's restricted loader, which admits tensors and plain containers only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from disentangle.config import Config
+from disentangle.errors import CheckpointError, DisentangleError, InputError, unknown_name
+from disentangle.files import sha256_of, write_atomically
+from disentangle.io.zoo import zoo_entries, zoo_entry
+from disentangle.models.base import build_model
+
+__all__ = ["find_model", "load", "load_state", "model_info", "save", "save_state"]
+
+_FORMAT, _VERSION = "disentangle-model", 1
+_KEY = "disentangle"  # in the safetensors metadata
+
+
+def save(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model of the toolkit to one ``.safetensors`` file.
+
+    Args:
+        model: a model with a ``config`` (all registered kinds have one).
+        path: the file; an existing one is replaced at the end, atomically.
+        dtype: store floating point weights in this type, e.g. ``torch.float16`` to halve the file.
+        provenance: anything worth keeping about where the weights come from, as plain JSON values.
+
+    Raises:
+        InputError: if the model has no configuration to store.
+    """
+    config = getattr(model, "config", None)
+    if not isinstance(config, Config) or not hasattr(config, "kind"):
+        raise InputError(
+            f"A {type(model).__name__} has no model configuration to store; expected one of the toolkit's models. "
+            "For a wrapped module save its own state_dict."
+        )
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        tensor = tensor.detach().cpu()
+        if dtype is not None and tensor.is_floating_point():
+            tensor = tensor.to(dtype)
+        tensors[name] = tensor.clone(memory_format=torch.contiguous_format)
+    header = {"format": _FORMAT, "version": _VERSION, **config.model_dump(mode="json")}
+    if provenance:
+        header["provenance"] = dict(provenance)
+    metadata = {"format": "pt", _KEY: json.dumps(header, allow_nan=False)}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load(
+    model: str | os.PathLike[str], *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """A model from a zoo name, a run folder or a model file, in evaluation mode.
+
+    Args:
+        model: see :func:`find_model`.
+        device: where its weights are put.
+        dtype: floating point type of its weights.
+
+    Raises:
+        CheckpointError: if the file is damaged, is not a model file, or its tensors do not fit its configuration.
+        InputError: if there is no such model.
+    """
+    path = find_model(model)
+    info = model_info(path)
+    record = {key: value for key, value in info.items() if key not in ("format", "version", "provenance")}
+    try:
+        built = build_model(record, seed=0)
+    except DisentangleError as error:
+        raise CheckpointError(f"{path} cannot be built: {error}") from error
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    _check_tensors(path, tensors, built.state_dict())
+    built.load_state_dict(tensors)
+    return built.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The header of a model file: ``format``, ``version``, ``kind``, the configuration's fields, ``provenance``.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or no model file of the toolkit.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; expected a model file.") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file ({error}); expected a model file written by "
+            "`disentangle train` or `disentangle.save`."
+        ) from None
+    try:
+        header = json.loads(metadata.get(_KEY, "null"))
+    except json.JSONDecodeError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{path} holds tensors but no {_FORMAT} header, so it does not say how to build a model; expected a file "
+            "written by `disentangle train` or `disentangle.save`."
+        )
+    if header.get("version") != _VERSION:
+        raise CheckpointError(
+            f"{path} has format version {header.get('version')!r}; this toolkit reads version {_VERSION}. "
+            "Update disentangle-toolkit."
+        )
+    return header
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """The model file behind a zoo name, a run folder, a checkpoint folder or a path.
+
+    Raises:
+        InputError: if nothing of that name exists; the nearest zoo names are suggested.
+        CheckpointError: if a folder holds no model, or a zoo file's content does not have the registered sha256.
+    """
+    path = Path(model)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        latest = path / "latest"
+        if latest.is_file():
+            path = path / "checkpoints" / latest.read_text(encoding="utf-8").strip()
+        file = path / "model.safetensors"
+        if not file.is_file():
+            raise CheckpointError(
+                f"{model} holds no model: {file} is missing; expected a run folder with a finished checkpoint, a "
+                "checkpoint folder, or a .safetensors file."
+            )
+        return file
+    names = [entry.name for entry in zoo_entries()]
+    if str(model) not in names:
+        raise unknown_name("model", str(model), names, hint="Or give a run folder or a .safetensors file.")
+    entry = zoo_entry(str(model))
+    if sha256_of(entry.path) != entry.sha256:
+        raise CheckpointError(
+            f"The bundled file of {entry.name!r} is damaged: its sha256 differs from the registry's; "
+            "reinstall disentangle-toolkit."
+        )
+    return entry.path
+
+
+def _check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    problems = [f"missing {name}" for name in expected if name not in found]
+    problems += [f"unexpected {name}" for name in found if name not in expected]
+    problems += [
+        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
+        raise CheckpointError(f"The tensors in {path} do not fit the configuration in its header: {shown}.")
+
+
+def save_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
+    """Write a training state, tensors and plain containers only, atomically."""
+    write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+
+
+def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a training state.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or holds anything but tensors and plain containers.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; expected a training state.") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is not a readable training state ({first}); delete that checkpoint folder and put the name of an "
+            "older one into the file 'latest' to continue from there."
+        ) from None

@@ -1,0 +1,42 @@
+"""How much each direction changes the picture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from disentangle.latents.basis import basis
+from disentangle.latents.directions import Directions
+from disentangle.latents.traversal import traverse
+from disentangle.models.base import Generator
+
+__all__ = ["activity", "most_active"]
+
+
+def activity(
+    generator: Generator, directions: Directions | None = None, *, samples: int = 16, extent: float = 2.0, seed: int = 0
+) -> Tensor:
+    """Mean absolute pixel change between the two ends of a walk, averaged over starting latents.
+
+    Args:
+        generator: any generator.
+        directions: its own axes by default.
+        samples: starting latents.
+        extent: half the length of the walk.
+        seed: of the starting latents.
+
+    Returns:
+        (k,) float32 in [0, 2]: 0 for a direction that does nothing.
+    """
+    directions = basis(generator) if directions is None else directions
+    ends = traverse(generator, directions, seeds=range(seed, seed + samples), extent=extent, steps=2)
+    return (ends[:, :, 1] - ends[:, :, 0]).abs().mean(dim=(0, 2, 3, 4))
+
+
+def most_active(
+    generator: Generator, directions: Directions | None = None, *, top: int, samples: int = 16, seed: int = 0
+) -> Directions:
+    """The ``top`` directions that change the picture most, strongest first."""
+    directions = basis(generator) if directions is None else directions
+    order = torch.argsort(activity(generator, directions, samples=samples, seed=seed), descending=True)
+    return directions.select(order[:top].tolist())

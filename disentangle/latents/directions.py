@@ -1,0 +1,122 @@
+"""Directions: vectors in one latent space, with everything needed to walk along them again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from disentangle.errors import CheckpointError, InputError
+from disentangle.files import write_atomically
+
+__all__ = ["Directions"]
+
+_FORMAT, _VERSION = "disentangle-directions", 1
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Some directions of a latent space.
+
+    Attributes:
+        vectors: (k, latent size) float32, one direction a row, in the flattened latent.
+        space: name of the space they live in; walking another one raises.
+        labels: one name a direction.
+        method: how they were found, e.g. ``"basis"`` or ``"sefa"``.
+        scale: (k,) natural length of one unit along each direction, e.g. a standard deviation.
+        layers: which layers of a W+ latent move; None for all.
+    """
+
+    vectors: Tensor
+    space: str
+    labels: tuple[str, ...]
+    method: str
+    scale: Tensor
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or not self.vectors.is_floating_point():
+            raise InputError(
+                f"vectors have shape {tuple(self.vectors.shape)} and dtype {self.vectors.dtype}; "
+                "expected (k, size) floating point."
+            )
+        if not torch.isfinite(self.vectors).all():
+            raise InputError("vectors hold NaN or infinity; expected finite directions.")
+        if len(self.labels) != len(self.vectors) or self.scale.shape != (len(self.vectors),):
+            raise InputError(
+                f"{len(self.vectors)} directions with {len(self.labels)} labels and scale of shape "
+                f"{tuple(self.scale.shape)}; expected one of each a direction."
+            )
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def select(self, positions: Sequence[int]) -> Directions:
+        """The directions at ``positions``, in that order.
+
+        Raises:
+            InputError: if there is no such position.
+        """
+        for position in positions:
+            if not 0 <= position < len(self):
+                raise InputError(f"There is no direction {position}; expected 0 to {len(self) - 1}.")
+        index = torch.tensor(list(positions), dtype=torch.int64)
+        return dataclasses.replace(
+            self,
+            vectors=self.vectors[index],
+            labels=tuple(self.labels[i] for i in positions),
+            scale=self.scale[index],
+        )
+
+    def label(self, position: int, name: str) -> Directions:
+        """A copy in which one direction is called ``name``."""
+        self.select([position])
+        labels = list(self.labels)
+        labels[position] = name
+        return dataclasses.replace(self, labels=tuple(labels))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one ``.safetensors`` file."""
+        header = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "space": self.space,
+            "labels": list(self.labels),
+            "method": self.method,
+            "layers": None if self.layers is None else list(self.layers),
+        }
+        tensors = {"vectors": self.vectors.contiguous(), "scale": self.scale.contiguous()}
+        metadata = {"format": "pt", "disentangle": json.dumps(header)}
+        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Directions:
+        """Read a file written by :meth:`save`.
+
+        Raises:
+            CheckpointError: if it is missing, damaged, or holds no directions.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("disentangle", "null"))
+                if not isinstance(header, dict) or header.get("format") != _FORMAT:
+                    raise CheckpointError(f"{path} holds no directions; expected a file written by Directions.save.")
+                return cls(
+                    vectors=file.get_tensor("vectors"),
+                    space=header["space"],
+                    labels=tuple(header["labels"]),
+                    method=header["method"],
+                    scale=file.get_tensor("scale"),
+                    layers=None if header["layers"] is None else tuple(header["layers"]),
+                )
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} does not exist; expected a file of directions.") from None
+        except (SafetensorError, OSError, json.JSONDecodeError, KeyError) as error:
+            raise CheckpointError(f"{path} is not a readable file of directions ({error}).") from None

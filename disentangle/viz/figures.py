@@ -1,0 +1,68 @@
+"""Curves of a training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from disentangle.errors import InputError
+from disentangle.files import write_atomically
+
+__all__ = ["save_training_curves"]
+
+
+def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path: str | os.PathLike[str]) -> None:
+    """Losses, orthogonality error, condition number and accepted OLR steps over the steps of one or more runs.
+
+    Args:
+        stats: lines of ``stats.jsonl`` by the run's name.
+        path: a .png file.
+
+    Raises:
+        InputError: if no run has logged a step.
+    """
+    if not any(line["step"] for lines in stats.values() for line in lines):
+        raise InputError("No run has logged a step yet; nothing to draw.")
+    from matplotlib.figure import Figure
+
+    losses = sorted({name for lines in stats.values() for line in lines for name in line.get("losses", {})})
+    panels = [(f"loss: {name}", False, _loss_values(name)) for name in losses]
+    for key, title, log in (
+        ("orthogonality_error", "orthogonality error", False),
+        ("condition_number", "condition number of the projections", True),
+        ("olr_acceptance", "share of steps with OLR accepted", False),
+    ):
+        if any(key in row for lines in stats.values() for line in lines for row in line["projections"].values()):
+            panels.append((title, log, _projection_values(key)))
+    figure = Figure(figsize=(10, 2.6 * ((len(panels) + 1) // 2)), layout="constrained")
+    axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False).flatten()
+    for axis, (title, log, read) in zip(axes, panels, strict=False):
+        for run, lines in stats.items():
+            curves: dict[str, list[tuple[int, float]]] = {}
+            for line in lines:
+                for name, value in read(line).items():
+                    if value is not None:
+                        curves.setdefault(name, []).append((line["step"], value))
+            for name, points in curves.items():
+                label = " ".join(part for part in (run if len(stats) > 1 else "", name) if part)
+                axis.plot(*zip(*points, strict=True), label=label, linewidth=1.2)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=8)
+        if log:
+            axis.set_yscale("log")
+        if axis.get_legend_handles_labels()[1] and any(axis.get_legend_handles_labels()[1]):
+            axis.legend(fontsize=7)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def _loss_values(name: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    return lambda line: {"": line["losses"].get(name)}
+
+
+def _projection_values(key: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    return lambda line: {name: row.get(key) for name, row in line["projections"].items()}

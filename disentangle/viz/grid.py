@@ -1,0 +1,120 @@
+"""Grids of pictures with labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from disentangle.errors import InputError
+from disentangle.files import write_atomically
+
+__all__ = ["image_grid", "save_grid", "save_picture", "to_pil"]
+
+_BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
+
+
+def to_pil(image: Tensor, *, image_range: tuple[float, float] = (-1.0, 1.0), scale: int = 1) -> Image.Image:
+    """One image (C, H, W) with 1 or 3 channels as an RGB picture, enlarged ``scale`` times without smoothing.
+
+    Values outside ``image_range`` are clipped.
+    """
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise InputError(f"image has shape {tuple(image.shape)}; expected (1, H, W) or (3, H, W).")
+    low, high = image_range
+    unit = ((image.detach().float().cpu() - low) / (high - low)).clamp(0, 1)
+    array = (unit * 255).round().to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0).numpy()
+    picture = Image.fromarray(np.ascontiguousarray(array))
+    return (
+        picture
+        if scale == 1
+        else picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    )
+
+
+def image_grid(
+    images: Tensor,
+    *,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    image_range: tuple[float, float] = (-1.0, 1.0),
+    scale: int | None = None,
+    gap: int = 2,
+) -> Image.Image:
+    """Rows of pictures on white, with labels to the left and above.
+
+    Args:
+        images: (rows, columns, C, H, W) with 1 or 3 channels.
+        row_labels: one a row, or none.
+        column_labels: one a column, or none.
+        image_range: values that become black and white.
+        scale: enlargement; by default small images are enlarged to about 64 pixels.
+        gap: white pixels between pictures.
+
+    Raises:
+        InputError: on another shape, or a number of labels that does not fit.
+    """
+    if images.ndim != 5 or not images.numel():
+        raise InputError(f"images have shape {tuple(images.shape)}; expected (rows, columns, C, H, W), none of them 0.")
+    rows, columns = images.shape[:2]
+    for name, labels, count in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
+        if labels and len(labels) != count:
+            raise InputError(f"{name} has {len(labels)} entries; expected {count} or none.")
+    if scale is None:
+        scale = max(1, 64 // images.shape[-1])
+    height, width = images.shape[-2] * scale, images.shape[-1] * scale
+    font = _font(max(11, min(16, height // 5)))
+    left = max((int(font.getlength(label)) for label in row_labels), default=0) + (10 if row_labels else 0)
+    top = int(font.size * 1.5) if column_labels else 0
+    size = (left + columns * (width + gap) - gap, top + rows * (height + gap) - gap)
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for row in range(rows):
+        y = top + row * (height + gap)
+        if row_labels:
+            draw.text((left - 6, y + height / 2), row_labels[row], fill=_INK, font=font, anchor="rm")
+        for column in range(columns):
+            x = left + column * (width + gap)
+            sheet.paste(to_pil(images[row, column], image_range=image_range, scale=scale), (x, y))
+            if row == 0 and column_labels:
+                draw.text((x + width / 2, top / 2), column_labels[column], fill=_INK, font=font, anchor="mm")
+    return sheet
+
+
+def save_grid(
+    images: Tensor,
+    path: str | os.PathLike[str],
+    *,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    image_range: tuple[float, float] = (-1.0, 1.0),
+    scale: int | None = None,
+) -> None:
+    """Write :func:`image_grid` to a picture file (its ending decides the format), atomically."""
+    grid = image_grid(images, row_labels=row_labels, column_labels=column_labels, image_range=image_range, scale=scale)
+    save_picture(grid, path)
+
+
+def save_picture(picture: Image.Image, path: str | os.PathLike[str], **options: object) -> None:
+    """Write a picture to a temporary name, then rename it over ``path``.
+
+    Raises:
+        InputError: if the ending names no format that pictures can be written in.
+    """
+    path = Path(path)
+    known = Image.registered_extensions()
+    kind = known.get(path.suffix.lower())
+    if kind is None or kind not in Image.SAVE:
+        raise InputError(f"{path.name!r} has no known picture ending; expected .png, .jpg, .webp or .gif.")
+    write_atomically(path, lambda temporary: picture.save(temporary, format=kind, **options))
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font

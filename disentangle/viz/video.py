@@ -1,0 +1,62 @@
+"""Animations of traversals: GIF and animated WebP, written by Pillow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from disentangle.errors import InputError
+from disentangle.viz.grid import image_grid, save_picture
+
+__all__ = ["animation_frames", "save_animation"]
+
+_FORMATS = (".gif", ".webp", ".png")
+
+
+def animation_frames(
+    walks: Tensor, *, row_labels: Sequence[str] = (), column_labels: Sequence[str] = (), scale: int | None = None
+) -> list[Image.Image]:
+    """Frames that move all walks at once, there and back.
+
+    Args:
+        walks: (seeds, directions, steps, C, H, W) in [-1, 1], as :func:`disentangle.traverse` returns.
+        row_labels: one a direction.
+        column_labels: one a seed.
+        scale: enlargement, see :func:`disentangle.viz.image_grid`.
+
+    Returns:
+        ``2 * steps - 2`` grids of directions by seeds.
+    """
+    if walks.ndim != 6:
+        raise InputError(f"walks have shape {tuple(walks.shape)}; expected (seeds, directions, steps, C, H, W).")
+    steps = walks.shape[2]
+    there = [
+        image_grid(walks[:, :, step].transpose(0, 1), row_labels=row_labels, column_labels=column_labels, scale=scale)
+        for step in range(steps)
+    ]
+    return there + there[-2:0:-1]
+
+
+def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], *, fps: float = 12.0) -> None:
+    """Write an endless animation; ``.gif``, ``.webp`` or ``.png`` (APNG).
+
+    Raises:
+        InputError: on another ending, no frames, or a rate that is not positive.
+    """
+    if Path(path).suffix.lower() not in _FORMATS:
+        raise InputError(f"{Path(path).name!r} cannot hold an animation; expected one of {', '.join(_FORMATS)}.")
+    if not frames or not fps > 0:
+        raise InputError(f"{len(frames)} frames at {fps} a second; expected at least one frame and a positive rate.")
+    options: dict[str, object] = {
+        "save_all": True,
+        "append_images": list(frames[1:]),
+        "duration": round(1000 / fps),
+        "loop": 0,
+    }
+    if Path(path).suffix.lower() == ".webp":
+        options |= {"quality": 90, "method": 4}
+    save_picture(frames[0], path, **options)

@@ -1,0 +1,1 @@
+"""Registry, cards and weights of the bundled models."""

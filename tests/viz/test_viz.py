@@ -1,0 +1,151 @@
+"""Grids, animations, previews, figures, the report."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from disentangle.data import Sprites
+from disentangle.errors import InputError
+from disentangle.evaluations import evaluate
+from disentangle.viz import animation_frames, image_grid, save_animation, save_grid, to_pil
+from disentangle.viz.figures import save_training_curves
+from disentangle.viz.preview import preview_rows
+from disentangle.viz.report import Picture, Section, Table, save_report
+from disentangle.viz.scores import EXPLANATIONS, score_rows
+
+
+def test_to_pil_maps_the_range_and_repeats_grey():
+    image = torch.tensor([[[-1.0, 1.0], [0.0, 5.0]]])
+    picture = to_pil(image)
+    assert picture.mode == "RGB"
+    assert [picture.getpixel(p)[0] for p in ((0, 0), (1, 0), (0, 1), (1, 1))] == [0, 255, 128, 255]
+    assert to_pil(image, scale=3).size == (6, 6)
+
+
+def test_grid_places_pictures_and_makes_room_for_labels():
+    images = torch.stack([torch.full((1, 8, 8), value) for value in (-1.0, 0.0, 1.0, -1.0)]).reshape(2, 2, 1, 8, 8)
+    grid = image_grid(images, scale=1, gap=2)
+    assert grid.size == (18, 18)
+    assert [grid.getpixel(p)[0] for p in ((4, 4), (14, 4), (4, 14), (14, 14))] == [0, 128, 255, 0]
+    labelled = image_grid(images, scale=1, row_labels=["first", "second"], column_labels=["-1", "+1"])
+    assert labelled.width > grid.width
+    assert labelled.height > grid.height
+    ink = min(labelled.getpixel((x, labelled.height - 5))[0] for x in range(labelled.width - 20))
+    assert ink < 128, "the row label is drawn"
+
+
+def test_small_pictures_are_enlarged():
+    assert image_grid(torch.zeros(1, 1, 1, 16, 16)).size == (64, 64)
+    assert image_grid(torch.zeros(1, 1, 3, 128, 128)).size == (128, 128)
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_animation_goes_there_and_back(tmp_path, ending):
+    walks = torch.linspace(-1, 1, 4).reshape(1, 1, 4, 1, 1, 1).expand(2, 3, 4, 3, 16, 16)
+    frames = animation_frames(walks, row_labels=["a", "b", "c"], column_labels=["seed 0", "seed 1"])
+    assert len(frames) == 6
+    path = tmp_path / f"walk.{ending}"
+    save_animation(frames, path, fps=10)
+    with Image.open(path) as animation:
+        read = [frame.convert("RGB") for frame in ImageSequence.Iterator(animation)]
+        assert len(read) == 6
+        levels = [frame.getpixel((frame.width - 10, frame.height - 10))[0] for frame in read]
+    assert levels[:4] == sorted(levels[:4])
+    assert levels[4] > levels[5]
+    assert abs(levels[1] - levels[5]) < 12
+
+
+def test_pictures_are_written_atomically(tmp_path):
+    save_grid(torch.zeros(1, 1, 1, 8, 8), tmp_path / "sub" / "grid.png")
+    assert [p.name for p in (tmp_path / "sub").iterdir()] == ["grid.png"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: save_grid(torch.zeros(1, 1, 1, 8, 8), p / "grid.xyz"), "no known picture ending"),
+        (lambda p: save_grid(torch.zeros(1, 1, 8, 8), p / "grid.png"), r"\(rows, columns, C, H, W\)"),
+        (lambda p: save_grid(torch.zeros(1, 1, 4, 8, 8), p / "grid.png"), r"\(1, H, W\) or \(3, H, W\)"),
+        (lambda p: save_grid(torch.zeros(2, 1, 1, 8, 8), p / "grid.png", row_labels=["a"]), "row_labels has 1"),
+        (lambda p: save_animation([], p / "a.gif"), "0 frames"),
+        (lambda p: save_animation([Image.new("RGB", (2, 2))], p / "a.mp4"), "cannot hold an animation"),
+        (lambda p: animation_frames(torch.zeros(1, 1, 3, 8, 8)), "seeds, directions, steps"),
+    ],
+)
+def test_bad_input(tmp_path, call, message):
+    with pytest.raises(InputError, match=message):
+        call(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_preview_walks_each_factor_of_a_grid():
+    rows, labels = preview_rows(Sprites(32), columns=5)
+    assert labels == ("shape", "scale", "orientation", "pos_x", "pos_y")
+    assert rows.shape == (5, 5, 1, 32, 32)
+    assert not torch.equal(rows[3, 0], rows[3, 4])
+
+
+def test_preview_has_a_row_a_class():
+    class Source:
+        labels = torch.tensor([0, 1, 0, 1])
+        class_names = ("black", "white")
+
+        def __len__(self) -> int:
+            return 4
+
+        def images(self, indices: torch.Tensor) -> torch.Tensor:
+            return self.labels[indices].float().reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+
+    rows, labels = preview_rows(Source(), columns=3)
+    assert labels == ("black", "white")
+    assert float(rows[0].max()) == 0
+    assert float(rows[1].min()) == 1
+
+
+def line(step: int, loss: float | None) -> dict[str, object]:
+    row = {"orthogonality_error": 1.0 * step, "condition_number": 2.0, "olr_acceptance": None}
+    return {"step": step, "losses": {} if loss is None else {"generator": loss}, "projections": {"first": row}}
+
+
+def test_training_curves(tmp_path):
+    save_training_curves({"a": [line(0, None), line(10, 1.0), line(20, 0.5)], "b": [line(10, 2.0)]}, tmp_path / "c.png")
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.width > 500
+    with pytest.raises(InputError, match="No run has logged a step"):
+        save_training_curves({"a": [line(0, None)]}, tmp_path / "d.png")
+
+
+def test_report_is_self_contained_and_escaped(tmp_path):
+    save_grid(torch.zeros(1, 1, 1, 8, 8), tmp_path / "grid.png")
+    section = Section(
+        "Section <one>",
+        paragraphs=["a & b"],
+        command="disentangle traverse x --out y.png",
+        tables=[Table(["score", "value"], [["mig", "0.5"]])],
+        pictures=[Picture(tmp_path / "grid.png", "a grid")],
+    )
+    save_report(tmp_path / "r.html", "Report", [section], lead="lead")
+    page = (tmp_path / "r.html").read_text()
+    assert "Section &lt;one&gt;" in page
+    assert "a &amp; b" in page
+    assert "data:image/png;base64," in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)
+
+
+def test_score_rows_leave_a_gap_for_a_constant_factor():
+    rng = np.random.default_rng(0)
+    factors = np.stack([rng.integers(0, 3, 300), np.zeros(300, int), rng.integers(0, 4, 300)], axis=1)
+    codes = factors + 0.01 * rng.normal(size=factors.shape)
+    scores = evaluate(codes, factors, ["mig", "dci"])
+    rows = score_rows(scores)
+    assert [row[0].split()[-1] for row in rows] == ["mig", "disentanglement", "completeness", "informativeness"]
+    assert rows[0][3] == ""
+    assert float(rows[0][2]) > 0.8
+    assert float(rows[3][4]) > 0.9
+    assert set(scores) <= set(EXPLANATIONS)
