@@ -1,0 +1,8 @@
+"""Metrics of disentanglement: how a representation's codes ``(n, d)`` relate to known factors ``(n, k)``."""
+
+from disentangle.evaluations.disentanglement.dci import dci
+from disentangle.evaluations.disentanglement.mig import mig
+from disentangle.evaluations.disentanglement.sap import sap
+from disentangle.evaluations.disentanglement.suite import evaluate
+
+__all__ = ["dci", "evaluate", "mig", "sap"]

@@ -1,0 +1,123 @@
+"""Entropy and mutual information of binned codes and labelled factors, in nats, from counts (plug-in estimates)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from disentangle.errors import InputError
+
+__all__ = ["class_indices", "entropy", "equal_width_bins", "mutual_information"]
+
+_CHUNK = 2**23  # points times codes counted in one call: bounds the memory on wide codes
+
+
+def equal_width_bins(codes: np.ndarray, bins: int) -> np.ndarray:
+    """Cut every code into ``bins`` intervals of equal width between its smallest and its largest value.
+
+    The edges are those of :func:`numpy.histogram` in the code's own dtype (in float32 they round differently than in
+    float64, and points on an edge change bins); the largest value belongs to the last bin.
+
+    Args:
+        codes: (n, d) finite numbers.
+        bins: number of intervals, at least 2.
+
+    Returns:
+        (n, d) int64 in ``range(bins)``. A constant code falls into one bin. Where the range is so narrow that the
+        edges coincide in the code's dtype, at most ``bins + 1`` distinct values exist and each has its own bin (so
+        the result then lies in ``range(bins + 1)``).
+
+    Raises:
+        InputError: when a code's range overflows float64.
+    """
+    cells = np.empty(codes.shape, dtype=np.int64, order="F")  # everything below runs along columns
+    for j in range(codes.shape[1]):
+        column = np.ascontiguousarray(codes[:, j])
+        low, high = column.min(), column.max()
+        if low == high:
+            cells[:, j] = 0
+            continue
+        edges = _edges(column, bins)
+        if edges is None:
+            values, inverse = np.unique(column, return_inverse=True)
+            if len(values) > bins + 1:
+                raise InputError(f"code {j} spans from {low:g} to {high:g}, too wide a range to cut into bins.")
+            cells[:, j] = inverse
+        else:
+            cells[:, j] = np.searchsorted(edges[:-1], column, side="right") - 1
+    return cells
+
+
+def _edges(column: np.ndarray, bins: int) -> np.ndarray | None:
+    """Rising edges in the column's dtype, in float64 where that is too coarse, or None."""
+    for array in (column, column.astype(np.float64)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            try:
+                edges = np.histogram_bin_edges(array, bins)
+            except ValueError:  # numpy refuses a range that overflows
+                continue
+        if np.all(edges[:-1] < edges[1:]):
+            return edges
+    return None
+
+
+def mutual_information(cells: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """I(z_j; y_k) of every binned code with every factor.
+
+    I = sum over cells (b, c) of p(b, c) log(p(b, c) / (p(b) p(c))), with p the shares counted.
+
+    Args:
+        cells: (n, d) whole numbers from 0, the bin of every code.
+        factors: (n, k) integer labels.
+
+    Returns:
+        (d, k) nats, at least 0.
+    """
+    n, d = cells.shape
+    bins = int(cells.max()) + 1
+    labels = [class_indices(column) for column in factors.T]
+    information = np.empty((d, len(labels)))
+    width = max(1, _CHUNK // n)
+    for start in range(0, d, width):
+        part = cells[:, start : start + width]
+        offset = bins * np.arange(part.shape[1])
+        for k, (index, classes) in enumerate(labels):
+            # every (code, bin, class) is one number, so one count gives the tables of all codes
+            flat = ((part + offset) * classes + index[:, None]).ravel(order="K")
+            counts = np.bincount(flat, minlength=part.shape[1] * bins * classes)
+            information[start : start + width, k] = _information(counts.reshape(-1, bins, classes) / n)
+    return information
+
+
+def _information(joint: np.ndarray) -> np.ndarray:
+    """(d, bins, classes) shares to (d,) nats."""
+    independent = joint.sum(axis=2, keepdims=True) * joint.sum(axis=1, keepdims=True)
+    seen = joint > 0
+    ratio = np.divide(joint, independent, out=np.ones_like(joint), where=seen)
+    return np.maximum(np.sum(joint * np.log(ratio), axis=(1, 2)), 0.0)  # rounding can leave -1e-17
+
+
+def entropy(factors: np.ndarray) -> np.ndarray:
+    """H(y_k) = - sum over classes c of p(c) log p(c).
+
+    Args:
+        factors: (n, k) integer labels.
+
+    Returns:
+        (k,) nats.
+    """
+    result = np.empty(factors.shape[1])
+    for k, column in enumerate(factors.T):
+        index, classes = class_indices(column)
+        shares = np.bincount(index, minlength=classes) / len(column)
+        result[k] = -np.sum(shares * np.log(shares))
+    return np.maximum(result, 0.0)
+
+
+def class_indices(labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Labels (n,) as positions (n,) in the sorted list of the classes seen, and the number of classes."""
+    low, high = int(labels.min()), int(labels.max())
+    if high - low < 2 * len(labels):  # a table of the values is quicker than sorting
+        seen = np.bincount(labels - low) > 0
+        return (np.cumsum(seen) - 1)[labels - low], int(seen.sum())
+    values, index = np.unique(labels, return_inverse=True)
+    return index, len(values)

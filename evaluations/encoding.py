@@ -1,0 +1,61 @@
+"""Codes and factors of a data set, by any encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from disentangle.errors import InputError
+
+__all__ = ["encode_dataset"]
+
+
+def encode_dataset(
+    encode: Callable[[Any], Any],
+    dataset: Any,
+    *,
+    n: int = 15_000,
+    seed: int = 0,
+    batch: int = 256,
+    device: Any = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of ``n`` random pictures, and the factors they were made of.
+
+    Args:
+        encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d).
+        dataset: has ``sample(n, generator)`` and ``render(factors)``, as
+            :class:`disentangle.data.FactorDataset` does.
+        n: pictures, drawn uniformly and independently from the grid of factors.
+        seed: of the draw.
+        batch: pictures encoded at once.
+        device: where images are put.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        (n, d) float32 codes and (n, k) int64 factors.
+
+    Raises:
+        InputError: if the encoder does not return one row of numbers for each picture.
+    """
+    import torch
+
+    if n < 1:
+        raise InputError(f"n is {n}; expected 1 or more pictures.")
+    factors = dataset.sample(n, torch.Generator().manual_seed(seed))
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, n, batch):
+            images = dataset.render(factors[start : start + batch])
+            codes = torch.as_tensor(encode(images.to(device)))
+            if codes.ndim != 2 or len(codes) != len(images):
+                raise InputError(
+                    f"The encoder returned shape {tuple(codes.shape)} for {len(images)} pictures; "
+                    f"expected ({len(images)}, d)."
+                )
+            parts.append(codes.float().cpu().numpy())
+            if progress is not None:
+                progress(min(start + batch, n), n)
+    return np.concatenate(parts), factors.numpy()
