@@ -1,0 +1,171 @@
+"""What a training is: one configuration object, written to ``config.json`` before the first step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from disentangle.config import Config
+from disentangle.models.discriminators import PairedDiscriminatorConfig, StridedDiscriminatorConfig
+from disentangle.models.eigengan import EigenGANConfig
+from disentangle.models.gan import SimpleGANConfig
+from disentangle.models.vae import VAEConfig
+
+__all__ = [
+    "BetaTCVAEObjective",
+    "BetaVAEObjective",
+    "DIPVAEObjective",
+    "DataConfig",
+    "FactorVAEObjective",
+    "GANTraining",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "PenaltyConfig",
+    "TrainingConfig",
+    "TreatmentConfig",
+    "VAETraining",
+]
+
+
+class DataConfig(Config):
+    """Which pictures: arguments of :func:`disentangle.data.open_data`."""
+
+    name: str
+    resolution: int | None = None
+    data_dir: str | None = None
+    download: bool = False
+    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+
+class OptimizerConfig(Config):
+    """A torch optimizer and its settings."""
+
+    kind: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = pydantic.Field(gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = pydantic.Field(0.0, ge=0, lt=1, description="sgd only")
+    weight_decay: float = pydantic.Field(0.0, ge=0)
+
+
+class TreatmentConfig(Config):
+    """Treatment of the model's projections: arguments of :func:`disentangle.orthogonalize`."""
+
+    nog: bool = False
+    olr: bool = False
+    mode: Literal["gradient", "update"] = "gradient"
+    olr_form: Literal["released", "matrix", "exact"] = "matrix"
+    ol: float = pydantic.Field(0.0, ge=0)
+    scale: Literal["none", "grad_norm", "nuclear"] = "none"
+    retraction: Literal["none", "polar"] = "none"
+
+    @property
+    def active(self) -> bool:
+        return bool(self.nog or self.olr or self.ol or self.retraction != "none")
+
+
+class BetaVAEObjective(Config):
+    """beta-VAE (Higgins et al. 2017); with ``capacity``, the controlled capacity of Burgess et al. (2018).
+
+    ``reconstruction + beta * KL``, or ``reconstruction + beta * |KL - C|`` with C growing linearly from 0 to
+    ``capacity`` nats over ``capacity_steps``.
+    """
+
+    kind: Literal["beta-vae"] = "beta-vae"
+    beta: float = pydantic.Field(4.0, ge=0)
+    capacity: float | None = pydantic.Field(None, ge=0)
+    capacity_steps: int = pydantic.Field(100_000, ge=1)
+
+
+class BetaTCVAEObjective(Config):
+    """beta-TCVAE (Chen et al. 2018): ``reconstruction + alpha MI + beta TC + gamma dimension-wise KL``."""
+
+    kind: Literal["beta-tcvae"] = "beta-tcvae"
+    beta: float = pydantic.Field(6.0, ge=0)
+    alpha: float = pydantic.Field(1.0, ge=0)
+    gamma: float = pydantic.Field(1.0, ge=0)
+
+
+class FactorVAEObjective(Config):
+    """FactorVAE (Kim and Mnih 2018): ``reconstruction + KL + gamma TC``, TC from a discriminator on the codes."""
+
+    kind: Literal["factor-vae"] = "factor-vae"
+    gamma: float = pydantic.Field(10.0, ge=0)
+    discriminator_width: int = pydantic.Field(1000, ge=1)
+    discriminator_lr: float = pydantic.Field(1e-4, gt=0)
+
+
+class DIPVAEObjective(Config):
+    """DIP-VAE I and II (Kumar et al. 2018): KL plus penalties on the covariance of the codes."""
+
+    kind: Literal["dip-vae"] = "dip-vae"
+    variant: Literal["i", "ii"] = "i"
+    off_diagonal: float = pydantic.Field(10.0, ge=0)
+    diagonal: float = pydantic.Field(100.0, ge=0)
+
+
+ObjectiveConfig = Annotated[
+    BetaVAEObjective | BetaTCVAEObjective | FactorVAEObjective | DIPVAEObjective, pydantic.Field(discriminator="kind")
+]
+
+
+class TrainingConfig(Config):
+    """What all trainings share. ``steps`` may grow when a run is continued; everything else stays."""
+
+    schema_version: Literal[1] = 1
+    data: DataConfig
+    treatment: TreatmentConfig = TreatmentConfig()
+    batch: int = pydantic.Field(ge=1, description="over all processes")
+    steps: int = pydantic.Field(ge=1)
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    log_every: int = pydantic.Field(50, ge=1)
+    sample_every: int = pydantic.Field(500, ge=1)
+    checkpoint_every: int = pydantic.Field(500, ge=1)
+    keep_checkpoints: int = pydantic.Field(2, ge=1)
+    tracker: Literal["none", "tensorboard"] = "none"
+
+
+class VAETraining(TrainingConfig):
+    """Training of a VAE, see :func:`disentangle.training.train_vae`."""
+
+    kind: Literal["vae"] = "vae"
+    model: VAEConfig
+    objective: ObjectiveConfig = BetaTCVAEObjective()
+    reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli"
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4)
+
+
+class PenaltyConfig(Config):
+    """A gradient penalty on the discriminator.
+
+    ``r1``: ``weight * E|grad D(real)|^2`` (Mescheder et al. 2018, without the factor 1/2). ``wgan-gp``:
+    ``weight * E(|grad D(between)| - 1)^2`` on random points between real and fake (Gulrajani et al. 2017). Computed
+    every ``every`` steps and, if ``lazy``, multiplied by that number.
+    """
+
+    kind: Literal["none", "r1", "wgan-gp"] = "none"
+    weight: float = pydantic.Field(1.0, ge=0)
+    every: int = pydantic.Field(1, ge=1)
+    lazy: bool = True
+
+
+class GANTraining(TrainingConfig):
+    """Training of an EigenGAN or simple GAN, see :func:`disentangle.training.train_gan`."""
+
+    kind: Literal["gan"] = "gan"
+    model: Annotated[EigenGANConfig | SimpleGANConfig, pydantic.Field(discriminator="kind")]
+    discriminator: Annotated[
+        PairedDiscriminatorConfig | StridedDiscriminatorConfig, pydantic.Field(discriminator="kind")
+    ]
+    loss: Literal["hinge", "hinge-clipped", "non-saturating", "wgan"] = "non-saturating"
+    penalty: PenaltyConfig = PenaltyConfig()
+    optimizer: OptimizerConfig
+    discriminator_optimizer: OptimizerConfig
+    ema: float = pydantic.Field(0.998, ge=0, lt=1)
+    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    augment_probability: float = pydantic.Field(1.0, ge=0, le=1)
+    reuse_fakes: bool = pydantic.Field(
+        False, description="train the generator on the very pictures the discriminator just saw: a fifth less work"
+    )
+    flip: bool = pydantic.Field(False, description="random horizontal flips of the real images")

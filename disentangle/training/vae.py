@@ -1,0 +1,114 @@
+"""Training of the VAE family: one loop, one objective chosen by the configuration."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+import torch.nn.functional as F
+
+from disentangle.data import ImageSource, open_data
+from disentangle.models import VAE
+from disentangle.models.base import build_model
+from disentangle.training.config import FactorVAEObjective, VAETraining
+from disentangle.training.objectives import CodeDiscriminator, permute_codes, reconstruction_error, regulariser
+from disentangle.training.optimizers import attach_treatment, build_optimizer
+from disentangle.training.presets import data_arguments
+from disentangle.training.session import Progress, Session, Stateful, TrainingResult
+from disentangle.viz import save_grid
+
+__all__ = ["train_vae"]
+
+
+def train_vae(
+    config: VAETraining, out: str | os.PathLike[str], *, device: str = "auto", progress: Progress | None = None
+) -> TrainingResult:
+    """Train a VAE, or continue a run.
+
+    Args:
+        config: what to train; see :func:`disentangle.training.preset_config`.
+        out: the run folder. If it holds a checkpoint of the same configuration, training goes on from there and ends
+            with the weights an unbroken run would have.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        progress: called after every step.
+
+    Raises:
+        ConfigError: if ``out`` holds another run.
+        TrainingFailed: if a loss became NaN or infinite.
+        Interrupted: after SIGINT or SIGTERM, once a checkpoint is saved.
+    """
+    begun = time.perf_counter()
+    session = Session(config, os.fspath(out), device=device, progress=progress)
+    source = open_data(**data_arguments(config.data.model_dump()))
+
+    model = session.place(build_model(config.model, seed=config.seed))
+    assert isinstance(model, VAE)
+    optimizer = build_optimizer(config.optimizer, model.parameters())
+    treatment = attach_treatment(config.treatment, optimizer, model.projections())
+    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
+    critic = critic_optimizer = None
+    if isinstance(config.objective, FactorVAEObjective):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed + 1)
+            critic = CodeDiscriminator(config.model.latent_dim, config.objective.discriminator_width)
+        critic = critic.to(session.device)
+        critic_optimizer = torch.optim.Adam(critic.parameters(), lr=config.objective.discriminator_lr, betas=(0.5, 0.9))
+        parts |= {"critic": critic, "critic_optimizer": critic_optimizer}
+    session.prepare(
+        parts,
+        model=model,
+        sample=lambda: write_samples(session, model, source),
+        projections=model.projections(),
+        treatment=treatment,
+    )
+
+    model.train()
+    for step in session.steps():
+        images = session.batch(source)
+        noise = session.normal("posterior", config.model.latent_dim)
+        with session.accelerator.autocast():
+            mean, log_variance = model.posterior(images)
+            z = mean + (0.5 * log_variance).exp() * noise
+            logits = model.decode(z)
+        reconstruction = reconstruction_error(logits.float(), images, config.reconstruction)
+        terms = regulariser(
+            config.objective,
+            mean.float(),
+            log_variance.float(),
+            z.float(),
+            step=step,
+            dataset_size=len(source),
+            discriminator=critic,
+        )
+        loss = reconstruction + terms["regulariser"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        session.average_gradients(model.parameters())
+        optimizer.step()
+        session.record(loss=loss, reconstruction=reconstruction, **terms)
+
+        if critic is not None and critic_optimizer is not None:
+            # The codes of this batch are the joint sample; shuffled latent by latent they are the marginals'.
+            joint = z.detach().float()
+            logits = critic(torch.cat([joint, permute_codes(joint, session.random("permute"))]))
+            labels = torch.arange(2, device=session.device).repeat_interleave(len(joint))
+            critic_loss = F.cross_entropy(logits, labels)
+            critic_optimizer.zero_grad(set_to_none=True)
+            critic_loss.backward()
+            session.average_gradients(critic.parameters())
+            critic_optimizer.step()
+            session.record(critic=critic_loss)
+    return TrainingResult(session.run, model.eval(), session.step, time.perf_counter() - begun)
+
+
+@torch.no_grad()
+def write_samples(session: Session, model: VAE, source: ImageSource, count: int = 10) -> None:
+    """Pictures, their reconstructions, and samples of the prior."""
+    indices = torch.randint(len(source), (count,), generator=session.random("sample", 0))
+    images = source.images(indices).to(session.device)
+    prior = model.sample_latents(count, generator=session.random("sample", 1))
+    rows = torch.stack([2 * images - 1, model(model.encode(images)), model(prior)])
+    save_grid(
+        rows, session.run.path / "samples" / f"{session.step:06d}.png", row_labels=("data", "reconstruction", "prior")
+    )

@@ -1,0 +1,59 @@
+"""Two gloo processes train the model that one process trains on the whole batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import disentangle
+from disentangle.training import preset_config, train_gan, train_vae
+
+GAN = {
+    "batch": 8, "steps": 4, "log_every": 2, "sample_every": 4, "checkpoint_every": 4, "treatment.nog": True,
+    "treatment.olr": True, "model.channels": (8, 6, 4, 4), "model.noise_dim": 5, "model.basis": 2,
+    "discriminator.channels": (4, 6, 8), "augment": ("color", "translation", "cutout"), "flip": True,
+}  # fmt: skip
+VAE = {
+    "batch": 8, "steps": 4, "log_every": 2, "sample_every": 4, "checkpoint_every": 4, "treatment.nog": True,
+    "model.channels": (4, 4, 8), "model.hidden": 8, "model.latent_dim": 3, "objective": {"kind": "beta-vae"},
+}  # fmt: skip
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", ["eigengan", "vae"])
+def test_two_processes_equal_one(kind, tmp_path: Path):
+    fields = GAN if kind == "eigengan" else VAE
+    config = preset_config(kind, data={"name": "rooms", "resolution": 32}, **fields)
+    (train_gan if kind == "eigengan" else train_vae)(config, tmp_path / "one", device="cpu")
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable, "-m", "disentangle", "--device", "cpu", "train", kind,
+        "--config", str(tmp_path / "config.json"), "--out", str(tmp_path / "two"),
+    ]  # fmt: skip
+    workers = [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **address, "RANK": str(rank), "LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"},
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]
+    errors = [worker.communicate(timeout=240)[1].decode() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    one, two = (disentangle.load(tmp_path / name) for name in ("one", "two"))
+    for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6), f"{name}: {float((a - b).abs().max())}"
+    for a, b in zip(one.projections().values(), two.projections().values(), strict=True):
+        assert float((a.parameter - b.parameter).abs().max()) <= 1e-6
