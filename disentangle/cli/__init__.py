@@ -1,0 +1,92 @@
+"""The command line. Command modules are imported when they are used, and torch inside their functions."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+
+from disentangle._version import __version__
+from disentangle.errors import DisentangleError
+
+__all__ = ["cli", "main"]
+
+# name -> (module, one line for the list of commands)
+_COMMANDS = {
+    "quickstart": ("quickstart", "Traversals and scores of the bundled models, in one report."),
+    "train": ("train", "Train a VAE, an EigenGAN or a simple GAN."),
+    "sample": ("sample", "Pictures of random latents."),
+    "traverse": ("traverse", "Pictures along the directions of a latent space."),
+    "evaluate": ("evaluate", "Scores of a model, or of codes and factors."),
+    "report": ("report", "Curves and pictures of finished or running trainings, as one HTML page."),
+    "data": ("data", "List data sets, look at their pictures."),
+    "models": ("models", "List and check the bundled models."),
+    "doctor": ("doctor", "Versions, devices, optional packages and data on this machine."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Lists commands without importing their modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"disentangle.cli.{_COMMANDS[name][0]}")
+        return module.command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="disentangle")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--seed", type=int, default=None, help="Seed of everything random; commands default to 0.")
+@click.option("-v", "--verbose", count=True, help="More messages; twice for debugging, with tracebacks.")
+@click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
+@click.pass_context
+def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: bool) -> None:
+    """Independent directions in image generators: train, find, show and measure them.
+
+    MODEL, wherever it is asked for, is the name of a bundled model, a run folder or a .safetensors file.
+
+    \b
+    Examples:
+      disentangle quickstart
+      disentangle traverse vae-rooms --out walk.png
+    """
+    ctx.obj = {"device": device, "seed": seed, "quiet": quiet, "verbose": verbose}
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Entry point: prints one sentence for an expected failure and exits with 1, with 2 for wrong usage."""
+    verbose = "-vv" in (sys.argv if args is None else args)
+    try:
+        return cli.main(args, prog_name="disentangle", standalone_mode=True)
+    except DisentangleError as error:
+        if verbose:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(130 if type(error).__name__ == "Interrupted" else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,53 @@
+"""``disentangle doctor``."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata, util
+from typing import Any
+
+import click
+
+from disentangle.cli.options import json_option
+
+__all__ = ["command"]
+
+_OPTIONAL = {
+    "h5py": "reads 3D Shapes (.h5): pip install 'disentangle-toolkit[data]'",
+    "lmdb": "reads LSUN: pip install 'disentangle-toolkit[data]'",
+    "tensorboard": "--tracker tensorboard: pip install 'disentangle-toolkit[tensorboard]'",
+}
+
+
+@click.command("doctor")
+@json_option
+def command(as_json: bool) -> None:
+    """Versions, devices, optional packages and data on this machine.
+
+    \b
+    Examples:
+      disentangle doctor
+      disentangle doctor --json
+    """
+    import torch
+
+    from disentangle.data import list_data
+    from disentangle.io.runs import environment
+
+    cuda = torch.cuda.is_available()
+    report: dict[str, Any] = {
+        "environment": {k: v for k, v in environment("cpu").items() if k not in ("command", "device")},
+        "packages": {name: metadata.version(name) for name in ("torchvision", "accelerate", "scikit-learn", "lpips")},
+        "devices": ["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count() if cuda else 0))],
+        "optional": {name: util.find_spec(name) is not None for name in _OPTIONAL},
+        "data": {info.name: info.available for info in list_data()},
+    }
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    for name, value in {**report["environment"], **report["packages"]}.items():
+        click.echo(f"{name:14} {value}")
+    click.echo(f"{'devices':14} {', '.join(report['devices'])}")
+    for name, present in report["optional"].items():
+        click.echo(f"{name:14} {'present' if present else 'absent: ' + _OPTIONAL[name]}")
+    click.echo(f"{'data here':14} {', '.join(name for name, here in report['data'].items() if here)}")

@@ -1,0 +1,62 @@
+"""``disentangle models``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from disentangle.cli.options import json_option
+
+__all__ = ["command"]
+
+
+@click.group("models")
+def command() -> None:
+    """The bundled models.
+
+    \b
+    Examples:
+      disentangle models list
+      disentangle models show vae-rooms
+    """
+
+
+@command.command("list")
+@json_option
+def list_models(as_json: bool) -> None:
+    """Names, kinds and sizes."""
+    from disentangle.io import zoo_entries
+
+    entries = zoo_entries()
+    if as_json:
+        click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "kind", "data", "KB", "what it is")
+    for entry in entries:
+        table.add_row(entry.name, entry.kind, entry.data, f"{entry.bytes / 1000:.0f}", entry.summary)
+    Console().print(table)
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+def show_model(name: str, as_json: bool) -> None:
+    """The model card of NAME."""
+    from disentangle.io import zoo_entry
+
+    entry = zoo_entry(name)
+    click.echo(json.dumps(entry.model_dump(mode="json"), indent=2) if as_json else entry.card)
+
+
+@command.command("verify")
+def verify_models() -> None:
+    """Check every bundled file against its registered hash, and that it loads."""
+    from disentangle.io import load, zoo_entries
+
+    for entry in zoo_entries():
+        load(entry.name)
+        click.echo(f"{entry.name}: sha256 {entry.sha256[:12]}, loads")

@@ -1,0 +1,54 @@
+"""Progress of long work: a bar on a terminal, nothing but a last line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import click
+
+__all__ = ["counting_progress", "training_progress"]
+
+
+@contextmanager
+def training_progress(
+    ctx: click.Context, what: str
+) -> Iterator[Callable[[int, int, float, Mapping[str, float]], None] | None]:
+    """A callback for a training loop: step, steps, images per second, latest losses; shows the time left."""
+    if (ctx.find_root().obj or {}).get("quiet") or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.0f} images/s"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, rate=0.0, losses="")
+
+        def update(step: int, steps: int, rate: float, losses: Mapping[str, float]) -> None:
+            shown = " ".join(f"{name} {value:.3g}" for name, value in losses.items())
+            bar.update(task, completed=step, total=steps, rate=rate, losses=shown)
+
+        yield update
+
+
+@contextmanager
+def counting_progress(ctx: click.Context, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A callback for work that counts things: done, in all."""
+    if (ctx.find_root().obj or {}).get("quiet") or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

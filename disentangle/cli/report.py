@@ -1,0 +1,56 @@
+"""``disentangle report``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from disentangle.cli.options import note
+
+__all__ = ["command"]
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="An .html file; default: report.html in the first run.")
+@click.pass_context
+def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> None:
+    """Curves, newest samples, scores and configuration of RUNS, as one self-contained HTML page.
+
+    \b
+    Examples:
+      disentangle report runs/fashion
+      disentangle report runs/plain runs/nog --out compare.html
+    """
+    import tempfile
+
+    from disentangle.errors import InputError
+    from disentangle.evaluations import load_scores
+    from disentangle.io.runs import read_stats
+    from disentangle.viz.figures import save_training_curves
+    from disentangle.viz.report import Picture, Section, Table, save_report
+    from disentangle.viz.scores import score_rows
+
+    for run in runs:
+        if not (run / "config.json").is_file():
+            raise InputError(f"{run} is no run folder (it has no config.json); expected the --out of a training.")
+    names = {run: run.name if len({r.name for r in runs}) == len(runs) else str(run) for run in runs}
+    with tempfile.TemporaryDirectory() as folder:
+        curves = Path(folder) / "curves.png"
+        save_training_curves({names[run]: read_stats(run) for run in runs}, curves)
+        sections = [Section("Training", pictures=[Picture(curves, "Means over each logging interval.")])]
+        for run in runs:
+            samples = sorted((run / "samples").glob("*.png"))
+            pictures = [Picture(samples[-1], f"Samples at step {int(samples[-1].stem)}.")] if samples else []
+            tables = []
+            if (run / "scores.json").is_file():
+                scores, subject = load_scores(run / "scores.json")
+                header = ["score", "value", *subject.get("factors", ())]
+                tables.append(Table(header, score_rows(scores)))
+            config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+            sections.append(Section(names[run], command=json.dumps(config, indent=2), tables=tables, pictures=pictures))
+        target = out or runs[0] / "report.html"
+        save_report(target, "Training report", sections)
+    note(ctx, f"report: {target}")

@@ -1,0 +1,59 @@
+"""``disentangle sample``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from disentangle.cli.options import IntegerRanges, device_option, note, setting
+
+__all__ = ["command"]
+
+
+@click.command("sample")
+@click.argument("model")
+@click.option("--seeds", type=IntegerRanges(), default="0-15", show_default=True, help="One picture a seed.")
+@click.option("--truncation", type=float, default=1.0, show_default=True, help="Shrinks latents towards the mean.")
+@click.option("--columns", type=int, help="Pictures a row; default: as square as possible.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A picture file.")
+@device_option
+@click.pass_context
+def command(
+    ctx: click.Context, model: str, seeds: tuple[int, ...], truncation: float, columns: int | None, out: Path,
+    device: str | None,
+) -> None:  # fmt: skip
+    """Pictures of random latents of MODEL, one for each seed.
+
+    \b
+    Examples:
+      disentangle sample eigengan-rooms --out samples.png
+      disentangle sample runs/fashion --seeds 0-63 --truncation 0.7 --out samples.png
+    """
+    import math
+
+    import torch
+
+    from disentangle.errors import InputError
+    from disentangle.io import load
+    from disentangle.models import Generator
+    from disentangle.training import resolve_device
+    from disentangle.viz import save_grid
+
+    generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
+    assert isinstance(generator, Generator)
+    columns = columns or math.ceil(math.sqrt(len(seeds)))
+    if columns < 1:
+        raise InputError(f"--columns is {columns}; expected 1 or more.")
+    latents = torch.cat(
+        [
+            generator.sample_latents(1, truncation=truncation, generator=torch.Generator().manual_seed(seed))
+            for seed in seeds
+        ]
+    )
+    with torch.inference_mode():
+        images = torch.cat([generator(part).cpu() for part in latents.split(64)])
+    blank = torch.ones(-len(images) % columns, *images.shape[1:])
+    rows = torch.cat([images, blank]).reshape(-1, columns, *images.shape[1:])
+    save_grid(rows, out)
+    note(ctx, f"{len(seeds)} pictures: {out}")

@@ -1,0 +1,170 @@
+"""``disentangle train``: fit a model; the same command again continues the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from disentangle.cli.options import Assignments, device_option, note, seed_option, setting
+from disentangle.cli.progress import training_progress
+
+__all__ = ["command"]
+
+
+@click.group("train")
+def command() -> None:
+    """Train a model. The same command again continues the run in --out.
+
+    \b
+    Examples:
+      disentangle train eigengan --data fashion-mnist --resolution 32 --nog --olr --out runs/fashion
+      disentangle train vae --data rooms --objective beta-tcvae --beta 6 --out runs/rooms
+    """
+
+
+def _common(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option("--data", required=False, help="Name of a data set, or a folder, zip or file; see `data list`."),
+        click.option("--resolution", type=int, help="Side of the pictures in pixels."),
+        click.option("--data-dir", type=click.Path(path_type=Path), help="Where files of named data sets lie."),
+        click.option("--download", is_flag=True, help="Download the data set if it is missing."),
+        click.option("--preset", help="Row of the preset table; default: the first of the pictures' size."),
+        click.option("--nog", is_flag=True, help="Nearest orthogonal gradient on the projections."),
+        click.option("--olr", is_flag=True, help="Optimal learning rate on the projections."),
+        click.option("--olr-form", type=click.Choice(["released", "matrix", "exact"]), help="Form of --olr."),
+        click.option("--ol", type=float, help="Weight of the orthogonality loss on the projections."),
+        click.option("--mode", type=click.Choice(["gradient", "update"]), help="What --nog makes orthogonal."),
+        click.option("--scale", type=click.Choice(["none", "grad_norm", "nuclear"]), help="Length of --nog's step."),
+        click.option("--retraction", type=click.Choice(["none", "polar"]), help="Keep the projections orthogonal."),
+        click.option("--steps", type=int, help="Training steps in all."),
+        click.option("--batch", type=int, help="Batch size over all processes."),
+        click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic of the networks."),
+        click.option("--tracker", type=click.Choice(["none", "tensorboard"]), help="Also log to a tracker."),
+        click.option("--set", "fields", type=Assignments(), multiple=True, help="Any field, e.g. model.basis=4."),
+        click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                     help="A config.json to start from instead of a preset."),
+        click.option("--out", type=click.Path(path_type=Path), help="The run folder."),
+        click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop."),
+        seed_option,
+        device_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return click.pass_context(function)
+
+
+@command.command()
+@click.option("--objective", type=click.Choice(["beta-vae", "beta-tcvae", "factor-vae", "dip-vae"]))
+@click.option("--beta", type=float, help="Weight in beta-vae and beta-tcvae.")
+@click.option("--gamma", type=float, help="Weight of the total correlation in factor-vae.")
+@click.option("--capacity", type=float, help="Final capacity in nats, for beta-vae.")
+@click.option("--latent-dim", type=int)
+@_common
+def vae(ctx: click.Context, **options: Any) -> None:
+    """Train a VAE: beta-VAE, beta-TCVAE, FactorVAE or DIP-VAE.
+
+    \b
+    Examples:
+      disentangle train vae --data rooms --objective beta-tcvae --beta 6 --out runs/rooms
+      disentangle train vae --data sprites --resolution 32 --objective factor-vae --gamma 10 --out runs/sprites
+    """
+    fields: dict[str, Any] = {}
+    if options["objective"]:
+        fields["objective"] = {"kind": options["objective"]}
+    for name in ("beta", "gamma", "capacity"):
+        if options[name] is not None:
+            fields[f"objective.{name}"] = options[name]
+    if options["latent_dim"] is not None:
+        fields["model.latent_dim"] = options["latent_dim"]
+    _train(ctx, "vae", options, fields)
+
+
+@command.command()
+@click.option("--basis", type=int, help="Directions of each block.")
+@_common
+def eigengan(ctx: click.Context, **options: Any) -> None:
+    """Train an EigenGAN, whose blocks each add a point of a linear subspace.
+
+    \b
+    Examples:
+      disentangle train eigengan --data fashion-mnist --resolution 32 --nog --olr --out runs/fashion
+      disentangle train eigengan --data photos/ --resolution 64 --nog --mode update --retraction polar --out runs/photos
+    """
+    fields = {} if options["basis"] is None else {"model.basis": options["basis"]}
+    _train(ctx, "eigengan", options, fields)
+
+
+@command.command()
+@click.option("--latent-dim", type=int)
+@_common
+def gan(ctx: click.Context, **options: Any) -> None:
+    """Train a simple GAN of transposed convolutions.
+
+    \b
+    Examples:
+      disentangle train gan --data rooms --resolution 32 --nog --out runs/gan-rooms
+      disentangle train gan --data celeba --data-dir data --preset gan-celeba --nog --out runs/celeba
+    """
+    fields = {} if options["latent_dim"] is None else {"model.latent_dim": options["latent_dim"]}
+    _train(ctx, "gan", options, fields)
+
+
+def _train(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> None:
+    if options["data"] is None and options["config_file"] is None:
+        raise click.UsageError(
+            "Say what to train on: --data NAME_OR_PATH (see `disentangle data list`) or --config FILE."
+        )
+    if options["out"] is None and not options["dry_run"]:
+        raise click.UsageError("Say where to put the run: --out FOLDER.")
+    from disentangle.training import resolve_device, train_gan, train_vae
+
+    device = setting(ctx, "device", options["device"], "auto")
+    resolve_device(device)
+    config = _resolve(ctx, kind, options, fields)
+    if options["dry_run"]:
+        click.echo(config.model_dump_json(indent=2))
+        return
+    train = train_vae if kind == "vae" else train_gan
+    with training_progress(ctx, f"train {kind}") as progress:
+        result = train(config, options["out"], device=device, progress=progress)
+    note(ctx, f"{result.steps} steps in {result.seconds:.0f} s: {options['out']}")
+
+
+def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> Any:
+    """The configuration from --config or a preset, then options, then --set."""
+    from disentangle.config import parse_config, with_fields
+    from disentangle.errors import ConfigError
+    from disentangle.training import GANTraining, VAETraining, preset_config
+
+    for name in ("nog", "olr"):
+        if options[name]:
+            fields[f"treatment.{name}"] = True
+    for name in ("olr_form", "ol", "mode", "scale", "retraction"):
+        if options[name] is not None:
+            fields[f"treatment.{name}"] = options[name]
+    for name in ("steps", "batch", "precision", "tracker"):
+        if options[name] is not None:
+            fields[name] = options[name]
+    seed = setting(ctx, "seed", options["seed"], None)
+    if seed is not None:
+        fields["seed"] = seed
+    fields |= dict(options["fields"])
+    data = {
+        "name": options["data"],
+        "resolution": options["resolution"],
+        "data_dir": None if options["data_dir"] is None else str(options["data_dir"]),
+        "download": options["download"],
+    }
+    if options["config_file"] is None:
+        return preset_config(kind, data=data, preset=options["preset"], **fields)
+    try:
+        record = json.loads(options["config_file"].read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{options['config_file']} is not valid JSON: {error}.") from None
+    config = parse_config(VAETraining if kind == "vae" else GANTraining, record, source=str(options["config_file"]))
+    given = {f"data.{key}": value for key, value in data.items() if value}
+    return with_fields(config, {**given, **fields})

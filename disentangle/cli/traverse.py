@@ -1,0 +1,74 @@
+"""``disentangle traverse``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from disentangle.cli.options import IntegerRanges, device_option, note, setting
+from disentangle.cli.progress import counting_progress
+
+__all__ = ["command"]
+
+_ANIMATED = (".gif", ".webp")
+
+
+@click.command("traverse")
+@click.argument("model")
+@click.option("--dims", type=IntegerRanges(), help="Directions by position, e.g. 0-5,8; default: all.")
+@click.option("--active", type=click.IntRange(1), help="Instead of --dims: the N that change the picture most.")
+@click.option("--directions", type=click.Path(path_type=Path), help="A file of directions; default: the model's axes.")
+@click.option("--seeds", type=IntegerRanges(), default="0", show_default=True, help="Starting latents.")
+@click.option("--extent", type=float, default=3.0, show_default=True, help="Walk from -EXTENT to EXTENT.")
+@click.option("--steps", type=int, default=9, show_default=True, help="Pictures a walk.")
+@click.option("--truncation", type=float, default=1.0, show_default=True, help="Of the starting latents.")
+@click.option("--fps", type=float, default=12.0, show_default=True, help="Speed of an animation.")
+@click.option("--scale", type=int, help="Enlargement of the pictures; default: to about 64 pixels.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A .png grid or a .gif or .webp animation.")
+@device_option
+@click.pass_context
+def command(
+    ctx: click.Context, model: str, dims: tuple[int, ...] | None, active: int | None, directions: Path | None,
+    seeds: tuple[int, ...], extent: float, steps: int, truncation: float, fps: float, scale: int | None, out: Path,
+    device: str | None,
+) -> None:  # fmt: skip
+    """Latent traversals of MODEL: each row walks one direction, everything else held.
+
+    A picture file gets a grid, one row for each direction and seed; a .gif or .webp moves along all of them at once.
+
+    \b
+    Examples:
+      disentangle traverse vae-rooms --out rooms.png
+      disentangle traverse runs/fashion --active 8 --seeds 0,3 --truncation 0.7 --out walk.gif
+    """
+    if dims is not None and active is not None:
+        raise click.UsageError("Give --dims or --active, not both.")
+    from disentangle.io import load
+    from disentangle.latents import Directions, basis, most_active, traverse
+    from disentangle.models import Generator
+    from disentangle.training import resolve_device
+    from disentangle.viz import animation_frames, save_animation, save_grid
+
+    generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
+    assert isinstance(generator, Generator)
+    chosen = basis(generator) if directions is None else Directions.load(directions)
+    if dims is not None:
+        chosen = chosen.select(dims)
+    elif active is not None:
+        chosen = most_active(generator, chosen, top=active)
+    with counting_progress(ctx, "traverse") as progress:
+        walks = traverse(
+            generator, chosen, seeds=seeds, extent=extent, steps=steps, truncation=truncation, progress=progress
+        )
+    if out.suffix.lower() in _ANIMATED:
+        columns = tuple(f"seed {seed}" for seed in seeds) if len(seeds) > 1 else ()
+        frames = animation_frames(walks, row_labels=chosen.labels, column_labels=columns, scale=scale)
+        save_animation(frames, out, fps=fps)
+    else:
+        labels = chosen.labels
+        if len(seeds) > 1:
+            labels = tuple(f"{label}, seed {seed}" for label in chosen.labels for seed in seeds)
+        columns = tuple(f"{-extent + 2 * extent * step / (steps - 1):+.1f}" for step in range(steps))
+        save_grid(walks.transpose(0, 1).flatten(0, 1), out, row_labels=labels, column_labels=columns, scale=scale)
+    note(ctx, f"{len(chosen)} directions, {len(seeds)} starting latents: {out}")

@@ -1,0 +1,65 @@
+"""The README's examples run: every Python block as it stands, every `disentangle` command on a small budget."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from disentangle.cli import cli
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("disentangle ")]
+
+
+# Options that make a command small; it stays the same command.
+SMALL = {
+    "train": ["--steps", "2", "--batch", "4"],
+    "evaluate": ["--num", "300", "--jobs", "1"],
+    "traverse": [],
+    "report": [],
+}
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.split("\n")[-3][:40])
+def test_python_blocks(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_commands_in_the_order_they_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from disentangle.data import list_data
+
+    monkeypatch.chdir(tmp_path)
+    here = {info.name for info in list_data() if info.available}
+    shown = commands()
+    assert {"train", "traverse", "evaluate", "report"} <= {arguments[0] for arguments in shown}
+    skipped = set()
+    for arguments in shown:
+        data = arguments[arguments.index("--data") + 1] if "--data" in arguments else None
+        if (data is not None and data not in here) or skipped & set(arguments):
+            skipped.add(arguments[arguments.index("--out") + 1])
+            continue
+        result = CliRunner().invoke(cli, ["--device", "cpu", *arguments, *SMALL[arguments[0]]])
+        assert result.exit_code == 0, (arguments, result.output, result.exception)
+        if "--out" in arguments:
+            assert Path(arguments[arguments.index("--out") + 1]).exists()
+
+
+def test_pictures_and_files_that_are_named_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+    for script in re.findall(r"^(scripts/[a-z_.]+)", "\n".join(blocks("bash")), flags=re.MULTILINE):
+        assert (ROOT / script).exists(), script
