@@ -72,12 +72,11 @@ def vae(ctx: click.Context, **options: Any) -> None:
       disentangle train vae --data rooms --objective beta-tcvae --beta 6 --out runs/rooms
       disentangle train vae --data sprites --resolution 32 --objective factor-vae --gamma 10 --out runs/sprites
     """
-    fields: dict[str, Any] = {}
+    weights = {name: options[name] for name in ("beta", "gamma", "capacity") if options[name] is not None}
     if options["objective"]:
-        fields["objective"] = {"kind": options["objective"]}
-    for name in ("beta", "gamma", "capacity"):
-        if options[name] is not None:
-            fields[f"objective.{name}"] = options[name]
+        fields: dict[str, Any] = {"objective": {"kind": options["objective"], **weights}}
+    else:
+        fields = {f"objective.{name}": weight for name, weight in weights.items()}
     if options["latent_dim"] is not None:
         fields["model.latent_dim"] = options["latent_dim"]
     _train(ctx, "vae", options, fields)
