@@ -247,8 +247,9 @@ class _Polar(torch.autograd.Function):
         pair = kept.unsqueeze(-1) & kept.unsqueeze(-2)
         weights = pair.to(s.dtype) / (s.unsqueeze(-1) + s.unsqueeze(-2))
         skew = v @ ((v.mT @ (cross - cross.mT) @ v) * weights) @ v.mT
-        outside = (v * inverse.unsqueeze(-2)) @ (v.mT @ (g - cross @ q))
-        return (skew @ q + outside).to(grad.dtype), None, None, None
+        root = (v * inverse.unsqueeze(-2)) @ v.mT
+        # skew q + P^-1 (g - cross q), with the products of q gathered: only three have the long side
+        return ((skew - root @ cross) @ q + root @ g).to(grad.dtype), None, None, None
 
     @staticmethod
     def vmap(

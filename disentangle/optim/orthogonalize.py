@@ -14,7 +14,9 @@ One step of a treated weight ``W`` with gradient ``G`` (mode ``"gradient"``, as 
 
 In mode ``"update"`` the optimizer takes its step first; then its displacement ``D`` is replaced by ``lr * polar(D)``
 (times the scale), so that the *step* is orthogonal whatever momentum or Adam made of the gradient, and OLR is computed
-for exactly the step that is taken.
+for exactly the step that is taken. The newer treatments are modes too and work the same way, from the direction
+``D / lr``: ``"landing"``, ``"pogo"`` and ``"spel"`` hold the *weight* orthogonal, ``"scion"`` bounds its spectral norm;
+each has a file of its own name beside this one.
 
 The scheduled learning rate is never modified: during a step, a treated weight sits in a parameter group of its own,
 which is gone when the step ends. So schedulers and ``state_dict`` see the optimizer as it was built.
@@ -29,8 +31,8 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -38,14 +40,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from disentangle.errors import InputError
-from disentangle.linalg import orthogonality_error, polar
-from disentangle.optim.learning_rate import (
-    Form,
-    accepted_learning_rate,
-    cosine_from_numbers,
-    rate_from_numbers,
-    rate_numbers,
-)
+from disentangle.linalg import orthogonality_error
+from disentangle.optim.learning_rate import Form, rate_numbers
+from disentangle.optim.modes import new_weight, orthogonal_direction, retracted, step_direction
 from disentangle.optim.penalties import orthogonality_gradient
 from disentangle.optim.step_groups import checked_params, innermost_optimizer, step_groups
 from disentangle.optim.treatment import (
@@ -76,8 +73,10 @@ def orthogonalize(
     retraction: Retraction = "none",
     method: Method = "gram_eigh",
     rank_deficient: RankDeficient = "partial",
+    attraction: float | Literal["quartic"] | None = None,
+    radius: float = 1.0,
 ) -> Treatment:
-    """Treat the steps of chosen weights with NOG, OLR and the orthogonality loss.
+    """Treat the steps of chosen weights with NOG, OLR, the orthogonality loss, Landing, POGO, SPEL or Scion.
 
     Args:
         optimizer: any ``torch.optim.Optimizer`` that supports parameter groups (or accelerate's wrapper of one).
@@ -87,7 +86,10 @@ def orthogonalize(
         nog: nearest orthogonal gradient.
         olr: optimal learning rate, accepted if strictly between zero and the scheduled rate.
         mode: ``"gradient"`` treats the gradient before the optimizer's step (published); ``"update"`` treats the step
-            itself.
+            itself. ``"landing"``, ``"pogo"``, ``"spel"`` and ``"scion"`` replace the step by that treatment's and need
+            no ``nog``; the first two may have it, on the gradient. The first three put a weight that is far from
+            orthogonal (``||W W^T - I||_F`` above 1/2) on the nearest orthogonal one before they step. Scion's rate is
+            the share of the way to the ball's boundary, at most 1.
         olr_form: ``"released"``, ``"matrix"`` or ``"exact"``; see :mod:`disentangle.optim.learning_rate`.
         ol: weight of the orthogonality loss, added to the gradient before NOG.
         scale: length of the orthogonal matrix: ``"none"`` leaves every singular value 1 (published; the step then has
@@ -95,6 +97,9 @@ def orthogonalize(
             replaced, ``"nuclear"`` multiplies by its nuclear norm (PolarGrad).
         retraction: ``"polar"`` puts the weight back on the nearest orthogonal matrix after every step.
         method, rank_deficient: handed to :func:`disentangle.linalg.polar`.
+        attraction: the pull towards orthogonality: Landing's lambda (None is 1), or POGO's (None is 1/2, one
+            Newton-Schulz step; ``"quartic"`` finds the best one).
+        radius: largest spectral norm in mode ``"scion"``.
 
     Returns:
         The attached :class:`Treatment`. ``remove()`` detaches it.
@@ -107,14 +112,14 @@ def orthogonalize(
     DistributedDataParallel it sees the averaged one, and every process computes the same step.
 
     Raises:
-        InputError: if nothing is to be done, no parameter is given, or a parameter is not in the optimizer, is treated
-            already, has fewer than two dimensions, or is sharded.
+        InputError: if nothing is to be done, options exclude each other, no parameter is given, or a parameter is not
+            in the optimizer, is treated already, has fewer than two dimensions, or is sharded.
 
     >>> layer = torch.nn.Linear(4, 3, bias=False)
     >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     >>> handle = orthogonalize(optimizer, layer.weight, nog=True)
     >>> before = layer.weight.detach().clone()
-    >>> (layer(torch.eye(4)) * torch.arange(12.0).reshape(4, 3).cos()).sum().backward()
+    >>> (layer(torch.eye(4)) * torch.arange(12.0).square().cos().reshape(4, 3)).sum().backward()
     >>> optimizer.step()
     >>> step = (before - layer.weight.detach()) / 0.1
     >>> bool(torch.allclose(step @ step.T, torch.eye(3), atol=1e-4))
@@ -123,7 +128,7 @@ def orthogonalize(
     return Treatment(
         optimizer,
         params,
-        TreatmentOptions(nog, olr, mode, olr_form, ol, scale, retraction, method, rank_deficient),
+        TreatmentOptions(nog, olr, mode, olr_form, ol, scale, retraction, method, rank_deficient, attraction, radius),
     )
 
 
@@ -145,7 +150,7 @@ class Treatment:
         taken = [p for other in _treatments.get(self.optimizer, []) for p in other.params]
         self.params: list[Tensor] = checked_params(self.optimizer, params, taken)
         self.records = [TreatmentRecord(tuple(p.shape)) for p in self.params]
-        self._before: dict[int, tuple[Tensor, float]] = {}  # update mode: position -> (weight before, scheduled rate)
+        self._before: dict[int, tuple[Tensor, float]] = {}  # position -> weight before, rate; but in mode "gradient"
         self._stepping: list[int] = []
         self._attach()
 
@@ -195,24 +200,13 @@ class Treatment:
         Raises:
             InputError: if the state belongs to other options or other weight shapes.
         """
-        if state["options"] != asdict(self.options):
-            given, own = state["options"], asdict(self.options)
-            differing = [
-                f"{key}: saved {given.get(key)!r}, here {own[key]!r}" for key in own if given.get(key) != own[key]
-            ]
-            raise InputError(
-                f"The saved treatment has other options ({'; '.join(differing)}); attach with the same ones."
-            )
+        self.options.check_saved(state["options"])
         shapes = [tuple(record["shape"]) for record in state["records"]]
         if shapes != [record.shape for record in self.records]:
             raise InputError(
                 f"The saved treatment has weights of shapes {shapes}; this one has {[r.shape for r in self.records]}."
             )
-        names = {f.name for f in fields(TreatmentRecord)}
-        self.records = [
-            TreatmentRecord(**{**{k: v for k, v in record.items() if k in names}, "shape": tuple(record["shape"])})
-            for record in state["records"]
-        ]
+        self.records = [TreatmentRecord.from_state(record) for record in state["records"]]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Treatment:
         """A treatment of the copied optimizer. (A copy of the optimizer alone is untreated: torch drops its hooks.)"""
@@ -276,8 +270,8 @@ class Treatment:
                 penalty = self.options.ol * orthogonality_gradient(param)
                 param.grad.add_(penalty if unscale is None else penalty * unscale)
             gradient = param.grad if unscale is None else param.grad / unscale
-            if self.options.nog and self.options.mode == "gradient":
-                gradient = self._orthogonal(gradient)
+            if self.options.nog and self.options.mode != "update":
+                gradient = orthogonal_direction(gradient, self.options)
                 param.grad.copy_(gradient if unscale is None else gradient * unscale)
             gradients[position] = -gradient if self._group(position).get("maximize") else gradient
         by_gradient = self.options.olr and self.options.mode == "gradient"
@@ -296,48 +290,46 @@ class Treatment:
             base = float(group["lr"])
             record.last_lr = base
             if position in rates:
-                record.last_lr = self._decide(record, rates[position], base)
+                record.last_lr = record.decide(rates[position], self.options.olr_form, base)
                 own = groups.take(self.optimizer, self.params[position], group)
                 own["lr"] = (
                     torch.full_like(own["lr"], record.last_lr) if isinstance(own["lr"], Tensor) else record.last_lr
                 )
                 groups.add(self.optimizer, own)
-            if self.options.mode == "update":
+            if self.options.mode != "gradient":
                 self._before[position] = (self.params[position].detach().clone(), base)
             self._stepping.append(position)
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         step_groups(optimizer).restore(optimizer)
-        if self.options.mode == "update":
-            self._replace_updates()
+        if self._before:
+            self._replace_steps()
         if self.options.retraction == "polar":
             for position in self._stepping:
-                param = self.params[position]
-                factor = polar(param.flatten(1), rank_deficient="complete")
-                param.copy_(factor.reshape(param.shape))
+                self.params[position].copy_(retracted(self.params[position]))
         self._before, self._stepping = {}, []
 
-    def _replace_updates(self) -> None:
-        """Put ``before - lr * orthogonal(step / lr)`` in place of what the optimizer made of each weight."""
+    def _replace_steps(self) -> None:
+        """Put the mode's own step in place of what the optimizer made of each weight."""
+        moved = {i: before - self.params[i] for i, (before, _) in self._before.items()}
         steps: dict[int, tuple[Tensor, Tensor]] = {}
-        for position, (before, base) in self._before.items():
-            displacement = before - self.params[position]
-            direction = self._orthogonal(displacement)
-            # With scale "none" the step is lr * polar; otherwise its length comes from the displacement, lr included.
-            direction = direction if self.options.scale == "none" else direction / base if base else direction
-            steps[position] = (before, direction)
+        for position, size in zip(moved, _sizes(list(moved.values())), strict=True):
+            before, base = self._before[position]
+            if size != 0 and base != 0:  # no displacement is no step, whatever a mode would make of it
+                steps[position] = before, step_direction(moved[position], base, self.options)
         rates = self._rates(steps) if self.options.olr else {}
         for position, (before, direction) in steps.items():
-            record, base = self.records[position], self._before[position][1]
+            record, param = self.records[position], self.params[position]
+            rate = self._before[position][1]
             if position in rates:
-                record.last_lr = self._decide(record, rates[position], base)
-            updated = before - record.last_lr * direction
-            if bool(torch.isfinite(direction).all()):
-                self.params[position].copy_(updated)
+                rate = record.decide(rates[position], self.options.olr_form, rate)
+            updated, record.last_lr = new_weight(before, direction, rate, self.options)
+            if bool(torch.isfinite(updated).all()):
+                param.copy_(updated)
             else:
                 record.nonfinite_gradients += 1
-                self.params[position].copy_(before)
+                param.copy_(before)
 
     # ----------------------------------------------------------------------------------------------- internals
 
@@ -357,10 +349,9 @@ class Treatment:
                 present.append(position)
         if not present:
             return []
-        device = self.params[present[0]].device
-        largest = torch.stack([_largest(self.params[i]).to(device) for i in present]).tolist()
+        gradients = [g for i in present if (g := self.params[i].grad) is not None]
         usable = []
-        for position, size in zip(present, largest, strict=True):
+        for position, size in zip(present, _sizes(gradients), strict=True):
             record = self.records[position]
             if not math.isfinite(size):
                 record.nonfinite_gradients += 1
@@ -378,21 +369,6 @@ class Treatment:
                 usable.append(position)
         return usable
 
-    def _orthogonal(self, matrix: Tensor) -> Tensor:
-        """``polar`` of a gradient or displacement with the chosen length; shape kept."""
-        flat = matrix.flatten(1)
-        try:
-            factor = polar(flat, method=self.options.method, rank_deficient=self.options.rank_deficient)
-        except torch.linalg.LinAlgError as error:  # an eigensolver that does not converge must not end a training
-            logger.warning("%s; Newton-Schulz is used for this step of a weight %s", error, tuple(matrix.shape))
-            factor = polar(flat, method="newton_schulz")
-        if self.options.scale == "grad_norm":
-            norm = torch.linalg.matrix_norm(factor)
-            factor = factor * (torch.linalg.matrix_norm(flat) / torch.where(norm > 0, norm, torch.ones_like(norm)))
-        elif self.options.scale == "nuclear":
-            factor = factor * (flat * factor).sum()  # <M, polar(M)> is the nuclear norm
-        return factor.reshape(matrix.shape)
-
     def _rates(self, pairs: dict[int, tuple[Tensor, Tensor]]) -> dict[int, list[float]]:
         """The numbers behind the optimal rates of several weights, with one transfer from the device."""
         if not pairs:
@@ -400,15 +376,6 @@ class Treatment:
         device = next(iter(pairs.values()))[0].device
         numbers = [rate_numbers(w, l, self.options.olr_form).to(device) for w, l in pairs.values()]
         return dict(zip(pairs, torch.stack(numbers).tolist(), strict=True))
-
-    def _decide(self, record: TreatmentRecord, numbers: list[float], base: float) -> float:
-        proposed = rate_from_numbers(numbers, self.options.olr_form, base)
-        used = accepted_learning_rate(proposed, base)
-        record.olr_computed += 1
-        record.olr_proposed = proposed
-        record.cosine = cosine_from_numbers(numbers)
-        record.olr_accepted += 0 < proposed < base
-        return used
 
     def _group(self, position: int) -> dict[str, Any]:
         """The group that holds a weight, looked up by identity: ``load_state_dict`` replaces the group dicts."""
@@ -422,6 +389,7 @@ class Treatment:
         )
 
 
-def _largest(param: Tensor) -> Tensor:
-    assert param.grad is not None
-    return param.grad.abs().amax().double() if param.numel() else torch.zeros((), device=param.device).double()
+def _sizes(tensors: list[Tensor]) -> list[float]:
+    """The largest absolute entry of each tensor, NaN or infinity included, with one transfer from the device."""
+    largest = [t.abs().amax().double() if t.numel() else t.new_zeros(()).double() for t in tensors]
+    return torch.stack([size.to(largest[0].device) for size in largest]).tolist() if largest else []

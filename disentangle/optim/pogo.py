@@ -1,0 +1,45 @@
+"""POGO: a tangent step with any optimizer's direction, then one proximal step back to orthonormal rows.
+
+    M  = X - lr X skew(X^T G)
+    X' = M - lambda N(M),    N(M) = (M M^T - I) M
+
+With lambda = 1/2 the second line is one Newton-Schulz step towards the polar factor of M: an error ``d`` becomes about
+``3 d^2 / 4``, and since the tangent step leaves only ``lr^2``, X stays on the manifold to ``lr^4``. The best lambda
+minimises ``||X' X'^T - I||^2``, an exact quartic; it tends to 1/2 near the manifold.
+
+Source: Javaloy and Vergari, "POGO: a Proximal One-step Geometric Orthoptimizer", arXiv 2602.14656, 2026.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from disentangle.optim.learning_rate import rate_from_numbers, rate_numbers
+from disentangle.optim.stiefel import normal_field, relative_gradient
+
+__all__ = ["best_attraction", "pogo_step"]
+
+
+def pogo_step(X: Tensor, G: Tensor, lr: float, *, attraction: float | Literal["quartic"] = 0.5) -> Tensor:
+    """One step from ``X`` (r, n), r <= n, with nearly orthonormal rows along ``G`` (r, n); the new X.
+
+    Args:
+        lr: rate of the tangent step.
+        attraction: lambda, or ``"quartic"`` for the best one, which costs a transfer to the host.
+    """
+    moved = X - lr * relative_gradient(X, G)
+    normal = normal_field(moved)
+    pull = best_attraction(moved, normal) if attraction == "quartic" else attraction
+    return moved - pull * normal
+
+
+def best_attraction(M: Tensor, normal: Tensor) -> float:
+    """The lambda in [0, 1] after which ``M - lambda N(M)`` is nearest to orthonormal; 1/2 where rounding decides."""
+    size = float(normal.abs().amax())
+    if not size > 1e-7:
+        return 0.5
+    # The quartic is in lambda * size, so that its coefficients do not span the fourth power of a small number.
+    best = rate_from_numbers(rate_numbers(M, normal / size, "exact").tolist(), "exact", size) / size
+    return best if best > 0 else 0.5

@@ -1,0 +1,40 @@
+"""Scion: a conditional gradient step in the ball of matrices whose spectral norm is at most a radius.
+
+    X <- (1 - t) X - t rho polar(m)
+
+``-rho polar(m)`` minimises ``<m, S>`` over the ball ``||S||_2 <= rho``, so X moves towards that corner of the ball by
+the share t, the learning rate: ``||X||_2`` never exceeds the larger of rho and where it began, without a projection.
+It bounds the largest singular value only; X does not become orthogonal.
+
+Source: Pethick et al., "Training Deep Learning Models with Norm-Constrained LMOs", ICML 2025, arXiv 2502.07529
+(the constrained variant with the spectral norm; the average m is the optimizer's momentum).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from disentangle.errors import InputError
+from disentangle.linalg import polar
+
+__all__ = ["scion_step"]
+
+
+def scion_step(
+    X: Tensor, G: Tensor, lr: float, *, radius: float = 1.0, orthogonal: Callable[[Tensor], Tensor] = polar
+) -> Tensor:
+    """One step from ``X`` (r, n) along ``G`` (r, n), the average of the gradients; the new X.
+
+    Args:
+        lr: t, in [0, 1].
+        radius: rho, above 0.
+        orthogonal: the polar factor of G.
+
+    Raises:
+        InputError: if lr is above 1, which would leave the ball.
+    """
+    if not 0 <= lr <= 1:
+        raise InputError(f"The learning rate is {lr}; mode='scion' moves by a share of the way, so expected 0 to 1.")
+    return (1 - lr) * X - (lr * radius) * orthogonal(G)
