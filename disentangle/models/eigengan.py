@@ -101,8 +101,9 @@ def _of_subspace(conv: nn.ConvTranspose2d, maps: Tensor, coordinates: Tensor | N
     """
     if coordinates is None:
         return conv(maps)
-    spread = F.conv_transpose2d(maps, conv.weight, None, conv.stride, conv.padding, conv.output_padding)
+    assert not isinstance(conv.padding, str)
     assert conv.bias is not None
+    spread = F.conv_transpose2d(maps, conv.weight, None, conv.stride, conv.padding, conv.output_padding)
     spread = torch.cat([spread[:-1], spread[-1:] + conv.bias[:, None, None]])
     m, channels, height, width = spread.shape
     combined = coordinates @ spread.permute(0, 2, 3, 1).reshape(m, -1)
