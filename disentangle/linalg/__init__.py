@@ -1,5 +1,6 @@
 """The spectral core: batched functions of matrices, tensors in and tensors out."""
 
+from disentangle.linalg.covariance import covariance
 from disentangle.linalg.diagnostics import (
     condition_number,
     effective_condition_number,
@@ -7,12 +8,25 @@ from disentangle.linalg.diagnostics import (
     numerical_rank,
     orthogonality_error,
 )
+from disentangle.linalg.matrix_power import (
+    cholesky_whitening,
+    matrix_inverse_sqrt,
+    matrix_log,
+    matrix_power,
+    matrix_sqrt,
+)
 from disentangle.linalg.polar import polar
 
 __all__ = [
+    "cholesky_whitening",
     "condition_number",
+    "covariance",
     "effective_condition_number",
     "effective_rank",
+    "matrix_inverse_sqrt",
+    "matrix_log",
+    "matrix_power",
+    "matrix_sqrt",
     "numerical_rank",
     "orthogonality_error",
     "polar",

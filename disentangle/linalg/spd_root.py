@@ -3,8 +3,8 @@
 With ``P = V diag(l) V^T`` and ``s = sqrt(l)`` the derivative of a function of ``P`` is elementwise in the eigenbasis
 (Daleckii and Krein 1965). For the two roots the divided differences simplify to
 
-    P^(1/2):   1 / (s_i + s_j)                   the solution of S X + X S = G
-    P^(-1/2): -1 / (s_i s_j (s_i + s_j))         the solution of W X + X W = -W^2 G W^2
+    P^(1/2):   1 / (s_i + s_j)                   the solution of S X + X S = C
+    P^(-1/2): -1 / (s_i s_j (s_i + s_j))         the solution of W X + X W = -W^2 C W^2
 
 in which no difference of eigenvalues is left, so repeated and clustered spectra are ordinary input. Each derivative is
 a differentiable function of the root again, which gives second derivatives by the same two equations.
@@ -12,42 +12,58 @@ a differentiable function of the root again, which gives second derivatives by t
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar
+import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 
-__all__ = ["exact_inverse_root", "exact_root"]
+from disentangle.linalg.differentiable import (
+    DifferentiableFunction,
+    are_values_visible,
+    refuse_second_derivative,
+    to_input_dtype,
+)
 
-_Call = TypeVar("_Call", bound=Callable[..., Any])
-
-
-def exact_root(P: Tensor, floor: float, absolute: float) -> Tensor:
-    """``P^(1/2)`` of float32 or float64 (..., n, n); see :func:`disentangle.linalg.matrix_sqrt`."""
-    return _apply(_Root, P, floor, absolute)[0]
-
-
-def exact_inverse_root(P: Tensor, floor: float, absolute: float) -> Tensor:
-    """``P^(-1/2)`` of float32 or float64 (..., n, n); see :func:`disentangle.linalg.matrix_inverse_sqrt`."""
-    return _apply(_InverseRoot, P, floor, absolute)[0]
+__all__ = ["decompose", "exact_inverse_root", "exact_root", "floor_weights", "floors", "in_eigenbasis"]
 
 
-def decompose(P: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def exact_root(P: Tensor, working: torch.dtype, floor: float, absolute: float) -> Tensor:
+    """``P^(1/2)`` (..., n, n) in the working dtype; see :func:`disentangle.linalg.matrix_sqrt`."""
+    return _Root.call(P, working, floor, absolute)[0]
+
+
+def exact_inverse_root(P: Tensor, working: torch.dtype, floor: float, absolute: float) -> Tensor:
+    """``P^(-1/2)`` (..., n, n) in the working dtype; see :func:`disentangle.linalg.matrix_inverse_sqrt`."""
+    return _InverseRoot.call(P, working, floor, absolute)[0]
+
+
+def decompose(P: Tensor, working: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
     """Eigenvalues (..., n) ascending and eigenvectors of ``(P + P^T) / 2``, and (..., 1) that is 0, or NaN where P
-    is not finite.
+    is not finite; None where that is known to be nowhere.
 
-    Of such a matrix the finite entries are decomposed, since ``eigh`` would raise and take the rest of the batch with
-    it.
+    Of a matrix that is not finite the finite entries are decomposed, since ``eigh`` would raise and take the rest of
+    the batch with it.
     """
+    P = P.to(working)
     twice = P + P.mT
-    poison = (twice.amax(dim=(-2, -1)) + twice.amin(dim=(-2, -1))) * 0
-    twice.nan_to_num_(0.0, 0.0, 0.0)
+    poison = None
+    if not (are_values_visible(twice) and math.isfinite(twice.sum())):
+        poison = (twice.sum(dim=(-2, -1), dtype=torch.float64) * 0).to(working).unsqueeze(-1)
+        twice.nan_to_num_(0.0, 0.0, 0.0)
     eigenvalues, V = torch.linalg.eigh(twice)
-    return 0.5 * eigenvalues, V, poison.unsqueeze(-1)
+    return eigenvalues.mul_(0.5), V, poison
+
+
+def is_above(eigenvalues: Tensor, ratio: float, poison: Tensor | None) -> bool:
+    """Whether it is known that every eigenvalue exceeds ``ratio`` times the largest: the usual case, spared the rest.
+
+    Over the whole batch, so that one comparison decides.
+    """
+    if poison is not None or not are_values_visible(eigenvalues):
+        return False
+    low, high = eigenvalues.aminmax()
+    return float(low) > max(ratio * float(high), torch.finfo(eigenvalues.dtype).tiny)
 
 
 def floors(eigenvalues: Tensor, floor: float, absolute: float) -> Tensor:
@@ -56,60 +72,39 @@ def floors(eigenvalues: Tensor, floor: float, absolute: float) -> Tensor:
     return torch.where(largest > torch.finfo(largest.dtype).tiny, floor * largest, absolute)
 
 
-def resolved_roots(eigenvalues: Tensor) -> Tensor:
-    """Square roots (..., n); what is below the resolution of ``eigh`` itself is noise around zero and gives zero."""
-    resolution = eigenvalues.shape[-1] * torch.finfo(eigenvalues.dtype).eps
-    threshold = (resolution * eigenvalues[..., -1:]).clamp_min(0)
-    return torch.where(eigenvalues > threshold, eigenvalues, 0).sqrt()
+def floor_weights(eigenvalues: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    """u and e, both (..., n): ``(u_i + u_j) / (e_i + e_j)`` is the divided difference of ``max(l, least)``.
+
+    1 between two eigenvalues above the floor, 0 between two at or below it, and in between otherwise: the share of
+    their distance that lies above the floor.
+    """
+    gap = eigenvalues - least
+    return gap.clamp_min(0), gap.abs().clamp_min(torch.finfo(gap.dtype).tiny)
 
 
-def _apply(function: type[torch.autograd.Function], *inputs: Any) -> Any:
-    """``function.apply`` with its rule for forward mode, except while compiling, which refuses functions with one."""
-    return (function if torch.compiler.is_compiling() else _WITH_JVP[function]).apply(*inputs)
-
-
-def _derivative(function: type[torch.autograd.Function], root: Tensor, *others: Tensor) -> Tensor:
-    """As :func:`_apply`; where nothing can follow ``root`` any further, without the bookkeeping (0.1 ms)."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or unpack_dual(root).tangent is not None:
-        return _apply(function, root, *others)
-    return function.forward(root, *others)
-
-
-def _island(function: _Call) -> _Call:
-    """A method of a context and tensors with autocast off: a derivative may be taken inside a region too."""
-
-    @functools.wraps(function)
-    def outside(ctx: Any, first: Tensor, *others: Any) -> Any:
-        if first is None or not torch.is_autocast_enabled(first.device.type):
-            return function(ctx, first, *others)
-        with torch.autocast(first.device.type, enabled=False):
-            return function(ctx, first, *others)
-
-    return outside  # type: ignore[return-value]
-
-
-def _congruence(C: Tensor, V: Tensor, twice_total: Tensor, outer: Tensor) -> Tensor:
-    """``outer (sym(V^T C V) / total) outer^T``, ``twice_total`` (..., n, n) being twice the symmetric ``total``."""
+def in_eigenbasis(C: Tensor, V: Tensor) -> Tensor:
+    """``V^T (C + C^T) V``."""
     inner = V.mT @ C @ V
-    inner = inner + inner.mT
-    inner /= twice_total
-    return outer @ inner @ outer.mT
+    return inner + inner.mT
 
 
-class _Lyapunov(torch.autograd.Function):
+def _outer_sum(vector: Tensor) -> Tensor:
+    return vector.unsqueeze(-1) + vector.unsqueeze(-2)
+
+
+class _Lyapunov(DifferentiableFunction):
     """Solution X of ``S X + X S = (C + C^T) / 2`` for symmetric ``S = V diag(s) V^T``, both given.
 
-    ``least`` (..., 1) bounds the denominators ``s_i + s_j`` from below. V, s and least are constants: the dependence
-    on S is in the derivative, ``dX`` being the solution for ``dC - dS X - X dS``.
+    ``least`` (..., 1), if any, bounds the denominators ``s_i + s_j`` from below. V, s and least are constants: the
+    dependence on S is in the derivative, ``dX`` being the solution for ``dC - dS X - X dS``.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(S: Tensor, C: Tensor, V: Tensor, s: Tensor, least: Tensor) -> Tensor:
-        twice = 2 * s
-        total = torch.clamp(twice.unsqueeze(-1) + twice.unsqueeze(-2), min=2 * least.unsqueeze(-1))
-        return _congruence(C, V, total, V)
+    def forward(S: Tensor, C: Tensor, V: Tensor, s: Tensor, least: Tensor | None) -> Tensor:
+        total = _outer_sum(2 * s)
+        if least is not None:
+            total = total.clamp(min=2 * least.unsqueeze(-1))
+        return V @ in_eigenbasis(C, V).div_(total) @ V.mT
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -119,153 +114,156 @@ class _Lyapunov(torch.autograd.Function):
         ctx.save_for_forward(S, output, V, s, least)
 
     @staticmethod
-    @_island
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         if grad is None:
             return None, None, None, None, None
         S, X, V, s, least = ctx.saved_tensors
-        H = _derivative(_Lyapunov, S, grad, V, s, least)
+        H = _Lyapunov.call(S, grad, V, s, least)
         product = H @ X
-        return -(product + product.mT), H, None, None, None
+        grad_S = -(product + product.mT)
+        if least is not None and ctx.needs_input_grad[0]:
+            grad_S = grad_S + _refused_root(s, least)
+        return grad_S, H, None, None, None
 
-
-class _LyapunovJvp(_Lyapunov):
     @staticmethod
-    @_island
-    def jvp(ctx: Any, dS: Tensor | None, dC: Tensor | None, *_: Any) -> Tensor:
+    def tangent(ctx: Any, dS: Tensor | None, dC: Tensor | None, *_: Any) -> Tensor:
         S, X, V, s, least = ctx.saved_tensors
         right = torch.zeros_like(X) if dC is None else dC
         if dS is not None:
             right = right - dS @ X - X @ dS
-        return _apply(_Lyapunov, S, right, V, s, least)
+            if least is not None:
+                right = right + _refused_root(s, least)
+        return _Lyapunov.call(S, right, V, s, least)
 
 
-class _Root(torch.autograd.Function):
+def _refused_root(s: Tensor, least: Tensor) -> Tensor:
+    return refuse_second_derivative(2 * s.amin(-1) < least.squeeze(-1), "the square root")
+
+
+class _Root(DifferentiableFunction):
     """``P^(1/2)``, and what its derivative needs: V, s, and the least denominator."""
 
-    generate_vmap_rule = True
+    @staticmethod
+    def forward(P: Tensor, working: torch.dtype, floor: float, absolute: float) -> tuple[Tensor | None, ...]:
+        eigenvalues, V, poison = decompose(P, working)
+        resolution = P.shape[-1] * torch.finfo(working).eps
+        if is_above(eigenvalues, max(floor, resolution), poison):
+            s = eigenvalues.sqrt_()
+            return (V * s.unsqueeze(-2)) @ V.mT, V, s, None
+        # What is below the resolution of eigh itself is noise around zero and gives zero.
+        s = eigenvalues.masked_fill(eigenvalues <= resolution * eigenvalues[..., -1:], 0).sqrt_()
+        if poison is not None:
+            s += poison
+        return (V * s.unsqueeze(-2)) @ V.mT, V, s, floors(eigenvalues, 4 * floor, 4 * absolute).sqrt_()
 
     @staticmethod
-    def forward(P: Tensor, floor: float, absolute: float) -> tuple[Tensor, ...]:
-        eigenvalues, V, poison = decompose(P)
-        s = resolved_roots(eigenvalues) + poison
-        return (V * s.unsqueeze(-2)) @ V.mT, V, s, 2 * floors(eigenvalues, floor, absolute).sqrt()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*output[1:])
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        ctx.dtype = inputs[0].dtype
+        ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*output)
         ctx.save_for_forward(*output)
 
     @staticmethod
-    @_island
-    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None, None, None]:
         if grad is None:
-            return None, None, None
+            return None, None, None, None
         S, V, s, least = ctx.saved_tensors
-        return _derivative(_Lyapunov, S, grad, V, s, least), None, None
+        return to_input_dtype(_Lyapunov.call(S, grad, V, s, least), ctx.dtype), None, None, None
 
-
-class _RootJvp(_Root):
     @staticmethod
-    @_island
-    def jvp(ctx: Any, dP: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:
+    def tangent(ctx: Any, dP: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:
         S, V, s, least = ctx.saved_tensors
-        return _apply(_Lyapunov, S, dP, V, s, least), None, None, None
+        return _Lyapunov.call(S, dP.to(S.dtype), V, s, least), None, None, None
 
 
-class _InverseRootDerivative(torch.autograd.Function):
+class _InverseRootDerivative(DifferentiableFunction):
     """Solution X of ``W X + X W = -W^2 C W^2`` with C symmetrised, for symmetric ``W = V diag(w) V^T``.
 
-    Done in the eigenbasis, where it costs no more than a Lyapunov solve and loses no digits to ``W^2``. Between two
-    directions that are both at the floor the root is a constant and X is zero.
+    Done in the eigenbasis, where it costs no more than a Lyapunov solve and loses no digits to ``W^2``. u and e are
+    the weights of the floor, see :func:`floor_weights`, if any.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(W: Tensor, C: Tensor, V: Tensor, w: Tensor, floored: Tensor) -> Tensor:
-        s = w.reciprocal() * -2
-        total = s.unsqueeze(-1) + s.unsqueeze(-2)
-        total.masked_fill_(floored.unsqueeze(-1) & floored.unsqueeze(-2), float("inf"))
+    def forward(W: Tensor, C: Tensor, V: Tensor, w: Tensor, u: Tensor | None, e: Tensor | None) -> Tensor:
+        inner = in_eigenbasis(C, V)
+        inner /= _outer_sum(-2 / w)
+        if u is not None and e is not None:
+            inner *= _outer_sum(u) / _outer_sum(e)
         # 1 / (s_i s_j) goes to the eigenvectors: as one number it would leave the range of the dtype sooner.
-        return _congruence(C, V, total, V * w.unsqueeze(-2))
+        outer = V * w.unsqueeze(-2)
+        return outer @ inner @ outer.mT
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        W, C, V, w, floored = inputs
+        W, C, V, w, u, e = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(W, C, output, V, w, floored)
-        ctx.save_for_forward(W, C, output, V, w, floored)
+        ctx.save_for_backward(W, C, output, V, w, u, e)
+        ctx.save_for_forward(W, C, output, V, w, u, e)
 
     @staticmethod
-    @_island
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
         if grad is None:
-            return None, None, None, None, None
-        W, C, X, V, w, floored = ctx.saved_tensors
-        H = _derivative(_Lyapunov, W, grad, V, w, torch.zeros_like(w[..., :1]))
+            return None, None, None, None, None, None
+        W, C, X, V, w, u, e = ctx.saved_tensors
+        grad_C = _InverseRootDerivative.call(W, grad, V, w, u, e)
+        if not ctx.needs_input_grad[0]:
+            return None, grad_C, None, None, None, None
+        H = _Lyapunov.call(W, grad, V, w, None)
         product = H @ W @ W @ (0.5 * (C + C.mT))
         half = (product + product.mT) @ W + H @ X
-        grad_C = _derivative(_InverseRootDerivative, W, grad, V, w, floored)
-        return -(half + half.mT), grad_C, None, None, None
+        grad_W = -(half + half.mT)
+        if u is not None:
+            grad_W = grad_W + _refused_inverse(u)
+        return grad_W, grad_C, None, None, None, None
 
-
-class _InverseRootDerivativeJvp(_InverseRootDerivative):
     @staticmethod
-    @_island
-    def jvp(ctx: Any, dW: Tensor | None, dC: Tensor | None, *_: Any) -> Tensor:
-        W, C, X, V, w, floored = ctx.saved_tensors
-        tangent = torch.zeros_like(X) if dC is None else _apply(_InverseRootDerivative, W, dC, V, w, floored)
+    def tangent(ctx: Any, dW: Tensor | None, dC: Tensor | None, *_: Any) -> Tensor:
+        W, C, X, V, w, u, e = ctx.saved_tensors
+        tangent = torch.zeros_like(X) if dC is None else _InverseRootDerivative.call(W, dC, V, w, u, e)
         if dW is not None:
             half = dW @ X + (dW @ W + W @ dW) @ (0.5 * (C + C.mT)) @ W @ W
-            tangent = tangent - _apply(_Lyapunov, W, half + half.mT, V, w, torch.zeros_like(w[..., :1]))
+            tangent = tangent - _Lyapunov.call(W, half + half.mT, V, w, None)
+            if u is not None:
+                tangent = tangent + _refused_inverse(u)
         return tangent
 
 
-class _InverseRoot(torch.autograd.Function):
-    """``P^(-1/2)``, and what its derivative needs: V, the inverse roots w, and which eigenvalues are at the floor."""
+def _refused_inverse(u: Tensor) -> Tensor:
+    return refuse_second_derivative((u == 0).any(-1), "the inverse square root")
 
-    generate_vmap_rule = True
+
+class _InverseRoot(DifferentiableFunction):
+    """``P^(-1/2)``, and what its derivative needs: V, the inverse roots w, and the weights of the floor."""
 
     @staticmethod
-    def forward(P: Tensor, floor: float, absolute: float) -> tuple[Tensor, ...]:
-        eigenvalues, V, poison = decompose(P)
+    def forward(P: Tensor, working: torch.dtype, floor: float, absolute: float) -> tuple[Tensor | None, ...]:
+        eigenvalues, V, poison = decompose(P, working)
+        if is_above(eigenvalues, floor, poison):
+            w = eigenvalues.rsqrt_()
+            return (V * w.unsqueeze(-2)) @ V.mT, V, w, None, None
         least = floors(eigenvalues, floor, absolute)
-        w = torch.maximum(eigenvalues, least).sqrt().reciprocal() + poison
-        return (V * w.unsqueeze(-2)) @ V.mT, V, w, eigenvalues <= least
+        w = torch.maximum(eigenvalues, least).rsqrt()
+        if poison is not None:
+            w += poison
+        return (V * w.unsqueeze(-2)) @ V.mT, V, w, *floor_weights(eigenvalues, least)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*output[1:])
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        ctx.dtype = inputs[0].dtype
+        ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*output)
         ctx.save_for_forward(*output)
 
     @staticmethod
-    @_island
-    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None, None, None]:
         if grad is None:
-            return None, None, None
-        W, V, w, floored = ctx.saved_tensors
-        return _derivative(_InverseRootDerivative, W, grad, V, w, floored), None, None
+            return None, None, None, None
+        W, V, w, u, e = ctx.saved_tensors
+        return to_input_dtype(_InverseRootDerivative.call(W, grad, V, w, u, e), ctx.dtype), None, None, None
 
-
-class _InverseRootJvp(_InverseRoot):
     @staticmethod
-    @_island
-    def jvp(ctx: Any, dP: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:
-        W, V, w, floored = ctx.saved_tensors
-        return _apply(_InverseRootDerivative, W, dP, V, w, floored), None, None, None
-
-
-_WITH_JVP: dict[type[torch.autograd.Function], type[torch.autograd.Function]] = {
-    _Lyapunov: _LyapunovJvp,
-    _Root: _RootJvp,
-    _InverseRootDerivative: _InverseRootDerivativeJvp,
-    _InverseRoot: _InverseRootJvp,
-}
-
-for _function in [*_WITH_JVP, *_WITH_JVP.values()]:
-    _function.forward.__signature__ = inspect.signature(_function.forward)
+    def tangent(ctx: Any, dP: Tensor, *_: Any) -> tuple[Tensor, None, None, None, None]:
+        W, V, w, u, e = ctx.saved_tensors
+        return _InverseRootDerivative.call(W, dP.to(W.dtype), V, w, u, e), None, None, None, None
