@@ -33,9 +33,10 @@ class DifferentiableFunction(torch.autograd.Function):
             return
         # `apply` asks for the signature at every call, which takes 10 microseconds if it is not at hand.
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
-        cls.backward = staticmethod(_island(cls.backward))  # type: ignore[assignment]
+        cls.backward = staticmethod(_island(cls.backward))  # type: ignore[method-assign]
         jvp = staticmethod(_island(cls.tangent))  # type: ignore[attr-defined]
-        cls.twin = type(cls)(f"{cls.__name__}WithJvp", (cls,), {"jvp": jvp})
+        metaclass: Any = type(cls)
+        cls.twin = metaclass(f"{cls.__name__}WithJvp", (cls,), {"jvp": jvp})
 
     @classmethod
     def call(cls, *inputs: Any) -> Any:
