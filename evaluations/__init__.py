@@ -1,11 +1,31 @@
 """What the toolkit measures. Arrays, images or callables go in, a :class:`Score` comes out.
 
-Nothing here knows the toolkit's own models: a metric takes ``codes (n, d)`` and ``factors (n, k)``, features, images,
-or a callable.
+Nothing here knows the toolkit's own models: a metric takes ``codes (n, d)`` and ``factors (n, k)``, ``logits (n, c)``
+and ``labels (n,)``, features, images, or a callable.
 """
 
+from disentangle.evaluations.classification import (
+    accuracy,
+    classification_scores,
+    confusion_matrix,
+    per_class_accuracy,
+)
 from disentangle.evaluations.disentanglement import dci, evaluate, mig, sap
-from disentangle.evaluations.encoding import encode_dataset
+from disentangle.evaluations.encoding import classify_dataset, encode_dataset
 from disentangle.evaluations.score import Score, load_scores, save_scores
 
-__all__ = ["Score", "dci", "encode_dataset", "evaluate", "load_scores", "mig", "sap", "save_scores"]
+__all__ = [
+    "Score",
+    "accuracy",
+    "classification_scores",
+    "classify_dataset",
+    "confusion_matrix",
+    "dci",
+    "encode_dataset",
+    "evaluate",
+    "load_scores",
+    "mig",
+    "per_class_accuracy",
+    "sap",
+    "save_scores",
+]

@@ -1,4 +1,4 @@
-"""Codes and factors of a data set, by any encoder."""
+"""Codes and factors of a data set by any encoder; logits and labels of one by any classifier."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from disentangle.errors import InputError
 
-__all__ = ["encode_dataset"]
+__all__ = ["classify_dataset", "encode_dataset"]
 
 
 def encode_dataset(
@@ -59,3 +59,47 @@ def encode_dataset(
             if progress is not None:
                 progress(min(start + batch, n), n)
     return np.concatenate(parts), factors.numpy()
+
+
+def classify_dataset(
+    classify: Callable[[Any], Any],
+    dataset: Any,
+    *,
+    batch: int = 256,
+    device: Any = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of every picture of a labelled data set, and its labels.
+
+    Args:
+        classify: images (b, C, H, W) float32 in [0, 1] on ``device`` to logits (b, c).
+        dataset: has ``len``, ``images(indices)`` and ``labels``, as :class:`disentangle.data.LabelledImageSource` does.
+        batch: pictures classified at once.
+        device: where images are put.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        (n, c) float32 logits and (n,) int64 labels.
+
+    Raises:
+        InputError: if the data set has no labels, or the classifier does not return one row for each picture.
+    """
+    import torch
+
+    if getattr(dataset, "labels", None) is None:
+        raise InputError("The data set has no labels to score against; expected a class for each picture.")
+    n = len(dataset)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, n, batch):
+            indices = torch.arange(start, min(start + batch, n))
+            logits = torch.as_tensor(classify(dataset.images(indices).to(device)))
+            if logits.ndim != 2 or len(logits) != len(indices):
+                raise InputError(
+                    f"The classifier returned shape {tuple(logits.shape)} for {len(indices)} pictures; "
+                    f"expected ({len(indices)}, c)."
+                )
+            parts.append(logits.float().cpu().numpy())
+            if progress is not None:
+                progress(min(start + batch, n), n)
+    return np.concatenate(parts), dataset.labels.numpy()

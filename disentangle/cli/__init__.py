@@ -17,10 +17,11 @@ __all__ = ["cli", "main"]
 # name -> (module, one line for the list of commands)
 _COMMANDS = {
     "quickstart": ("quickstart", "Traversals and scores of the bundled models, in one report."),
-    "train": ("train", "Train a VAE, an EigenGAN or a simple GAN."),
+    "train": ("train", "Train a VAE, an EigenGAN, a simple GAN or a classifier."),
     "sample": ("sample", "Pictures of random latents."),
     "traverse": ("traverse", "Pictures along the directions of a latent space."),
     "evaluate": ("evaluate", "Scores of a model, or of codes and factors."),
+    "predict": ("predict", "What a trained classifier takes pictures for."),
     "report": ("report", "Curves and pictures of finished or running trainings, as one HTML page."),
     "data": ("data", "List data sets, look at their pictures."),
     "models": ("models", "List and check the bundled models."),

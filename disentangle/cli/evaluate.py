@@ -16,7 +16,19 @@ __all__ = ["command"]
 
 @click.command("evaluate")
 @click.argument("model", required=False)
-@click.option("--data", help="A data set with known factors, for MODEL; see `data list`.")
+@click.option("--data", help="For MODEL: a data set with known factors, or for a classifier one with classes.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "val", "test"]),
+    help="Part of --data, for a classifier; default: test where there is one.",
+)
+@click.option(
+    "--overlap/--no-overlap",
+    "check_overlap",
+    default=True,
+    show_default=True,
+    help="Look for pictures that a classifier has learnt from.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where files of named data sets lie.")
 @click.option("--codes", type=click.Path(path_type=Path), help="Instead of MODEL: codes (n, d) as .npy.")
 @click.option("--factors", type=click.Path(path_type=Path), help="With --codes: factors (n, k) as .npy.")
@@ -29,21 +41,35 @@ __all__ = ["command"]
 @device_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str | None, data: str | None, data_dir: Path | None, codes: Path | None,
-    factors: Path | None, metrics: str, num: int, jobs: int, out: Path | None, as_json: bool, seed: int | None,
-    device: str | None,
+    ctx: click.Context, model: str | None, data: str | None, split: str | None, check_overlap: bool,
+    data_dir: Path | None, codes: Path | None, factors: Path | None, metrics: str, num: int, jobs: int,
+    out: Path | None, as_json: bool, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
-    """Disentanglement scores of MODEL's encoder on --data, or of given --codes and --factors.
+    """Scores of MODEL, by its kind, or of given --codes and --factors.
 
-    A third of the points is held out for the metrics that predict, so 15,000 pictures give the usual 10,000 and 5,000.
+    An encoder has disentanglement scores on --data. A third of the points is held out for the metrics that predict, so
+    15,000 pictures give the usual 10,000 and 5,000. A classifier has accuracies and a confusion matrix on the test part
+    of --data (by default the data set of its run), or on all of a folder without parts.
 
     \b
     Examples:
       disentangle evaluate vae-rooms --data rooms --metrics mig,sap,dci
+      disentangle evaluate runs/dbn --data fashion-mnist --split test
       disentangle evaluate --codes z.npy --factors y.npy --metrics mig --json
     """
     if (model is None) == (codes is None):
         raise click.UsageError("Give either MODEL with --data, or --codes with --factors.")
+    if model is not None and _kind(model) == "classifier":
+        from disentangle.cli.evaluate_classifier import evaluate_classifier
+
+        where = setting(ctx, "device", device, "auto")
+        evaluate_classifier(
+            ctx, model, data, data_dir,
+            split=split, check_overlap=check_overlap, out=out, as_json=as_json, device=where,
+        )  # fmt: skip
+        return
+    if split is not None:
+        raise click.UsageError("--split is for classifiers; disentanglement is measured on all factors.")
     if model is not None and data is None:
         raise click.UsageError("Say what to encode: --data NAME (see `disentangle data list`).")
     if codes is not None and factors is None:
@@ -94,6 +120,12 @@ def command(
     for row in score_rows(scores):
         table.add_row(*row)
     Console().print(table)
+
+
+def _kind(model: str) -> str:
+    from disentangle.io import find_model, model_info
+
+    return str(model_info(find_model(model))["kind"])
 
 
 def _encode(

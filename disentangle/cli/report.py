@@ -29,9 +29,10 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
     from disentangle.errors import InputError
     from disentangle.evaluations import load_scores
     from disentangle.io.runs import read_stats
+    from disentangle.viz.conditioning import CONDITIONING_NOTE, conditioning_rows, save_conditioning_curves
     from disentangle.viz.figures import save_training_curves
     from disentangle.viz.report import Picture, Section, Table, save_report
-    from disentangle.viz.scores import score_rows
+    from disentangle.viz.scores import class_rows, score_rows
 
     for run in runs:
         if not (run / "config.json").is_file():
@@ -39,8 +40,15 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
     names = {run: run.name if len({r.name for r in runs}) == len(runs) else str(run) for run in runs}
     with tempfile.TemporaryDirectory() as folder:
         curves = Path(folder) / "curves.png"
-        save_training_curves({names[run]: read_stats(run) for run in runs}, curves)
+        stats = {names[run]: read_stats(run) for run in runs}
+        save_training_curves(stats, curves)
         sections = [Section("Training", pictures=[Picture(curves, "Means over each logging interval.")])]
+        header, rows = conditioning_rows(stats)
+        if rows:
+            conditioning = Path(folder) / "conditioning.png"
+            save_conditioning_curves(stats, conditioning)
+            pictures = [Picture(conditioning, CONDITIONING_NOTE)]
+            sections.append(Section("Conditioning", tables=[Table(header, rows)], pictures=pictures))
         for run in runs:
             samples = sorted((run / "samples").glob("*.png"))
             pictures = [Picture(samples[-1], f"Samples at step {int(samples[-1].stem)}.")] if samples else []
@@ -49,6 +57,10 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
                 scores, subject = load_scores(run / "scores.json")
                 header = ["score", "value", *subject.get("factors", ())]
                 tables.append(Table(header, score_rows(scores)))
+                if "accuracy/per-class" in scores:
+                    tables.append(Table(["class", "accuracy", "pictures"], class_rows(scores, subject["classes"])))
+            if (run / "confusion.png").is_file():
+                pictures.append(Picture(run / "confusion.png", "Confusion matrix, in percent of each true class."))
             config = json.loads((run / "config.json").read_text(encoding="utf-8"))
             sections.append(Section(names[run], command=json.dumps(config, indent=2), tables=tables, pictures=pictures))
         target = out or runs[0] / "report.html"

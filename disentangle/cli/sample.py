@@ -41,7 +41,8 @@ def command(
     from disentangle.viz import save_grid
 
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
-    assert isinstance(generator, Generator)
+    if not isinstance(generator, Generator):
+        raise InputError(f"{model} is a {type(generator).__name__}, which draws no pictures; expected a generator.")
     columns = columns or math.ceil(math.sqrt(len(seeds)))
     if columns < 1:
         raise InputError(f"--columns is {columns}; expected 1 or more.")

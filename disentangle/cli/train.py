@@ -23,6 +23,7 @@ def command() -> None:
     Examples:
       disentangle train eigengan --data fashion-mnist --resolution 32 --nog --olr --out runs/fashion
       disentangle train vae --data rooms --objective beta-tcvae --beta 6 --out runs/rooms
+      disentangle train classifier --data fashion-mnist --norm dbn --treat nog --out runs/dbn
     """
 
 
@@ -37,7 +38,8 @@ def _common(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--olr", is_flag=True, help="Optimal learning rate on the projections."),
         click.option("--olr-form", type=click.Choice(["released", "matrix", "exact"]), help="Form of --olr."),
         click.option("--ol", type=float, help="Weight of the orthogonality loss on the projections."),
-        click.option("--mode", type=click.Choice(["gradient", "update"]), help="What --nog makes orthogonal."),
+        click.option("--mode", type=click.Choice(["gradient", "update", "landing", "pogo", "spel", "scion"]),
+                     help="What --nog makes orthogonal; or a treatment that takes the place of --nog."),
         click.option("--scale", type=click.Choice(["none", "grad_norm", "nuclear"]), help="Length of --nog's step."),
         click.option("--retraction", type=click.Choice(["none", "polar"]), help="Keep the projections orthogonal."),
         click.option("--steps", type=int, help="Training steps in all."),
@@ -112,6 +114,67 @@ def gan(ctx: click.Context, **options: Any) -> None:
     _train(ctx, "gan", options, fields)
 
 
+@command.command()
+@click.option("--arch", help="small, or one of torchvision's: resnet18, resnet34, resnet50 ...")
+@click.option("--stem", type=click.Choice(["auto", "cifar", "imagenet"]), help="First layers of a ResNet.")
+@click.option("--norm", type=click.Choice(["bn", "dbn"]), help="Of the stem: batch norm, or decorrelated (whitening).")
+@click.option("--pool", type=click.Choice(["avg", "cov"]), help="Average pooling, or global covariance pooling.")
+@click.option(
+    "--treat",
+    help="Of the layer in front of whitening or pooling: nog, olr, ol and one of ow, sn, soc, separated by commas.",
+)
+@click.option("--epochs", type=float, help="Length of the training, instead of --steps.")
+@click.option("--lr", type=float, help="Peak learning rate.")
+@click.option("--validation", type=int, help="Training pictures kept apart for validation.")
+@click.option("--init", type=click.Path(path_type=Path), help="File of weights of the plain network to start from.")
+@_common
+def classifier(ctx: click.Context, **options: Any) -> None:
+    """Train a classifier, with whitening or covariance pooling and the treatments of the layer in front of them.
+
+    A folder needs a sub-folder of pictures for each class; train/, val/ and test/ around them are recognised. The test
+    part is never looked at: see `disentangle evaluate`.
+
+    \b
+    Examples:
+      disentangle train classifier --data fashion-mnist --norm dbn --treat nog,olr --out runs/dbn
+      disentangle train classifier --data birds/ --resolution 224 --arch resnet50 --pool cov --treat ow,nog \\
+        --init resnet50.pth --out runs/birds
+    """
+    names = {"arch": "model.arch", "stem": "model.stem", "norm": "model.norm", "pool": "model.pool",
+             "lr": "optimizer.lr", "validation": "validation"}  # fmt: skip
+    fields = {field: options[name] for name, field in names.items() if options[name] is not None}
+    if options["init"] is not None:
+        fields["init"] = str(options["init"])
+    if options["epochs"] is not None and options["steps"] is not None:
+        raise click.UsageError("Give the length as --epochs or as --steps, not both.")
+    _treatments(options, fields)
+    _train(ctx, "classifier", options, fields)
+
+
+_OL = 0.1 / 16  # the weight of --treat ol where --ol gives none: a tenth of the squared error a feature of 16
+_WEIGHTS = ("ow", "sn", "soc")
+
+
+def _treatments(options: dict[str, Any], fields: dict[str, Any]) -> None:
+    """``--treat nog,ow`` as the switches it stands for."""
+    chosen = [name.strip() for name in (options["treat"] or "").split(",") if name.strip()]
+    from disentangle.errors import unknown_name
+
+    for name in chosen:
+        if name not in ("nog", "olr", "ol", *_WEIGHTS):
+            hint = "Newer treatments: --mode landing, pogo, spel or scion."
+            raise unknown_name("treatment", name, ("nog", "olr", "ol", *_WEIGHTS), hint=hint)
+    weights = [name for name in chosen if name in _WEIGHTS]
+    if len(weights) > 1:
+        raise click.UsageError(f"--treat {options['treat']} constrains one weight in {len(weights)} ways; choose one.")
+    if weights:
+        fields["model.weight"] = weights[0]
+    options["nog"] |= "nog" in chosen
+    options["olr"] |= "olr" in chosen
+    if "ol" in chosen and options["ol"] is None:
+        options["ol"] = _OL
+
+
 def _train(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> None:
     if options["data"] is None and options["config_file"] is None:
         raise click.UsageError(
@@ -119,7 +182,7 @@ def _train(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[
         )
     if options["out"] is None and not options["dry_run"]:
         raise click.UsageError("Say where to put the run: --out FOLDER.")
-    from disentangle.training import resolve_device, train_gan, train_vae
+    from disentangle.training import resolve_device, train_classifier, train_gan, train_vae
 
     device = setting(ctx, "device", options["device"], "auto")
     resolve_device(device)
@@ -127,7 +190,8 @@ def _train(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[
     if options["dry_run"]:
         click.echo(config.model_dump_json(indent=2))
         return
-    train = train_vae if kind == "vae" else train_gan
+    loops: dict[str, Callable[..., Any]] = {"vae": train_vae, "classifier": train_classifier}
+    train = loops.get(kind, train_gan)
     with training_progress(ctx, f"train {kind}") as progress:
         result = train(config, options["out"], device=device, progress=progress)
     note(ctx, f"{result.steps} steps in {result.seconds:.0f} s: {options['out']}")
@@ -137,7 +201,7 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
     """The configuration from --config or a preset, then options, then --set."""
     from disentangle.config import parse_config, with_fields
     from disentangle.errors import ConfigError
-    from disentangle.training import GANTraining, VAETraining, preset_config
+    from disentangle.training import ClassifierTraining, GANTraining, TrainingConfig, VAETraining, preset_config
 
     for name in ("nog", "olr"):
         if options[name]:
@@ -158,12 +222,18 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
         "data_dir": None if options["data_dir"] is None else str(options["data_dir"]),
         "download": options["download"],
     }
+    epochs = options.get("epochs")
     if options["config_file"] is None:
-        return preset_config(kind, data=data, preset=options["preset"], **fields)
+        length = {} if epochs is None else {"epochs": epochs}
+        return preset_config(kind, data=data, preset=options["preset"], **length, **fields)
+    if epochs is not None:
+        raise click.UsageError("With --config the length is --steps; --epochs is for presets.")
     try:
         record = json.loads(options["config_file"].read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{options['config_file']} is not valid JSON: {error}.") from None
-    config = parse_config(VAETraining if kind == "vae" else GANTraining, record, source=str(options["config_file"]))
+    kinds: dict[str, type[TrainingConfig]] = {"vae": VAETraining, "classifier": ClassifierTraining}
+    training = kinds.get(kind, GANTraining)
+    config = parse_config(training, record, source=str(options["config_file"]))
     given = {f"data.{key}": value for key, value in data.items() if value}
     return with_fields(config, {**given, **fields})

@@ -44,6 +44,7 @@ def command(
     """
     if dims is not None and active is not None:
         raise click.UsageError("Give --dims or --active, not both.")
+    from disentangle.errors import InputError
     from disentangle.io import load
     from disentangle.latents import Directions, basis, most_active, traverse
     from disentangle.models import Generator
@@ -51,7 +52,8 @@ def command(
     from disentangle.viz import animation_frames, save_animation, save_grid
 
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
-    assert isinstance(generator, Generator)
+    if not isinstance(generator, Generator):
+        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
     chosen = basis(generator) if directions is None else Directions.load(directions)
     if dims is not None:
         chosen = chosen.select(dims)

@@ -5,18 +5,22 @@
 
 from disentangle.data.cars3d import Cars3D
 from disentangle.data.celeba import CelebA
+from disentangle.data.cifar import CIFAR10, CIFAR100
 from disentangle.data.factors import FactorDataset
 from disentangle.data.fashion_mnist import FashionMNIST
 from disentangle.data.folder import ImageFolder
 from disentangle.data.images import ImageSource, LabelledImageSource
 from disentangle.data.known import MPI3D, DSprites, Shapes3D
+from disentangle.data.labelled import Subset, check_classes, hold_out, overlap, with_classes
 from disentangle.data.lsun import LSUN
-from disentangle.data.registry import DataInfo, list_data, open_data
+from disentangle.data.registry import DataInfo, list_data, open_data, splits
 from disentangle.data.rooms import Rooms
 from disentangle.data.smallnorb import SmallNORB
 from disentangle.data.sprites import Sprites
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "LSUN",
     "MPI3D",
     "Cars3D",
@@ -32,6 +36,12 @@ __all__ = [
     "Shapes3D",
     "SmallNORB",
     "Sprites",
+    "Subset",
+    "check_classes",
+    "hold_out",
     "list_data",
     "open_data",
+    "overlap",
+    "splits",
+    "with_classes",
 ]

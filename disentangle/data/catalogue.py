@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from disentangle.data.celeba import find_celeba
+from disentangle.data.cifar import find_cifar
 from disentangle.data.fashion_mnist import find_fashion_mnist
 from disentangle.data.known import DSPRITES_FILES, MPI3D_FILES, SHAPES3D_FILES
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, search_places
@@ -165,6 +166,24 @@ CATALOGUE: dict[str, Entry] = {
         folders=("", "lsun"),
         matches=lambda folder: (folder / "data.mdb").is_file(),
     ),
+    "cifar10": Entry(
+        title="CIFAR-10",
+        kind="images",
+        factors="10 classes; 50,000 train, 10,000 test",
+        image_shape="3 x R x R, R = 32 and more",
+        source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html (the binary version)",
+        licence="not stated",
+        files=("cifar-10-batches-bin/data_batch_1.bin",),
+    ),
+    "cifar100": Entry(
+        title="CIFAR-100",
+        kind="images",
+        factors="100 classes in 20 groups; 50,000 train, 10,000 test",
+        image_shape="3 x R x R, R = 32 and more",
+        source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html (the binary version)",
+        licence="not stated",
+        files=("cifar-100-binary/train.bin",),
+    ),
 }
 
 
@@ -234,6 +253,10 @@ def _info(name: str, entry: Entry, data_dir: PathLike | None) -> DataInfo:
         note = (
             f"found in {folder}" if folder else "'apt-get install dataset-fashion-mnist', or download=True (--download)"
         )
+    elif name in ("cifar10", "cifar100"):
+        folder = find_cifar(int(name.removeprefix("cifar")), "train", data_dir)
+        available = folder is not None
+        note = f"found in {folder}" if folder else f"put {entry.files[0]} into {search_places(data_dir)[0]}"
     else:
         found = list(dict.fromkeys(find_all(name, data_dir)))
         available = bool(found)

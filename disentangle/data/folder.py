@@ -16,9 +16,12 @@ from disentangle.data.per_process import PerProcess
 from disentangle.data.places import PathLike, listed
 from disentangle.errors import DataError
 
-__all__ = ["SUFFIXES", "FolderShelf", "ImageFolder", "ZipShelf", "open_shelf"]
+__all__ = ["SPLITS", "SUFFIXES", "FolderShelf", "ImageFolder", "ZipShelf", "open_shelf", "split_folders"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+# The parts of a data set, and the names of the sub-folders that hold them.
+SPLITS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 _LARGEST_MEMBER = 1 << 30  # a picture file of more than this in an archive is taken for a bomb
 
@@ -146,6 +149,15 @@ def open_shelf(path: PathLike) -> FolderShelf | ZipShelf:
             f"{path} holds no images (looked for {listed(SUFFIXES, 'and')}); give a folder or .zip archive of pictures."
         )
     return shelf
+
+
+def split_folders(root: Path) -> dict[str, Path]:
+    """The parts of a folder that is divided into ``train/`` and ``val/`` or ``test/``; empty where it is not.
+
+    A folder with ``train/`` alone, or without it, is one set whose sub-folders are classes.
+    """
+    found = {part: root / name for part, names in SPLITS.items() for name in names if (root / name).is_dir()}
+    return found if "train" in found and len(found) > 1 else {}
 
 
 def _walk(root: Path) -> list[str]:

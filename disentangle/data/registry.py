@@ -18,9 +18,11 @@ from disentangle.data.cars3d import SIDE as CARS3D_SIDE
 from disentangle.data.cars3d import Cars3D
 from disentangle.data.catalogue import CATALOGUE, DataInfo, find_all, find_in, list_data, not_found
 from disentangle.data.celeba import CelebA
+from disentangle.data.cifar import CIFAR10, CIFAR100, holds_cifar
+from disentangle.data.cifar import SIDE as CIFAR_SIDE
 from disentangle.data.fashion_mnist import SIDE as FASHION_SIDE
 from disentangle.data.fashion_mnist import FashionMNIST
-from disentangle.data.folder import ImageFolder
+from disentangle.data.folder import SPLITS, ImageFolder, split_folders
 from disentangle.data.images import ImageSource
 from disentangle.data.known import MPI3D, MPI3D_FILES, DSprites, Shapes3D
 from disentangle.data.lsun import LSUN
@@ -29,12 +31,20 @@ from disentangle.data.smallnorb import SIDE as SMALLNORB_SIDE
 from disentangle.data.smallnorb import SmallNORB, find_matrix
 from disentangle.errors import DataError, InputError, unknown_name
 
-__all__ = ["DataInfo", "list_data", "open_data"]
+__all__ = ["DataInfo", "list_data", "open_data", "splits"]
 
-ALIASES = {"3dshapes": "shapes3d", "3d-shapes": "shapes3d", "fashionmnist": "fashion-mnist", "small-norb": "smallnorb"}
+ALIASES = {
+    "3dshapes": "shapes3d",
+    "3d-shapes": "shapes3d",
+    "fashionmnist": "fashion-mnist",
+    "small-norb": "smallnorb",
+    "cifar-10": "cifar10",
+    "cifar-100": "cifar100",
+}
 ARRAY_SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
 
 _STORED = {"dsprites": DSprites, "shapes3d": Shapes3D, "mpi3d": MPI3D}
+_CIFAR = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 _RESIZED = {"cars3d": (Cars3D, CARS3D_SIDE), "smallnorb": (SmallNORB, SMALLNORB_SIDE)}
 
 
@@ -53,16 +63,18 @@ def open_data(
     ``mpi3d-real``, ``mpi3d-complex`` say which MPI3D). A name wins over a folder of the same name: write ``./rooms``
     for the folder.
 
-    A path is read by what is there: a folder with ``data.mdb`` as LSUN, with the files of Fashion-MNIST, Cars3D or
-    SmallNORB as these, any other folder or .zip archive as pictures; an .npz, .npy or HDF5 file by its arrays, as
-    dSprites, 3D Shapes or MPI3D.
+    A path is read by what is there: a folder with ``data.mdb`` as LSUN, with the files of Fashion-MNIST, CIFAR, Cars3D
+    or SmallNORB as these, any other folder or .zip archive as pictures; an .npz, .npy or HDF5 file by its arrays, as
+    dSprites, 3D Shapes or MPI3D. Of a folder of pictures that is divided into ``train/`` and ``val/`` or ``test/``,
+    the part that ``split`` names is opened.
 
     Args:
         name: a name or a path.
-        resolution: height and width in pixels. By default what the data set has: 64, or 28 for Fashion-MNIST. Folders,
-            archives, CelebA and LSUN need one; the published factor sets have one only.
-        split: ``"train"`` is all there is where a data set has no parts; ``"test"`` is had from Fashion-MNIST, and from
-            LSUN where the folder's name says so.
+        resolution: height and width in pixels. By default what the data set has: 64, 28 for Fashion-MNIST, or 32 for
+            CIFAR. Folders, archives, CelebA and LSUN need one; the published factor sets have one only.
+        split: ``"train"`` is all there is where a data set has no parts; ``"test"`` is had from Fashion-MNIST and
+            CIFAR, from a folder with such a part, and from LSUN where the folder's name says so; ``"validation"`` from
+            a folder with ``val/``.
         data_dir: where to look first, before ``DISENTANGLE_DATA`` and ``~/.cache/disentangle/data``.
         download: allow a download (Fashion-MNIST only) where the files are not found.
         **options: further arguments of the class that reads it, such as ``in_memory=True``, ``resize="pad"``,
@@ -82,7 +94,7 @@ def open_data(
     if key not in CATALOGUE:
         return _open_path(os.fspath(name), resolution, split, options)
     title = CATALOGUE[key].title
-    if key not in ("fashion-mnist", "lsun"):
+    if key not in ("fashion-mnist", "lsun", *_CIFAR):
         _only_train(title, split)
     if key in ("sprites", "rooms"):
         return _build(title, _procedural(key), *(() if resolution is None else (resolution,)), options=options)
@@ -90,6 +102,9 @@ def open_data(
         size = FASHION_SIDE if resolution is None else resolution
         fixed = {"resolution": size, "data_dir": data_dir, "download": download}
         return _build(title, FashionMNIST, split, options=options, fixed=fixed)
+    if key in _CIFAR:
+        fixed = {"resolution": CIFAR_SIDE if resolution is None else resolution, "data_dir": data_dir}
+        return _build(title, _CIFAR[key], split, options=options, fixed=fixed)
     if key in ("celeba", "lsun"):
         category = options.pop("category", None) if key == "lsun" else None
         path = _one_lsun(data_dir, category, split) if key == "lsun" else _first("celeba", data_dir)
@@ -103,11 +118,34 @@ def open_data(
     return _open_stored(key, path, resolution, options)
 
 
+def splits(name: PathLike) -> tuple[str, ...]:
+    """The parts that :func:`open_data` offers under a name or path: ``("train",)`` where there is one only.
+
+    The files need not be there, so an unknown name has one part too.
+    """
+    key = os.fspath(name).lower().replace("_", "-")
+    if ALIASES.get(key, key) in ("fashion-mnist", *_CIFAR):
+        return ("train", "test")
+    path = Path(name).expanduser()
+    if ALIASES.get(key, key) in CATALOGUE or not path.is_dir():
+        return ("train",)
+    if _holds_fashion_mnist(path) or holds_cifar(path):
+        return ("train", "test")
+    return tuple(split_folders(path)) or ("train",)
+
+
 def _open_path(given: str, resolution: int | None, split: str, options: dict[str, Any]) -> ImageSource:
     path = Path(given).expanduser()
     if path.is_dir():
-        if any((path / f"train-images-idx3-ubyte{suffix}").is_file() for suffix in ("", ".gz")):
+        if _holds_fashion_mnist(path):
             return open_data("fashion-mnist", resolution=resolution, split=split, data_dir=path, **options)
+        if holds_cifar(path):
+            return open_data(f"cifar{holds_cifar(path)}", resolution=resolution, split=split, data_dir=path, **options)
+        parts = split_folders(path)
+        if parts:
+            return _build(
+                "ImageFolder", ImageFolder, _part(path, parts, split), _needed(str(path), resolution), options=options
+            )
         _only_train(str(path), split)
         if (path / "data.mdb").is_file():
             return _build("LSUN", LSUN, path, _needed(str(path), resolution), options=options)
@@ -133,6 +171,20 @@ def _open_path(given: str, resolution: int | None, split: str, options: dict[str
         )
     hint = "The path of a folder, a .zip archive or an .npz or .h5 file works too."
     raise unknown_name("data set", given, CATALOGUE, hint=hint)
+
+
+def _holds_fashion_mnist(path: Path) -> bool:
+    return any((path / f"train-images-idx3-ubyte{suffix}").is_file() for suffix in ("", ".gz"))
+
+
+def _part(path: Path, parts: dict[str, Path], split: str) -> Path:
+    """The sub-folder of a split; ``val`` and the like mean ``validation``."""
+    split = next((part for part, names in SPLITS.items() if split in names), split)
+    if split not in parts:
+        raise InputError(
+            f"{path} has no split {split!r}; its parts are {listed((repr(part) for part in parts), 'and')}."
+        )
+    return parts[split]
 
 
 def _recognise(path: Path) -> str:

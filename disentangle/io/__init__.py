@@ -2,6 +2,7 @@
 
 from disentangle.io.checkpoint import find_model, load, load_state, model_info, save, save_state
 from disentangle.io.runs import RunFolder
+from disentangle.io.weights import read_weights
 from disentangle.io.zoo import ZooEntry, zoo_entries, zoo_entry
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "load",
     "load_state",
     "model_info",
+    "read_weights",
     "save",
     "save_state",
     "zoo_entries",

@@ -1,4 +1,4 @@
-"""Generators and encoders, one family a file. Importing this package registers all kinds."""
+"""Generators, encoders and classifiers, one family a file. Importing this package registers all kinds."""
 
 from disentangle.models.base import (
     Encoder,
@@ -10,6 +10,7 @@ from disentangle.models.base import (
     model_kinds,
     register_model,
 )
+from disentangle.models.classifier import Classifier, ClassifierConfig
 from disentangle.models.eigengan import EigenGAN, EigenGANConfig
 from disentangle.models.gan import SimpleGAN, SimpleGANConfig
 from disentangle.models.vae import VAE, VAEConfig
@@ -17,6 +18,8 @@ from disentangle.models.wrapped import WrappedGenerator, wrap
 
 __all__ = [
     "VAE",
+    "Classifier",
+    "ClassifierConfig",
     "EigenGAN",
     "EigenGANConfig",
     "Encoder",

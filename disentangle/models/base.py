@@ -83,6 +83,8 @@ class Projection:
         depth: position among the generator's projections, 0 nearest the input.
         coordinates: positions in the flattened latent, one a column of :meth:`matrix`.
         linear_map: computes the matrix from the current weights.
+        weight: computes the weight the layer uses, where ``parameter`` is only the free parameter behind it (an
+            orthogonal or spectrally normalised weight); None where the two are one.
     """
 
     parameter: Tensor
@@ -90,6 +92,7 @@ class Projection:
     depth: int
     coordinates: tuple[int, ...]
     linear_map: Callable[[], Tensor] = field(repr=False)
+    weight: Callable[[], Tensor] | None = field(default=None, repr=False)
 
     def matrix(self) -> Tensor:
         """(features, latent_dim): the linear map from the latent's coordinates to features, as it is now."""

@@ -1,8 +1,10 @@
 """Training loops one can read top to bottom."""
 
+from disentangle.training.classifier import train_classifier
 from disentangle.training.config import (
     BetaTCVAEObjective,
     BetaVAEObjective,
+    ClassifierTraining,
     DataConfig,
     DIPVAEObjective,
     FactorVAEObjective,
@@ -13,10 +15,11 @@ from disentangle.training.config import (
     TreatmentConfig,
     VAETraining,
 )
+from disentangle.training.devices import resolve_device
 from disentangle.training.ema import EMA
 from disentangle.training.gan import train_gan
-from disentangle.training.presets import PRESETS, preset_config, preset_names
-from disentangle.training.session import Interrupted, TrainingFailed, TrainingResult, resolve_device
+from disentangle.training.presets import PRESETS, classifier_config, preset_config, preset_names
+from disentangle.training.session import Interrupted, TrainingFailed, TrainingResult
 from disentangle.training.vae import train_vae
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "PRESETS",
     "BetaTCVAEObjective",
     "BetaVAEObjective",
+    "ClassifierTraining",
     "DIPVAEObjective",
     "DataConfig",
     "FactorVAEObjective",
@@ -36,9 +40,11 @@ __all__ = [
     "TrainingResult",
     "TreatmentConfig",
     "VAETraining",
+    "classifier_config",
     "preset_config",
     "preset_names",
     "resolve_device",
+    "train_classifier",
     "train_gan",
     "train_vae",
 ]

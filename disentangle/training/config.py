@@ -7,14 +7,17 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from disentangle.config import Config
+from disentangle.models.classifier import ClassifierConfig
 from disentangle.models.discriminators import PairedDiscriminatorConfig, StridedDiscriminatorConfig
 from disentangle.models.eigengan import EigenGANConfig
 from disentangle.models.gan import SimpleGANConfig
 from disentangle.models.vae import VAEConfig
+from disentangle.training.schedules import ConstantSchedule, OneCycleSchedule, ScheduleConfig
 
 __all__ = [
     "BetaTCVAEObjective",
     "BetaVAEObjective",
+    "ClassifierTraining",
     "DIPVAEObjective",
     "DataConfig",
     "FactorVAEObjective",
@@ -53,15 +56,18 @@ class TreatmentConfig(Config):
 
     nog: bool = False
     olr: bool = False
-    mode: Literal["gradient", "update"] = "gradient"
+    mode: Literal["gradient", "update", "landing", "pogo", "spel", "scion"] = "gradient"
     olr_form: Literal["released", "matrix", "exact"] = "matrix"
     ol: float = pydantic.Field(0.0, ge=0)
     scale: Literal["none", "grad_norm", "nuclear"] = "none"
     retraction: Literal["none", "polar"] = "none"
+    attraction: float | Literal["quartic"] | None = pydantic.Field(None, description="landing and pogo only")
+    radius: float = pydantic.Field(1.0, gt=0, description="scion only")
 
     @property
     def active(self) -> bool:
-        return bool(self.nog or self.olr or self.ol or self.retraction != "none")
+        own_step = self.mode not in ("gradient", "update")
+        return bool(self.nog or self.olr or self.ol or own_step or self.retraction != "none")
 
 
 class BetaVAEObjective(Config):
@@ -110,7 +116,7 @@ ObjectiveConfig = Annotated[
 
 
 class TrainingConfig(Config):
-    """What all trainings share. ``steps`` may grow when a run is continued; everything else stays."""
+    """What all trainings share. When a run is continued only the fields in ``may_grow`` may differ."""
 
     schema_version: Literal[1] = 1
     data: DataConfig
@@ -124,6 +130,11 @@ class TrainingConfig(Config):
     checkpoint_every: int = pydantic.Field(500, ge=1)
     keep_checkpoints: int = pydantic.Field(2, ge=1)
     tracker: Literal["none", "tensorboard"] = "none"
+
+    @property
+    def may_grow(self) -> tuple[str, ...]:
+        """Fields that may differ when a run is continued."""
+        return ("steps",)
 
 
 class VAETraining(TrainingConfig):
@@ -169,3 +180,44 @@ class GANTraining(TrainingConfig):
         False, description="train the generator on the very pictures the discriminator just saw: a fifth less work"
     )
     flip: bool = pydantic.Field(False, description="random horizontal flips of the real images")
+
+
+class ClassifierTraining(TrainingConfig):
+    """Training of a classifier, see :func:`disentangle.training.train_classifier`.
+
+    Attributes:
+        sample_every: steps between two looks at the validation part; the last step has one too.
+        head_lr: times the learning rate, for the head (fine-tuning).
+        validation: pictures of the training part that are kept apart and never learnt from; 0 for none, or, of a folder
+            with ``val/``, for that part.
+        crop_padding: black pixels around a picture, from which the old size is cut out at random; 0 for no crops.
+        init: file of weights of the plain network to start from, such as torchvision's or timm's of the same
+            architecture.
+
+    Every schedule but the constant one is stretched over ``steps``, so only a constant one may grow.
+    """
+
+    kind: Literal["classifier"] = "classifier"
+    model: ClassifierConfig
+    optimizer: OptimizerConfig = OptimizerConfig(kind="sgd", lr=0.1, momentum=0.9, weight_decay=5e-4)
+    schedule: ScheduleConfig = OneCycleSchedule()
+    head_lr: float = pydantic.Field(1.0, gt=0)
+    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    clip_norm: float | None = pydantic.Field(None, gt=0, description="largest norm of all gradients together")
+    validation: int = pydantic.Field(0, ge=0)
+    crop_padding: int = pydantic.Field(0, ge=0)
+    flip: bool = pydantic.Field(False, description="random horizontal flips")
+    init: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _treats_something(self) -> ClassifierTraining:
+        if self.treatment.active and self.model.norm == "bn" and self.model.pool == "avg":
+            raise ValueError(
+                "the treatment is for the layer in front of an SVD meta-layer, but there is none; give "
+                "model.norm='dbn' (--norm dbn) or model.pool='cov' (--pool cov)"
+            )
+        return self
+
+    @property
+    def may_grow(self) -> tuple[str, ...]:
+        return ("steps",) if isinstance(self.schedule, ConstantSchedule) else ()

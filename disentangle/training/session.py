@@ -17,20 +17,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from disentangle.data import ImageSource
-from disentangle.errors import ConfigError, DisentangleError, InputError
+from disentangle.data import ImageSource, LabelledImageSource
+from disentangle.errors import ConfigError, DisentangleError
 from disentangle.io import RunFolder
 from disentangle.linalg import effective_condition_number, orthogonality_error
 from disentangle.models.base import Projection
 from disentangle.optim import Treatment
 from disentangle.training.config import TrainingConfig
+from disentangle.training.devices import make_accelerator, resolve_device
 
-__all__ = ["Interrupted", "Progress", "Session", "Stateful", "TrainingFailed", "TrainingResult", "resolve_device"]
+__all__ = ["Interrupted", "Progress", "Session", "Stateful", "TrainingFailed", "TrainingResult"]
 
 
 class Stateful(Protocol):
@@ -68,27 +69,6 @@ class TrainingResult:
 Progress = Callable[[int, int, float, Mapping[str, float]], None]
 
 
-def resolve_device(device: str) -> torch.device:
-    """``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-
-    Raises:
-        InputError: if the device does not exist.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cpu":
-        return torch.device("cpu")
-    name, _, index = device.partition(":")
-    if name != "cuda" or (index and not index.isdigit()):
-        raise InputError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not count:
-        raise InputError(f"device is {device!r}, but torch sees no CUDA device; use --device cpu or auto.")
-    if index and int(index) >= count:
-        raise InputError(f"device is {device!r}, but there are {count} CUDA devices, numbered from 0.")
-    return torch.device(device)
-
-
 class Session:
     """One training run on this process.
 
@@ -107,17 +87,10 @@ class Session:
         device: str = "auto",
         progress: Progress | None = None,
     ) -> None:
-        import accelerate
-
         chosen = resolve_device(device)
-        self.run = RunFolder(out, config, may_differ=("steps",))
-        if chosen.index is not None:
-            torch.cuda.set_device(chosen)
-        self.accelerator = accelerate.Accelerator(
-            cpu=chosen.type == "cpu",
-            mixed_precision="no" if config.precision == "fp32" else config.precision,
-            log_with=None if config.tracker == "none" else config.tracker,
-            project_dir=str(self.run.path),
+        self.run = RunFolder(out, config, may_differ=config.may_grow)
+        self.accelerator = make_accelerator(
+            chosen, precision=config.precision, tracker=config.tracker, folder=str(self.run.path)
         )
         self.config = config
         self.progress = progress
@@ -139,6 +112,7 @@ class Session:
         self._stop: str | None = None
         self._model: nn.Module | None = None
         self._sample: Callable[[], None] | None = None
+        self._diagnostics: Callable[[], Mapping[str, Any]] | None = None
 
     def place(self, network: nn.Module) -> nn.Module:
         """``network`` on this process's device, its convolutions in the layout that runs them fastest."""
@@ -180,6 +154,10 @@ class Session:
             self._prefetch = (self.step + 1, self._pool.submit(source.images, indices))
         return images.to(self.device, non_blocking=True)
 
+    def labels(self, source: LabelledImageSource) -> Tensor:
+        """The classes of the pictures that :meth:`batch` gives in this step."""
+        return source.labels[self._indices(self.step, len(source))].to(self.device)
+
     def _indices(self, step: int, count: int) -> Tensor:
         """Positions of this process's pictures in step 1, 2, ...: consecutive pieces of one permutation an epoch."""
         start = (step - 1) * self.config.batch
@@ -203,20 +181,22 @@ class Session:
         parts: Mapping[str, Stateful],
         *,
         model: nn.Module,
-        sample: Callable[[], None],
         projections: Mapping[str, Projection],
         treatment: Treatment | None,
+        sample: Callable[[], None] | None = None,
+        diagnostics: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         """Say what a checkpoint consists of, and continue from one if the folder has it.
 
         Args:
             parts: everything with a state: networks, optimizers, averages, the treatment.
             model: what a checkpoint offers to users (of a GAN the averaged generator).
-            sample: writes pictures of the current model.
             projections: whose orthogonality is logged.
             treatment: whose records are logged.
+            sample: writes pictures of the current model.
+            diagnostics: further fields of a logged line.
         """
-        self._parts, self._model, self._sample = dict(parts), model, sample
+        self._parts, self._model, self._sample, self._diagnostics = dict(parts), model, sample, diagnostics
         if treatment is not None:
             self._parts["treatment"] = treatment
         self.projections, self.treatment = projections, treatment
@@ -237,6 +217,11 @@ class Session:
                 self._log({}, 0.0)
         if self.config.tracker != "none":
             self.accelerator.init_trackers("disentangle")
+
+    @property
+    def shows(self) -> bool:
+        """Whether this step is one after which the model is looked at: every ``sample_every`` steps, and at the end."""
+        return self.step == self.config.steps or self.step % self.config.sample_every == 0
 
     def steps(self) -> Iterator[int]:
         """Step numbers to train, 1 to ``config.steps``; after each one, logs, samples and checkpoints as configured.
@@ -262,7 +247,7 @@ class Session:
                     if self.main:
                         self._log(losses, (self.step - logged) * self.config.batch / (now - logged_at))
                     logged, logged_at = self.step, now
-                if self.main and self._sample is not None and (last or self.step % self.config.sample_every == 0):
+                if self.main and self._sample is not None and self.shows:
                     self._sample()
                 if due_checkpoint and saved != self.step:
                     self._checkpoint()
@@ -298,6 +283,12 @@ class Session:
         for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.reshape(gradient.shape))
 
+    def fail(self, what: str) -> NoReturn:
+        """Raise a TrainingFailed: ``what`` happened, which checkpoint is good, what to do."""
+        checkpoint = self.run.latest
+        where = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
+        raise TrainingFailed(f"{what}; {where}. Lower the learning rate, or look at stats.jsonl for what grew.")
+
     # ---------------------------------------------------------------------------------------------- internals
 
     def _mean_losses(self) -> dict[str, float]:
@@ -310,11 +301,9 @@ class Session:
         means = dict(zip(names, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))
         bad = [name for name, mean in means.items() if not torch.isfinite(torch.tensor(mean))]
         if bad:
-            checkpoint = self.run.latest
-            where = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
-            raise TrainingFailed(
+            self.fail(
                 f"{' and '.join(bad)} became NaN or infinite within the {self.config.log_every} steps before step "
-                f"{self.step}; {where}. Lower the learning rate, or look at stats.jsonl for what grew."
+                f"{self.step}"
             )
         return means
 
@@ -325,6 +314,7 @@ class Session:
             "images_per_second": rate,
             "losses": dict(losses),
             "projections": self._projection_stats(),
+            **(self._diagnostics() if self._diagnostics is not None else {}),
         }
         self.run.log(record)
         if self.config.tracker != "none" and self.step:
@@ -340,7 +330,8 @@ class Session:
                 treated[id(param)] = {key: stats[key] for key in _TREATMENT_STATS}
         rows = {}
         for name, projection in self.projections.items():
-            matrix = projection.parameter.detach().flatten(1)
+            weight = projection.parameter if projection.weight is None else projection.weight()
+            matrix = weight.detach().flatten(1)
             rows[name] = {
                 "orthogonality_error": float(orthogonality_error(matrix)),
                 "condition_number": float(effective_condition_number(matrix)),

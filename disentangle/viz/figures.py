@@ -23,25 +23,30 @@ def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path:
     Raises:
         InputError: if no run has logged a step.
     """
-    if not any(line["step"] for lines in stats.values() for line in lines):
+    if not any(line["step"] for run in stats.values() for line in run):
         raise InputError("No run has logged a step yet; nothing to draw.")
     from matplotlib.figure import Figure
 
-    losses = sorted({name for lines in stats.values() for line in lines for name in line.get("losses", {})})
-    panels = [(f"loss: {name}", False, _loss_values(name)) for name in losses]
+    lines = [line for run in stats.values() for line in run]
+    losses = sorted({name for line in lines for name in line.get("losses", {})})
+    panels = [(name if name == "accuracy" else f"loss: {name}", False, _loss_values(name)) for name in losses]
+    if any("validation" in line for line in lines):
+        panels.append(("validation accuracy", False, lambda line: {"": line.get("validation", {}).get("accuracy")}))
+    if any("learning_rate" in line for line in lines):
+        panels.append(("learning rate", False, lambda line: {"": line.get("learning_rate")}))
     for key, title, log in (
         ("orthogonality_error", "orthogonality error", False),
         ("condition_number", "condition number of the projections", True),
         ("olr_acceptance", "share of steps with OLR accepted", False),
     ):
-        if any(key in row for lines in stats.values() for line in lines for row in line["projections"].values()):
+        if any(row.get(key) is not None for line in lines for row in line["projections"].values()):
             panels.append((title, log, _projection_values(key)))
     figure = Figure(figsize=(10, 2.6 * ((len(panels) + 1) // 2)), layout="constrained")
     axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False).flatten()
     for axis, (title, log, read) in zip(axes, panels, strict=False):
-        for run, lines in stats.items():
+        for run, own in stats.items():
             curves: dict[str, list[tuple[int, float]]] = {}
-            for line in lines:
+            for line in own:
                 for name, value in read(line).items():
                     if value is not None:
                         curves.setdefault(name, []).append((line["step"], value))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["EXPLANATIONS", "score_rows"]
+__all__ = ["EXPLANATIONS", "class_rows", "score_rows"]
 
 EXPLANATIONS = {
     "mig": (
@@ -41,6 +41,15 @@ def score_rows(scores: Mapping[str, Any]) -> list[list[str]]:
         else:
             rows.append([score.name, f"{score.value:.3f}", *_cells(parts, "per_factor")])
     return rows
+
+
+def class_rows(scores: Mapping[str, Any], class_names: Sequence[str]) -> list[list[str]]:
+    """Rows of a table: each class with its accuracy (empty without pictures) and number of pictures."""
+    parts = scores["accuracy/per-class"].parts
+    return [
+        [name, f"{float(value):.3f}" if points else "", str(int(points))]
+        for name, value, points in zip(class_names, parts["per_class"], parts["points"], strict=True)
+    ]
 
 
 def _cells(parts: Mapping[str, Any], name: str) -> list[str]:

@@ -13,8 +13,10 @@ from PIL import Image
 from disentangle.cli import _COMMANDS
 from tests.cli.conftest import SMALL_GAN, SMALL_VAE, invoke
 
+TRAINED = ("vae", "eigengan", "gan", "classifier")
 
-@pytest.mark.parametrize("name", [*_COMMANDS, "train vae", "train eigengan", "train gan", "data preview"])
+
+@pytest.mark.parametrize("name", [*_COMMANDS, *(f"train {kind}" for kind in TRAINED), "data preview"])
 def test_help_ends_with_two_examples(name):
     result = invoke(*name.split(), "--help")
     assert result.exit_code == 0
@@ -57,7 +59,7 @@ def test_every_treatment_option_reaches_the_configuration(run):
     config = json.loads(run("train", "gan", "--data", "rooms", "--resolution", "32", *options, "--dry-run"))
     assert config["treatment"] == {
         "nog": True, "olr": True, "olr_form": "exact", "ol": 0.5, "mode": "update", "scale": "nuclear",
-        "retraction": "none",
+        "retraction": "none", "attraction": None, "radius": 1.0,
     }  # fmt: skip
 
 

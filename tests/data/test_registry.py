@@ -23,7 +23,10 @@ from disentangle.data.lsun import LSUN
 from disentangle.data.registry import DataInfo, list_data, open_data
 from disentangle.errors import DataError, InputError
 
-NAMES = ("sprites", "rooms", "fashion-mnist", "dsprites", "shapes3d", "mpi3d", "cars3d", "smallnorb", "celeba", "lsun")
+NAMES = (
+    "sprites", "rooms", "fashion-mnist", "dsprites", "shapes3d", "mpi3d", "cars3d", "smallnorb", "celeba", "lsun",
+    "cifar10", "cifar100",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

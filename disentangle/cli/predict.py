@@ -1,0 +1,73 @@
+"""``disentangle predict``: a trained classifier on pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from disentangle.cli.options import device_option, json_option, setting
+
+__all__ = ["command"]
+
+_BATCH = 64
+
+
+@click.command("predict")
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes named for each picture.")
+@json_option
+@device_option
+@click.pass_context
+def command(
+    ctx: click.Context, model: str, images: tuple[Path, ...], top: int, as_json: bool, device: str | None
+) -> None:
+    """What a classifier MODEL takes IMAGES for: the likeliest classes with their probabilities.
+
+    Pictures of any size are brought to the model's as in its training.
+
+    \b
+    Examples:
+      disentangle predict runs/dbn shoe.png
+      disentangle predict runs/birds photos/*.jpg --top 1 --json
+    """
+    import torch
+
+    from disentangle.data.decoding import PictureDecoder
+    from disentangle.errors import DataError, InputError
+    from disentangle.io import load
+    from disentangle.models import Classifier
+    from disentangle.training import resolve_device
+
+    where = resolve_device(setting(ctx, "device", device, "auto"))
+    classifier = load(model, device=where)
+    if not isinstance(classifier, Classifier):
+        raise InputError(f"{model} is a {type(classifier).__name__}, which names no classes; expected a classifier.")
+    config = classifier.config
+    decode = PictureDecoder(config.resolution, config.image_channels, config.resize)
+
+    def read(path: Path) -> torch.Tensor:
+        try:
+            return torch.from_numpy(decode(path.read_bytes()).copy()).float() / 255
+        except FileNotFoundError:
+            raise DataError(f"There is no picture {path}; expected the path of a picture file.") from None
+        except Exception as error:  # Pillow's readers raise many kinds on damaged files
+            raise DataError(f"{path} cannot be read as a picture ({error}); expected e.g. a PNG or JPEG.") from error
+
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(images), _BATCH):
+        batch = torch.stack([read(path) for path in images[start : start + _BATCH]])
+        with torch.inference_mode():
+            likely = classifier(batch.to(where)).float().softmax(1).cpu().topk(min(top, len(config.class_names)))
+        for path, values, classes in zip(images[start:], likely.values.tolist(), likely.indices.tolist(), strict=False):
+            named = [{"class": config.class_names[i], "probability": p} for i, p in zip(classes, values, strict=True)]
+            found.append({"image": str(path), "classes": named})
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for record in found:
+        shown = ", ".join(f"{row['class']} {100 * row['probability']:.1f} %" for row in record["classes"])
+        click.echo(f"{record['image']}: {shown}")

@@ -1,0 +1,74 @@
+"""Figures of classifiers: what is drawn, and the numbers in the table beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from disentangle.errors import InputError
+from disentangle.viz.conditioning import conditioning_rows, save_conditioning_curves
+from disentangle.viz.confusion import save_confusion_matrix
+from disentangle.viz.figures import save_training_curves
+
+
+def line(step: int, effective: float | None, raw: float | None = None) -> dict:
+    row = {
+        "size": 4, "rank": 3, "condition_number": raw, "ridged_condition_number": 50.0,
+        "effective_condition_number": effective, "spectrum": [8.0, 4.0, 2.0, -1e-17],
+    }  # fmt: skip
+    return {"step": step, "losses": {"loss": 1.0, "accuracy": 0.5}, "projections": {}, "spectral": {"bn1": row},
+            "learning_rate": 0.1, "validation": {"step": step, "loss": 1.0, "accuracy": 0.4}}  # fmt: skip
+
+
+START = {"step": 0, "losses": {}, "projections": {}, "spectral": {}}
+
+
+def test_the_table_has_geometric_means():
+    lines = [START, *(line(step, 10.0 ** (step % 3), 1e13) for step in range(1, 11))]
+    header, rows = conditioning_rows({"run": lines})
+    assert header[0] == "layer"
+    (row,) = rows
+    assert row[:3] == ["bn1", "4", "3"]
+    assert float(row[3]) == pytest.approx(10.0 ** np.mean([step % 3 for step in range(1, 11)]), rel=1e-2)
+    assert float(row[4]) == pytest.approx(10 ** np.mean([9 % 3, 10 % 3]), rel=1e-2)  # the last fifth
+    assert float(row[5]) == pytest.approx(1e13)
+    _, two = conditioning_rows({"a": lines, "b": [START, line(1, 3.0)]})
+    assert [row[0] for row in two] == ["a bn1", "b bn1"]
+    assert two[1][5] == "infinite"
+    assert conditioning_rows({"gan": [{"step": 1, "losses": {}, "projections": {}}]})[1] == []
+
+
+def test_conditioning_figure(tmp_path: Path):
+    save_conditioning_curves({"a": [START, line(1, 5.0, 1e12), line(2, None)]}, tmp_path / "c.png")
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.width > 2 * picture.height
+        assert np.asarray(picture.convert("L")).std() > 5
+    with pytest.raises(InputError, match="nothing to draw"):
+        save_conditioning_curves({"a": [START]}, tmp_path / "d.png")
+    assert not (tmp_path / "d.png").exists()
+
+
+def test_training_curves_have_the_validation(tmp_path: Path):
+    save_training_curves({"a": [START, line(1, 5.0)]}, tmp_path / "with.png")
+    plain = {k: v for k, v in line(1, 5.0).items() if k not in ("validation", "learning_rate")}
+    save_training_curves({"a": [START, plain]}, tmp_path / "without.png")
+    with Image.open(tmp_path / "with.png") as one, Image.open(tmp_path / "without.png") as other:
+        assert one.height > other.height  # two panels more
+
+
+@pytest.mark.parametrize("classes", [3, 20, 60])
+def test_confusion_figure(classes: int, tmp_path: Path):
+    matrix = np.random.default_rng(0).integers(0, 9, (classes, classes))
+    matrix[1] = 0  # a class without pictures
+    save_confusion_matrix(matrix, [f"class {i}" for i in range(classes)], tmp_path / "m.png")
+    with Image.open(tmp_path / "m.png") as picture:
+        assert picture.height >= 300
+
+
+@pytest.mark.parametrize("matrix", [np.zeros((2, 3)), np.zeros(4), np.zeros((3, 3))])
+def test_matrices_that_do_not_fit(matrix, tmp_path: Path):
+    with pytest.raises(InputError, match=r"expected \(c, c\) and c names"):
+        save_confusion_matrix(matrix, ["a", "b"], tmp_path / "m.png")
