@@ -8,12 +8,9 @@ device wall time around a synchronisation is taken instead.
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
-
 import click
 import torch
+from timing import medians
 
 from disentangle.linalg import polar
 from disentangle.models import build_model
@@ -30,26 +27,6 @@ def svd_polar(matrix: torch.Tensor) -> torch.Tensor:
     return u @ vh
 
 
-def medians(functions: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, float]:
-    """Median milliseconds of each function, called in turn."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
-        function()
-    for _ in range(rounds):
-        for name, function in functions.items():
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-                begun = time.perf_counter()
-                function()
-                torch.cuda.synchronize()
-                times[name].append(time.perf_counter() - begun)
-            else:
-                begun = time.process_time()
-                function()
-                times[name].append(time.process_time() - begun)
-    return {name: 1000 * statistics.median(values) for name, values in times.items()}
-
-
 def bench_shapes(device: torch.device, rounds: int) -> None:
     print(f"{'shape':>12} {'svd ms':>9} {'gram_eigh':>10} {'newton_schulz':>14}   times as fast as svd")
     for rows, columns in SHAPES:
@@ -60,8 +37,8 @@ def bench_shapes(device: torch.device, rounds: int) -> None:
                 "gram_eigh": lambda matrix=matrix: polar(matrix),
                 "newton_schulz": lambda matrix=matrix: polar(matrix, method="newton_schulz", steps=15),
             },
-            device,
             rounds,
+            device,
         )
         speed = {name: result["svd"] / value for name, value in result.items()}
         print(
@@ -94,11 +71,11 @@ def bench_step(device: torch.device, batch: int, rounds: int) -> None:
             "NOG by svd": lambda: [svd_polar(gradient) for gradient in gradients],
             "NOG": lambda: [polar(gradient) for gradient in gradients],
         },
-        device,
         rounds,
+        device,
     )
     handle = orthogonalize(optimizer, [p.parameter for p in generator.projections().values()], nog=True)
-    treated = medians({"step": step}, device, rounds)["step"]
+    treated = medians({"step": step}, rounds, device)["step"]
     handle.remove()
     print(f"EigenGAN 128x128, batch {batch}: step {result['step']:.0f} ms")
     for name in ("NOG by svd", "NOG"):

@@ -9,34 +9,15 @@ device wall time around a synchronisation is taken instead.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 
 import click
 import torch
+from timing import milliseconds
 from torch import nn
 from torchvision.models import resnet18
 
-from disentangle.nn.whitening import DecorrelatedBatchNorm2d
-
-
-def milliseconds(
-    functions: dict[str, Callable[[], object]], device: torch.device, rounds: int
-) -> dict[str, list[float]]:
-    """Milliseconds of each function in each round; the order is reversed from one round to the next."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    for index in range(-2, rounds):
-        for name in list(functions)[:: 1 if index % 2 else -1]:
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            begun = clock()
-            functions[name]()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if index >= 0:
-                times[name].append(1000 * (clock() - begun))
-    return times
+from disentangle.nn import DecorrelatedBatchNorm2d
 
 
 def training_step(
@@ -76,7 +57,7 @@ def bench_dbn(device: torch.device, batch: int, rounds: int, names: Sequence[str
     images = torch.randn(batch, 3, 32, 32, generator=generator).to(device)
     labels = torch.randint(10, (batch,), generator=generator).to(device)
     steps = {name: training_step(NORMS[name], images, labels) for name in ("BatchNorm2d", *names)}
-    times = milliseconds(steps, device, rounds)
+    times = milliseconds(steps, rounds, device)
     plain = times["BatchNorm2d"]
     usual = statistics.median(plain)
     print(f"ResNet-18, 32x32, batch {batch}: step with BatchNorm2d {usual:.1f} ms, {rounds} rounds")

@@ -121,6 +121,15 @@ def spread(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
+def rounded(value: Any) -> Any:
+    """Numbers to five digits: what a curve needs."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
+
+
 def table_of(results: dict[str, list[dict[str, Any]]]) -> str:
     """Markdown: mean and standard deviation over seeds."""
     lines = [
@@ -174,7 +183,7 @@ def save_figure(application: str, results: dict[str, list[dict[str, Any]]], path
 def main(application: str, seeds: str, steps: int | None, jobs: int, runs: Path, only: str | None) -> None:
     from joblib import Parallel, delayed
 
-    from disentangle.files import write_json, write_text
+    from disentangle.files import write_text
     from disentangle.io.runs import environment
 
     first, _, last = seeds.partition("-")
@@ -196,10 +205,8 @@ def main(application: str, seeds: str, steps: int | None, jobs: int, runs: Path,
         return
     command = f"python scripts/reproduce_classification.py {application} --seeds {seeds} --steps {steps}"
     kept = {key: value for key, value in environment("cpu").items() if key != "command"}
-    write_json(
-        ROOT / "evaluations" / "results" / f"classification-{application}.json",
-        {"command": command, "environment": kept, "steps": steps, "treatments": results},
-    )
+    record = {"command": command, "environment": kept, "steps": steps, "treatments": rounded(results)}
+    write_text(ROOT / "evaluations" / "results" / f"classification-{application}.json", json.dumps(record) + "\n")
     save_figure(application, results, ROOT / "docs" / "images" / f"conditioning-{application}.png")
     page = ROOT / "docs" / "results.md"
     begin, end = f"<!-- {application} -->", f"<!-- end {application} -->"

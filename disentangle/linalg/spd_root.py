@@ -178,38 +178,36 @@ class _Root(DifferentiableFunction):
 
 
 class _InverseRootDerivative(DifferentiableFunction):
-    """Solution X of ``W X + X W = -W^2 C W^2`` with C symmetrised, for symmetric ``W = V diag(w) V^T``.
+    """Solution X of ``W X + X W = -W^2 C W^2`` with C symmetrised, for symmetric ``W = V diag(w) V^T``, ``A = V diag(w)``.
 
-    Done in the eigenbasis, where it costs no more than a Lyapunov solve and loses no digits to ``W^2``. u and e are
-    the weights of the floor, see :func:`floor_weights`, if any.
+    Elementwise in the basis A, whose factors w are the ``1 / (s_i s_j)``, and ``1 / (s_i + s_j)`` with two more of them
+    is ``1 / (w_i + w_j)``. u and e are the weights of the floor, see :func:`floor_weights`, if any.
     """
 
     @staticmethod
-    def forward(W: Tensor, C: Tensor, V: Tensor, w: Tensor, u: Tensor | None, e: Tensor | None) -> Tensor:
-        inner = in_eigenbasis(C, V)
-        inner /= _outer_sum(-2 / w)
+    def forward(W: Tensor, C: Tensor, A: Tensor, w: Tensor, u: Tensor | None, e: Tensor | None) -> Tensor:
+        inner = in_eigenbasis(C, A)
+        inner /= _outer_sum(-2 * w)
         if u is not None and e is not None:
             inner *= _outer_sum(u) / _outer_sum(e)
-        # 1 / (s_i s_j) goes to the eigenvectors: as one number it would leave the range of the dtype sooner.
-        outer = V * w.unsqueeze(-2)
-        return outer @ inner @ outer.mT
+        return A @ inner @ A.mT
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        W, C, V, w, u, e = inputs
+        W, C, A, w, u, e = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(W, C, output, V, w, u, e)
-        ctx.save_for_forward(W, C, output, V, w, u, e)
+        ctx.save_for_backward(W, C, output, A, w, u, e)
+        ctx.save_for_forward(W, C, output, A, w, u, e)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
         if grad is None:
             return None, None, None, None, None, None
-        W, C, X, V, w, u, e = ctx.saved_tensors
-        grad_C = _InverseRootDerivative.call(W, grad, V, w, u, e)
+        W, C, X, A, w, u, e = ctx.saved_tensors
+        grad_C = _InverseRootDerivative.call(W, grad, A, w, u, e)
         if not ctx.needs_input_grad[0]:
             return None, grad_C, None, None, None, None
-        H = _Lyapunov.call(W, grad, V, w, None)
+        H = _Lyapunov.call(W, grad, A / w.unsqueeze(-2), w, None)
         product = H @ W @ W @ (0.5 * (C + C.mT))
         half = (product + product.mT) @ W + H @ X
         grad_W = -(half + half.mT)
@@ -219,11 +217,11 @@ class _InverseRootDerivative(DifferentiableFunction):
 
     @staticmethod
     def tangent(ctx: Any, dW: Tensor | None, dC: Tensor | None, *_: Any) -> Tensor:
-        W, C, X, V, w, u, e = ctx.saved_tensors
-        tangent = torch.zeros_like(X) if dC is None else _InverseRootDerivative.call(W, dC, V, w, u, e)
+        W, C, X, A, w, u, e = ctx.saved_tensors
+        tangent = torch.zeros_like(X) if dC is None else _InverseRootDerivative.call(W, dC, A, w, u, e)
         if dW is not None:
             half = dW @ X + (dW @ W + W @ dW) @ (0.5 * (C + C.mT)) @ W @ W
-            tangent = tangent - _Lyapunov.call(W, half + half.mT, V, w, None)
+            tangent = tangent - _Lyapunov.call(W, half + half.mT, A / w.unsqueeze(-2), w, None)
             if u is not None:
                 tangent = tangent + _refused_inverse(u)
         return tangent
@@ -234,19 +232,21 @@ def _refused_inverse(u: Tensor) -> Tensor:
 
 
 class _InverseRoot(DifferentiableFunction):
-    """``P^(-1/2)``, and what its derivative needs: V, the inverse roots w, and the weights of the floor."""
+    """``P^(-1/2)``, and what its derivative needs: A = V diag(w), the inverse roots w, and the weights of the floor."""
 
     @staticmethod
     def forward(P: Tensor, working: torch.dtype, floor: float, absolute: float) -> tuple[Tensor | None, ...]:
         eigenvalues, V, poison = decompose(P, working)
         if is_above(eigenvalues, floor, poison):
             w = eigenvalues.rsqrt_()
-            return (V * w.unsqueeze(-2)) @ V.mT, V, w, None, None
+            A = V * w.unsqueeze(-2)
+            return A @ V.mT, A, w, None, None
         least = floors(eigenvalues, floor, absolute)
         w = torch.maximum(eigenvalues, least).rsqrt()
         if poison is not None:
             w += poison
-        return (V * w.unsqueeze(-2)) @ V.mT, V, w, *floor_weights(eigenvalues, least)
+        A = V * w.unsqueeze(-2)
+        return A @ V.mT, A, w, *floor_weights(eigenvalues, least)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
@@ -260,10 +260,10 @@ class _InverseRoot(DifferentiableFunction):
     def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None, None, None]:
         if grad is None:
             return None, None, None, None
-        W, V, w, u, e = ctx.saved_tensors
-        return to_input_dtype(_InverseRootDerivative.call(W, grad, V, w, u, e), ctx.dtype), None, None, None
+        W, A, w, u, e = ctx.saved_tensors
+        return to_input_dtype(_InverseRootDerivative.call(W, grad, A, w, u, e), ctx.dtype), None, None, None
 
     @staticmethod
     def tangent(ctx: Any, dP: Tensor, *_: Any) -> tuple[Tensor, None, None, None, None]:
-        W, V, w, u, e = ctx.saved_tensors
-        return _InverseRootDerivative.call(W, dP.to(W.dtype), V, w, u, e), None, None, None, None
+        W, A, w, u, e = ctx.saved_tensors
+        return _InverseRootDerivative.call(W, dP.to(W.dtype), A, w, u, e), None, None, None, None

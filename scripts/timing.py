@@ -1,0 +1,44 @@
+"""Timing for the benchmarks: methods take turns in one process, so that a busy machine is unfair to none of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+__all__ = ["medians", "milliseconds"]
+
+_CPU = torch.device("cpu")
+
+
+def milliseconds(
+    functions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = _CPU
+) -> dict[str, list[float]]:
+    """Milliseconds of each function in each round, after a round that is not counted.
+
+    CPU time of this process; on a CUDA device wall time around a synchronisation. The order is reversed from one round
+    to the next.
+    """
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    on_gpu = device.type == "cuda"
+    clock = time.perf_counter if on_gpu else time.process_time
+    for index in range(-1, rounds):
+        for name in list(functions)[:: 1 if index % 2 else -1]:
+            if on_gpu:
+                torch.cuda.synchronize()
+            begun = clock()
+            functions[name]()
+            if on_gpu:
+                torch.cuda.synchronize()
+            if index >= 0:
+                times[name].append(1000 * (clock() - begun))
+    return times
+
+
+def medians(
+    functions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = _CPU
+) -> dict[str, float]:
+    """Median of :func:`milliseconds`."""
+    return {name: statistics.median(values) for name, values in milliseconds(functions, rounds, device).items()}
