@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disentangle.linalg.differentiable import DifferentiableFunction
+from disentangle.linalg.differentiable import DifferentiableFunction, autocast_off
 
 __all__ = ["ITERATIVE_STEPS", "iterative_root", "quintics"]
 
@@ -41,7 +41,7 @@ def iterative_root(P: Tensor, method: str, inverse: bool, working: torch.dtype, 
 
     A zero matrix gives 0, or ``absolute^(-1/2) I``, with gradient 0; one that is not finite gives NaN.
     """
-    with torch.autocast(P.device.type, enabled=False):
+    with autocast_off(P):
         wide = P.to(working)
         largest = wide.detach().abs().amax(dim=(-2, -1), keepdim=True) if P.numel() else wide.detach()[..., :1, :1]
         bad, zero = ~torch.isfinite(largest), largest == 0

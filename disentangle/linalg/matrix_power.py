@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import InputError, unknown_name
-from disentangle.linalg.differentiable import are_values_visible
+from disentangle.linalg.differentiable import are_values_visible, autocast_off
 from disentangle.linalg.iterative_roots import ITERATIVE_STEPS, iterative_root
 from disentangle.linalg.polar import relative_tolerance
 from disentangle.linalg.spd_function import spectral_function
@@ -143,7 +143,7 @@ def cholesky_whitening(P: Tensor, *, floor: float | None = None) -> Tensor:
         InputError: if ``P`` is not a square floating point matrix.
     """
     relative, absolute = _checked(P, "cholesky_whitening", floor)
-    with torch.autocast(P.device.type, enabled=False):
+    with autocast_off(P):
         identity = torch.eye(P.shape[-1], dtype=torch.float64, device=P.device)
         wide = P.double()
         wide = 0.5 * (wide + wide.mT)
@@ -174,7 +174,7 @@ def _root(
     if floor is not None and method in ITERATIVE_STEPS:
         raise InputError(f"floor is {floor} with method {method!r}, which has none; leave it out.")
     working = torch.float64 if precision == "float64" or P.dtype == torch.float64 else torch.float32
-    with torch.autocast(P.device.type, enabled=False):
+    with autocast_off(P):
         if method == "eigh":
             exact = exact_inverse_root if inverse else exact_root
             return exact(P, working, relative, absolute).to(P.dtype)
@@ -189,7 +189,7 @@ def _root(
 
 def _function(P: Tensor, name: str, exponent: float, floor: float | None) -> Tensor:
     relative, absolute = _checked(P, name, floor)
-    with torch.autocast(P.device.type, enabled=False):
+    with autocast_off(P):
         return spectral_function(P, torch.float64, relative, absolute, exponent, "exact", 0).to(P.dtype)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import InputError
-from disentangle.linalg.differentiable import DifferentiableFunction
+from disentangle.linalg.differentiable import DifferentiableFunction, autocast_off
 from disentangle.linalg.polar import relative_tolerance
 
 __all__ = ["pca_whitening"]
@@ -43,7 +43,7 @@ def pca_whitening(P: Tensor, *, floor: float | None = None, gap: float | None = 
     if not P.is_floating_point():
         raise InputError(f"pca_whitening got dtype {P.dtype}; expected a real floating point tensor.")
     relative = relative_tolerance(P) if floor is None else floor
-    with torch.autocast(P.device.type, enabled=False):
+    with autocast_off(P):
         l, V = _PrincipalAxes.call(P.double(), relative if gap is None else gap)
         top = l[..., :1].detach()
         least = torch.where(top > torch.finfo(top.dtype).tiny, relative * top, torch.finfo(P.dtype).eps)
