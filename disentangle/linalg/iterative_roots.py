@@ -10,6 +10,15 @@
 
 The first two are differentiated by unrolling. The last two solve the Lyapunov equation ``S X + X S = C`` by the
 Newton-Schulz iteration for the sign of ``[[S, C], [0, -S]]``, each matrix scaled by its own norm, as their authors do.
+
+Relative Frobenius errors against the exact root with the default steps, in float64 at n = 32 and a log-uniform
+spectrum, as root (its gradient) / inverse root (its gradient):
+
+                    condition number 10               1e4
+    newton_schulz   6e-6 (1e-4) / 2e-5 (3e-4)         3e-2 (0.5) / 0.8 (1)
+    polar_express   below 1e-13 (4e-11)               below 1e-12 (1e-11); 1e8: 1e-13 (9e-9) / 4e-10 (2e-8)
+    pade            5e-3 (9e-3) / 1e-2 (4e-2)         0.2 (0.8) / 0.9 (1)
+    taylor          5e-2 (8e-2) / 0.2 (0.6)           0.4 (0.9) / 0.9 (1)
 """
 
 from __future__ import annotations

@@ -95,12 +95,13 @@ def matrix_inverse_sqrt(
 
 
 def matrix_power(P: Tensor, exponent: float, *, floor: float | None = None) -> Tensor:
-    """``P^exponent`` for an exponent in [-1, 1]; eigenvalues below the floor are raised to it.
+    """``P^exponent`` for an exponent in [-1, 1].
 
     Args:
         P: (..., n, n), see :func:`matrix_sqrt`. Computed in float64.
         exponent: from -1 to 1, not 0.
-        floor: smallest eigenvalue that counts, relative to the largest; see the module's description.
+        floor: smallest eigenvalue that counts, relative to the largest; see the module's description. Of the derivative
+            only for a positive exponent (a power of zero is zero), of the value too for a negative one.
 
     Returns:
         (..., n, n), dtype of ``P``. The derivative is the closed form with divided differences that hold for equal and
@@ -119,7 +120,7 @@ def matrix_power(P: Tensor, exponent: float, *, floor: float | None = None) -> T
 
 
 def matrix_log(P: Tensor, *, floor: float | None = None) -> Tensor:
-    """The logarithm of a matrix; arguments and derivative as of :func:`matrix_power`.
+    """The logarithm of a matrix; eigenvalues below the floor are raised to it. Otherwise as :func:`matrix_power`.
 
     >>> matrix_log(torch.eye(2))
     tensor([[0., 0.],

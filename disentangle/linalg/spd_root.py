@@ -178,7 +178,7 @@ class _Root(DifferentiableFunction):
 
 
 class _InverseRootDerivative(DifferentiableFunction):
-    """Solution X of ``W X + X W = -W^2 C W^2`` with C symmetrised, for symmetric ``W = V diag(w) V^T``, ``A = V diag(w)``.
+    """Solution X of ``W X + X W = -W^2 C W^2`` with C symmetrised, for ``W = V diag(w) V^T`` and ``A = V diag(w)``.
 
     Elementwise in the basis A, whose factors w are the ``1 / (s_i s_j)``, and ``1 / (s_i + s_j)`` with two more of them
     is ``1 / (w_i + w_j)``. u and e are the weights of the floor, see :func:`floor_weights`, if any.

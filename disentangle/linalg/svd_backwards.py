@@ -8,7 +8,8 @@ pass is a singular value decomposition, which is the eigendecomposition for thes
     svd_plain        K itself. For equal eigenvalues the infinity is replaced by the largest finite number, in both
                      (i, j) and (j, i), so that the gradient explodes instead of being NaN.
     svd_trunc        K held within 1e10 in size; 1e10 for equal eigenvalues.
-    svd_top_n        svd_plain after the 50 smallest eigenvalues were set to the floor.
+    svd_top_n        K after the 50 smallest eigenvalues were set to the floor, held within one over the machine
+                     epsilon, since those are all equal.
     svd_taylor       (1 / l_i) sum_{k=0..100} (l_j / l_i)^k for l_i >= l_j, and K_ji = -K_ij: bounded by 101 / l_i.
                      A relative error of (l_j / l_i)^101: 2e-4 at a ratio of 0.92, all of it for equal eigenvalues.
     svd_pade         (1 / l_i) / (1 - l_j / l_i): the diagonal [50/50] Pade approximant of 1 / (1 - x) *is* 1 / (1 - x),
@@ -51,7 +52,8 @@ def svd_differences(eigenvalues: Tensor, values: Tensor, exponent: float, method
     difference = first - second
     equal = difference == 0
     if method in ("svd_plain", "svd_top_n", "svd_trunc"):
-        cap = _TRUNCATION if method == "svd_trunc" else largest_number
+        epsilon = torch.finfo(values.dtype).eps
+        cap = {"svd_trunc": _TRUNCATION, "svd_top_n": 1 / epsilon}.get(method, largest_number)
         K = difference.masked_fill(equal, 1).reciprocal().clamp(-cap, cap)
         table = torch.where(equal, cap * (f + g), K * (f - g))
     else:
