@@ -444,17 +444,20 @@ def test_two_processes_are_two_halves_of_a_batch(stripes: Path, tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.skipif(find_fashion_mnist() is None, reason="Fashion-MNIST is not installed")
 def test_nog_conditions_the_covariance_of_real_pictures(tmp_path: Path):
-    """After 60 steps NOG's condition number is at most half of the untreated one's, over the last fifth."""
+    """After 120 steps NOG's condition number is at most half of the untreated one's, over the last fifth.
+
+    Measured 0.20 to 0.35 of it on three seeds with one and two threads; after 60 steps still 0.33 to 0.57.
+    """
     late = {}
     for nog in (False, True):
         made = preset_config(
-            "classifier", data={"name": "fashion-mnist"}, steps=60, log_every=1, validation=0,
+            "classifier", data={"name": "fashion-mnist"}, steps=120, log_every=1, validation=0,
             **{"model.norm": "dbn", "treatment.nog": nog},
         )  # fmt: skip
         train_classifier(made, tmp_path / str(nog), device="cpu")
-        rows = [line["spectral"]["bn1"] for line in read_stats(tmp_path / str(nog))[-12:]]
+        rows = [line["spectral"]["bn1"] for line in read_stats(tmp_path / str(nog))[-24:]]
         assert all(row["rank"] == 16 for row in rows)
-        late[nog] = math.exp(sum(math.log(row["effective_condition_number"]) for row in rows) / 12)
+        late[nog] = math.exp(sum(math.log(row["effective_condition_number"]) for row in rows) / 24)
     assert late[True] < 0.5 * late[False]
 
 
