@@ -19,6 +19,7 @@ from disentangle.files import write_json
 __all__ = ["Score", "load_scores", "package_versions", "save_scores"]
 
 _FORMAT, _VERSION = "disentangle-scores", 1
+_OPTIONAL = ("chance", "ceiling", "interval")
 
 
 def package_versions(*packages: str) -> dict[str, str]:
@@ -43,6 +44,9 @@ class Score:
         settings: every argument that moves the value, the protocol, point counts, seed and package versions.
         higher_is_better: direction of improvement.
         seconds: wall time of the computation.
+        chance: what the same measurement gives where there is nothing to find, or None.
+        ceiling: what it gives for a perfect subject, which need not be 1, or None.
+        interval: (low, high) of a 95 % confidence interval, or None.
 
     ``float(score)`` is the value; ``Score.from_json(score.to_json())`` gives an equal record.
     """
@@ -53,6 +57,9 @@ class Score:
     settings: Mapping[str, Any] = field(default_factory=dict)
     higher_is_better: bool = True
     seconds: float = 0.0
+    chance: float | None = None
+    ceiling: float | None = None
+    interval: tuple[float, float] | None = None
 
     def __float__(self) -> float:
         return float(self.value)
@@ -74,6 +81,7 @@ class Score:
             "settings": _plain(self.settings),
             "higher_is_better": self.higher_is_better,
             "seconds": self.seconds,
+            **{name: _plain(getattr(self, name)) for name in _OPTIONAL if getattr(self, name) is not None},
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
@@ -84,7 +92,7 @@ class Score:
     def from_dict(cls, record: Mapping[str, Any]) -> Score:
         """The inverse of :meth:`to_dict`; lists of numbers in ``parts`` become arrays."""
         known = {"name", "value", "parts", "settings", "higher_is_better", "seconds"}
-        if not isinstance(record, Mapping) or set(record) != known:
+        if not isinstance(record, Mapping) or not known <= set(record) <= known | set(_OPTIONAL):
             given = sorted(record) if isinstance(record, Mapping) else type(record).__name__
             raise InputError(f"not a score record: got {given}; expected an object with {sorted(known)}.")
         return cls(
@@ -94,6 +102,9 @@ class Score:
             settings=dict(record["settings"]),
             higher_is_better=bool(record["higher_is_better"]),
             seconds=float(record["seconds"]),
+            chance=float(record["chance"]) if "chance" in record else None,
+            ceiling=float(record["ceiling"]) if "ceiling" in record else None,
+            interval=(float(record["interval"][0]), float(record["interval"][1])) if "interval" in record else None,
         )
 
     @classmethod

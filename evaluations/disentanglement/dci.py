@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +10,11 @@ from numpy.typing import ArrayLike
 
 from disentangle.errors import InputError, unknown_name
 from disentangle.evaluations.disentanglement.boosting import fit_boosted_trees
-from disentangle.evaluations.disentanglement.inputs import Points, check_integer, check_jobs, read_points
+from disentangle.evaluations.disentanglement.metric import Metric, measured
+from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
 
-__all__ = ["completeness_per_factor", "dci", "disentanglement_per_code"]
+__all__ = ["METRIC", "completeness_per_factor", "dci", "disentanglement_per_code"]
 
 _SMOOTHING = 1e-11  # added to every importance before its entropy is taken, by the 2018 protocol
 
@@ -24,8 +24,11 @@ def dci(
     factors: ArrayLike,
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
-    estimator: str | Any = "gradient-boosting",
+    estimator: str | Any | None = None,
+    protocol: str = "dlib-2018",
     test_fraction: float = 1 / 3,
+    baselines: bool = True,
+    bootstrap: int = 0,
     seed: int = 0,
     n_jobs: int = 1,
 ) -> Score:
@@ -50,11 +53,14 @@ def dci(
         codes: (n, d) finite numbers, d at least 2; their scale does not matter to trees. Rounded to float32.
         factors: (n, k) integer labels; a factor with one class takes no part, two or more must remain.
         test: held-out ``(codes, factors)``; without it a part is split off by ``seed``.
-        estimator: ``"gradient-boosting"``, the protocol's trees grown by this toolkit;
+        estimator: ``"gradient-boosting"`` (default), the protocol's trees grown by this toolkit;
             ``"sklearn-gradient-boosting"``, scikit-learn's ``GradientBoostingClassifier``, the same trees up to how
             equal gains are decided, about ten times slower; or a scikit-learn classifier whose fitted copy has
             ``feature_importances_`` (where its ``random_state`` is None, the copy's is set to ``seed``).
+        protocol: ``"dlib-2018"``.
         test_fraction: share of the points to hold out when ``test`` is None, in (0, 1).
+        baselines: also measure chance and ceiling; three times the work.
+        bootstrap: resamples for a 95 % interval, 0 for none; as many times the work, about half as long each.
         seed: of the split and of the classifiers.
         n_jobs: processes, as in joblib; factors are fitted side by side.
 
@@ -68,21 +74,14 @@ def dci(
         InputError: when the arrays do not fit, see :mod:`disentangle.evaluations.disentanglement.inputs`, the
             estimator is unknown, or it gives no importances.
     """
-    start = time.perf_counter()
-    seed = check_integer("seed", seed, least=0, most=2**32 - 1)
-    check_jobs(n_jobs)
+    return measured(
+        METRIC, codes, factors, protocol=protocol, given={"estimator": estimator}, test=test,
+        test_fraction=test_fraction, baselines=baselines, bootstrap=bootstrap, seed=seed, n_jobs=n_jobs,
+    )  # fmt: skip
+
+
+def _measure(points: Points, *, estimator: str | Any, protocol: str, seed: int, n_jobs: int) -> Score:
     name, fit, description = _resolve(estimator, seed)
-    points = read_points(
-        codes,
-        factors,
-        hold_out=True,
-        test=test,
-        seed=seed,
-        test_fraction=test_fraction,
-        min_codes=2,
-        min_factors=2,
-        metric="DCI",
-    )
     importance, accuracy_train, accuracy_test = _fit(points, fit, n_jobs)
     per_code, per_factor = disentanglement_per_code(importance), completeness_per_factor(importance)
     code_weight, factor_weight = _shares(importance.sum(axis=1)), _shares(importance.sum(axis=0))
@@ -104,7 +103,7 @@ def dci(
             "factors": points.kept,
         },
         settings={
-            "protocol": "dlib-2018",
+            "protocol": protocol,
             "estimator": description,
             "normaliser": "entropies in base K (codes) and d (factors), importances per factor sum to 1",
             "smoothing": _SMOOTHING,
@@ -112,7 +111,6 @@ def dci(
             **points.settings,
             "packages": package_versions("numpy", "scikit-learn"),
         },
-        seconds=time.perf_counter() - start,
     )
 
 
@@ -241,3 +239,16 @@ def _float32(codes: np.ndarray, name: str) -> np.ndarray:
     if not np.all(np.isfinite(rounded)):
         raise InputError(f"{name} hold values beyond float32, up to {np.abs(codes).max():g}; scale them down for DCI.")
     return rounded
+
+
+METRIC = Metric(
+    "dci",
+    "DCI",
+    _measure,
+    {"dlib-2018": {"estimator": "gradient-boosting"}},
+    seeded=True,
+    parallel=True,
+    hold_out=True,
+    min_codes=2,
+    min_factors=2,
+)

@@ -3,49 +3,32 @@
 The rules, the same for all metrics:
 
 * codes are finite numbers and keep their own dtype;
-* factors are class labels: integers, or floats that are integers exactly (converted, and noted in the settings);
+* factors are class labels: integers, or floats that are integers exactly (converted, and noted in the settings), unless
+  ``factor_kinds`` says that they are continuous or periodic;
 * a factor with a single class in the training part says nothing about a code (its entropy is zero), so it takes no part
   in the score; its column is listed under ``constant_factors`` in the settings, and ``parts["factors"]`` lists the
   columns that remain. When none remains, that is an error;
+* a code that is constant, dead or a copy of another stays in: no metric raises or returns NaN because of it. They are
+  counted in the settings as ``constant_codes``, ``dead_codes`` (standard deviation below 0.05) and ``duplicate_codes``;
+* a grid whose values do not occur equally often stays as it is; ``factor_evenness`` (entropy over its maximum, 1 where
+  all do) is in the settings;
 * nothing is repaired silently: everything else that does not fit raises :class:`~disentangle.errors.InputError`.
 """
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from disentangle.errors import InputError
+from disentangle.evaluations.disentanglement.information import entropy
+from disentangle.evaluations.disentanglement.kinds import FactorKind, FactorKinds, read_kinds
+from disentangle.evaluations.disentanglement.points import DEAD_CODE_STD, Points
 
-__all__ = ["DEAD_CODE_STD", "Points", "check_integer", "check_jobs", "read_points", "split_indices"]
-
-DEAD_CODE_STD = 0.05  # the pruning threshold of the FactorVAE score in the 2018 protocol; only counted here
-
-
-@dataclass(frozen=True)
-class Points:
-    """Checked arrays of one evaluation.
-
-    Attributes:
-        codes: (n, d) of the training part (all points where nothing is held out), in the dtype given.
-        factors: (n, k') int64 labels of the factors that vary (float64 values when read with ``continuous=True``).
-        kept: (k',) columns of the given factors that ``factors`` holds.
-        test_codes: (m, d) of the held-out part, or None.
-        test_factors: (m, k') of the held-out part, or None.
-        settings: counts and conventions to be copied into a score's settings.
-    """
-
-    codes: np.ndarray
-    factors: np.ndarray
-    kept: np.ndarray
-    test_codes: np.ndarray | None = None
-    test_factors: np.ndarray | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+__all__ = ["check_integer", "check_jobs", "read_points", "split_indices"]
 
 
 def read_points(
@@ -56,7 +39,7 @@ def read_points(
     test: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
     test_fraction: float = 1 / 3,
-    continuous: bool = False,
+    factor_kinds: FactorKinds = None,
     min_codes: int = 1,
     min_factors: int = 1,
     metric: str = "this metric",
@@ -70,19 +53,23 @@ def read_points(
         test: held-out ``(codes, factors)`` with the same numbers of columns.
         seed: of the split, a whole number from 0.
         test_fraction: share of the points to hold out, in (0, 1).
-        continuous: factors are real values, not labels.
+        factor_kinds: what the factors' values mean, see
+            :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`.
         min_codes, min_factors: the fewest columns the metric is defined for (factors: that vary).
         metric: its name in the messages.
 
     Raises:
         InputError: on anything that does not fit, with a sentence that says what.
     """
-    train_codes, train_factors, labels = _read_pair(codes, factors, continuous=continuous, prefix="")
+    train_codes, train_factors = _read_pair(codes, factors, prefix="")
+    kinds = read_kinds(factor_kinds, train_factors)
+    train_factors, labels = _read_factors(train_factors, kinds, prefix="")
     test_codes: np.ndarray | None = None
     test_factors: np.ndarray | None = None
     part = "none"
     if hold_out and test is not None:
-        test_codes, test_factors = _read_test(test, train_codes, train_factors, continuous=continuous)
+        test_codes, test_factors = _read_test(test, train_codes, train_factors)
+        test_factors, _ = _read_factors(test_factors, kinds, prefix="test ")
         part = "given"
     elif hold_out:
         rows, test_rows = split_indices(len(train_codes), seed=seed, test_fraction=test_fraction)
@@ -102,8 +89,6 @@ def read_points(
             f"{metric} needs at least {min_factors} factor{'s' if min_factors > 1 else ''} with two classes or more; "
             f"got {len(kept)} of {len(sizes)} (classes seen per factor: {', '.join(map(str, sizes))})."
         )
-    with np.errstate(over="ignore"):  # an overflowing spread is certainly not a dead code
-        spread = train_codes.std(axis=0, dtype=np.float64)
     settings = {
         "n_train": n,
         "n_test": 0 if test_codes is None else len(test_codes),
@@ -111,10 +96,11 @@ def read_points(
         "n_codes": d,
         "n_factors": len(sizes),
         "factor_sizes": sizes,
+        "factor_kinds": [str(kind) for kind in kinds],
+        "factor_evenness": _evenness(train_factors, kinds, sizes),
         "constant_factors": [i for i, size in enumerate(sizes) if size < 2],
         "factor_labels": labels,
-        "dead_codes": int(np.sum(spread < DEAD_CODE_STD)),
-        "dead_code_std": DEAD_CODE_STD,
+        **_count_codes(train_codes),
     }
     if part == "split by seed":
         settings |= {"test_fraction": float(test_fraction), "split_seed": int(seed)}
@@ -122,10 +108,33 @@ def read_points(
         codes=train_codes,
         factors=np.ascontiguousarray(train_factors[:, kept]),
         kept=kept,
+        kinds=tuple(kinds[k] for k in kept),
         test_codes=test_codes,
         test_factors=None if test_factors is None else np.ascontiguousarray(test_factors[:, kept]),
         settings=settings,
     )
+
+
+def _count_codes(codes: np.ndarray) -> dict[str, Any]:
+    with np.errstate(over="ignore"):  # an overflowing spread is certainly not a dead code
+        spread = codes.std(axis=0, dtype=np.float64)
+    distinct = {column.tobytes() for column in np.ascontiguousarray(codes.T)}
+    return {
+        "constant_codes": int(np.sum(np.all(codes == codes[:1], axis=0))),
+        "dead_codes": int(np.sum(spread < DEAD_CODE_STD)),
+        "dead_code_std": DEAD_CODE_STD,
+        "duplicate_codes": codes.shape[1] - len(distinct),
+    }
+
+
+def _evenness(factors: np.ndarray, kinds: tuple[FactorKind, ...], sizes: list[int]) -> list[float | None]:
+    """Entropy of each factor over that of equally frequent values; None where it is not discrete or constant."""
+    return [
+        round(float(entropy(column[:, None].astype(np.int64))[0] / np.log(size)), 6)
+        if kind.name == "discrete" and size > 1
+        else None
+        for column, kind, size in zip(factors.T, kinds, sizes, strict=True)
+    ]
 
 
 def split_indices(n: int, *, seed: int = 0, test_fraction: float = 1 / 3) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +178,7 @@ def check_jobs(n_jobs: Any) -> int:
     return int(n_jobs)
 
 
-def _read_pair(codes: Any, factors: Any, *, continuous: bool, prefix: str) -> tuple[np.ndarray, np.ndarray, str]:
+def _read_pair(codes: Any, factors: Any, *, prefix: str) -> tuple[np.ndarray, np.ndarray]:
     codes, factors = _array(codes, prefix + "codes"), _array(factors, prefix + "factors")
     if len(codes) != len(factors):
         raise InputError(
@@ -180,24 +189,30 @@ def _read_pair(codes: Any, factors: Any, *, continuous: bool, prefix: str) -> tu
         if array.shape[1] == 0:
             raise InputError(f"{name} have no columns (shape {array.shape}); expected at least one.")
         _check_finite(array, name)
-    if continuous:
-        return codes, factors.astype(np.float64), "real values"
-    if factors.dtype.kind != "f":
-        return codes, factors.astype(np.int64), "integers"
-    fractional = np.flatnonzero(np.any(factors != np.rint(factors), axis=0))
-    if len(fractional):
-        row = int(np.argmax(factors[:, fractional[0]] != np.rint(factors[:, fractional[0]])))
-        raise InputError(
-            f"{prefix}factors must be class labels, but column {fractional[0]} holds {factors[row, fractional[0]]:g}; "
-            "give integer labels (numpy.unique(column, return_inverse=True) makes them, after binning if need be)."
-        )
-    return codes, factors.astype(np.int64), "integers, given as floats"
+    return codes, factors
 
 
-def _read_test(test: Any, codes: np.ndarray, factors: np.ndarray, *, continuous: bool) -> tuple[np.ndarray, np.ndarray]:
+def _read_factors(factors: np.ndarray, kinds: tuple[FactorKind, ...], *, prefix: str) -> tuple[np.ndarray, str]:
+    """int64 labels where all kinds are discrete, else float64 values; and how they came."""
+    discrete = np.array([kind.name == "discrete" for kind in kinds])
+    if factors.dtype.kind == "f":
+        fractional = np.flatnonzero(np.any(factors != np.rint(factors), axis=0) & discrete)
+        if len(fractional):
+            row = int(np.argmax(factors[:, fractional[0]] != np.rint(factors[:, fractional[0]])))
+            raise InputError(
+                f"{prefix}factors must be class labels, but column {fractional[0]} holds "
+                f"{factors[row, fractional[0]]:g}; give integer labels (numpy.unique(column, return_inverse=True) "
+                "makes them, after binning if need be), or call the column 'continuous' or 'periodic' in factor_kinds."
+            )
+    if not discrete.all():
+        return factors.astype(np.float64), "real values"
+    return factors.astype(np.int64), "integers, given as floats" if factors.dtype.kind == "f" else "integers"
+
+
+def _read_test(test: Any, codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(test, (tuple, list)) or len(test) != 2:
         raise InputError(f"test is a {type(test).__name__}; expected a pair (codes, factors).")
-    test_codes, test_factors, _ = _read_pair(*test, continuous=continuous, prefix="test ")
+    test_codes, test_factors = _read_pair(*test, prefix="test ")
     for held_out, train, name in ((test_codes, codes, "codes"), (test_factors, factors, "factors")):
         if held_out.shape[1] != train.shape[1]:
             raise InputError(
@@ -216,8 +231,9 @@ def _array(value: Any, name: str) -> np.ndarray:
     except (TypeError, ValueError) as error:  # a dtype that numpy lacks, rows of different lengths
         raise InputError(f"{name} cannot be read as an array of numbers: {error}.") from error
     if array.ndim != 2:
+        flat = f" (latents of a W+ space, say, as {name}.reshape({len(array)}, -1))" if array.ndim > 2 else ""
         raise InputError(
-            f"{name} have shape {array.shape}; expected two dimensions, one row a point and one column each."
+            f"{name} have shape {array.shape}; expected two dimensions, one row a point and one column each{flat}."
         )
     if array.dtype.kind == "b":
         return array.astype(np.uint8)

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-
+import numpy as np
 from numpy.typing import ArrayLike
 
 from disentangle.evaluations.disentanglement.gap import top_two_gap
-from disentangle.evaluations.disentanglement.information import entropy, equal_width_bins, mutual_information
-from disentangle.evaluations.disentanglement.inputs import Points, check_integer, read_points
+from disentangle.evaluations.disentanglement.inputs import check_integer
+from disentangle.evaluations.disentanglement.kinds import FactorKinds
+from disentangle.evaluations.disentanglement.metric import Metric, measured
+from disentangle.evaluations.disentanglement.points import Points
+from disentangle.evaluations.disentanglement.tables import (
+    code_entropy,
+    factor_entropy,
+    information_table,
+    sampling_settings,
+)
 from disentangle.evaluations.score import Score, package_versions
 
-__all__ = ["mig"]
+__all__ = ["METRIC", "mig"]
 
 
-def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> Score:
+def mig(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    protocol: str = "dlib-2018",
+    bins: int | None = None,
+    factor_kinds: FactorKinds = None,
+    baselines: bool = True,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> Score:
     """How much more the best code knows about a factor than the second best.
 
     MIG = 1/K sum_k (I(z_j1; y_k) - I(z_j2; y_k)) / H(y_k), where j1 and j2 are the codes with the most and the second
@@ -29,52 +45,76 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> Score:
     Args:
         codes: (n, d) finite numbers, d at least 2; their scale does not matter.
         factors: (n, k) integer labels; a factor with one class takes no part.
-        bins: number of bins a code, at least 2.
+        protocol: ``"dlib-2018"`` or ``"disent"``; ``"ubisoft-2023"``: 10 bins, divided by the best code's entropy;
+            ``"dcf-2023"``: factors with more than 20 values cut into 20 bins.
+        bins: number of bins a code, at least 2; by default the protocol's.
+        factor_kinds: see :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`; factors that are not
+            discrete are cut into as many bins as the codes.
+        baselines: also measure chance (the same codes dealt to other points) and the ceiling (a perfect representation
+            of these factors with as many live codes).
+        bootstrap: resamples for a 95 % interval, 0 for none; see
+            :func:`~disentangle.evaluations.disentanglement.metric.score_all`.
+        seed: of baselines and bootstrap; the value itself has no randomness.
 
     Returns:
         Score named ``"mig"``; value in [0, 1], 1 when every factor is in one code alone. Parts, for the K factors
-        listed in ``"factors"``: ``"per_factor"`` (K,), ``"mutual_information"`` (d, K) and ``"entropy"`` (K,) in
-        nats, ``"best_code"`` (K,).
+        listed in ``"factors"``: ``"per_factor"`` (K,), ``"per_code"`` (d,) the largest share of a factor's entropy that
+        the code tells, ``"mutual_information"`` (d, K) and ``"entropy"`` (K,) in nats, ``"best_code"`` (K,).
 
     Raises:
         InputError: when the arrays do not fit, see :mod:`disentangle.evaluations.disentanglement.inputs`.
 
     >>> import numpy as np
     >>> factors = np.array([[a, b] for a in range(3) for b in range(4)])
-    >>> print(f"{float(mig(factors.astype(float), factors)):.3f}")
+    >>> print(f"{float(mig(factors.astype(float), factors, bins=4)):.3f}")
     1.000
     """
-    start = time.perf_counter()
-    bins = check_integer("bins", bins, least=2)
-    points = read_points(codes, factors, min_codes=2, metric="MIG")
-    return replace(score_points(points, bins=bins), seconds=time.perf_counter() - start)
+    if bins is not None:
+        check_integer("bins", bins, least=2)
+    return measured(
+        METRIC, codes, factors, protocol=protocol, given={"bins": bins},
+        factor_kinds=factor_kinds, baselines=baselines, bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
 
 
-def score_points(points: Points, *, bins: int = 20) -> Score:
-    """:func:`mig` of the training part of points already read."""
-    start = time.perf_counter()
-    information = mutual_information(equal_width_bins(points.codes, bins), points.factors)
-    entropies = entropy(points.factors)
+def _measure(points: Points, *, bins: int, normaliser: str, max_factor_bins: int | None, protocol: str) -> Score:
+    information = information_table(points, bins, max_factor_bins)
+    entropies = factor_entropy(points, bins, max_factor_bins)
     gaps, best = top_two_gap(information)
-    per_factor = gaps / entropies
+    scale = entropies if normaliser == "factor" else code_entropy(points, bins)[best]
+    per_factor = np.divide(gaps, scale, out=np.zeros_like(gaps), where=scale > 0)
     return Score(
         name="mig",
         value=float(per_factor.mean()),
         parts={
             "per_factor": per_factor,
+            "per_code": np.max(information / entropies, axis=1),
             "mutual_information": information,
             "entropy": entropies,
             "best_code": best,
             "factors": points.kept,
         },
         settings={
-            "protocol": "dlib-2018",
-            "bins": bins,
-            "binning": "equal width, edges of numpy.histogram in the codes' dtype",
-            "normaliser": "factor entropy",
-            "codes_dtype": str(points.codes.dtype),
+            "protocol": protocol,
+            **sampling_settings(points, bins),
+            "normaliser": f"{normaliser} entropy",
+            "max_factor_bins": max_factor_bins,
             **points.settings,
             "packages": package_versions("numpy"),
         },
-        seconds=time.perf_counter() - start,
     )
+
+
+_DLIB = {"bins": 20, "normaliser": "factor", "max_factor_bins": None}
+METRIC = Metric(
+    "mig",
+    "MIG",
+    _measure,
+    {
+        "dlib-2018": _DLIB,
+        "disent": _DLIB,
+        "ubisoft-2023": {"bins": 10, "normaliser": "code", "max_factor_bins": None},
+        "dcf-2023": {"bins": 20, "normaliser": "factor", "max_factor_bins": 20},
+    },
+    min_codes=2,
+)

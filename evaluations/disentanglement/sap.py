@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from disentangle.evaluations.disentanglement.gap import top_two_gap
-from disentangle.evaluations.disentanglement.inputs import check_integer, check_jobs, read_points
+from disentangle.evaluations.disentanglement.kinds import FactorKinds
+from disentangle.evaluations.disentanglement.metric import Metric, measured
+from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
 
-__all__ = ["sap"]
+__all__ = ["METRIC", "sap"]
 
 _MIN_VARIANCE = 1e-12  # codes that vary less explain nothing, by the 2018 protocol
+_MACHINE = "LinearSVC(C=0.01, class_weight='balanced') on one unscaled code"
 
 
 def sap(
@@ -22,7 +25,11 @@ def sap(
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
     continuous: bool = False,
+    protocol: str = "dlib-2018",
+    factor_kinds: FactorKinds = None,
     test_fraction: float = 1 / 3,
+    baselines: bool = True,
+    bootstrap: int = 0,
     seed: int = 0,
     n_jobs: int = 1,
 ) -> Score:
@@ -43,74 +50,81 @@ def sap(
 
     Args:
         codes: (n, d) finite numbers, d at least 2; their scale matters.
-        factors: (n, k) integer labels, or real values with ``continuous``; a constant factor takes no part.
+        factors: (n, k) integer labels, or as ``factor_kinds`` says; a constant factor takes no part.
         test: held-out ``(codes, factors)``; without it a part is split off by ``seed``. Not used by ``continuous``.
-        continuous: factors are real values.
+        continuous: treat every factor as continuous; the same as ``factor_kinds="continuous"`` with no point held out.
+        protocol: ``"dlib-2018"`` or ``"disent"``, the same numbers; ``"ubisoft-2023"``: squared correlation for all.
+        factor_kinds: see :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`.
         test_fraction: share of the points to hold out when ``test`` is None and factors are labels, in (0, 1).
-        seed: of the split and of the machine's solver.
+        baselines: also measure chance and ceiling (a perfect code's SAP is far below 1).
+        bootstrap: resamples for a 95 % interval, 0 for none.
+        seed: of the split, the baselines and the resamples.
         n_jobs: threads, as in joblib.
 
     Returns:
-        Score named ``"sap"`` or ``"sap/continuous"``; value in [0, 1]. Parts, for the K factors listed in
-        ``"factors"``: ``"per_factor"`` (K,), ``"accuracy"`` (or ``"r2"``) (d, K), ``"best_code"`` (K,).
+        Score named ``"sap"``, or ``"sap/continuous"`` where every factor's entries are squared correlations; value in
+        [0, 1]. Parts, for the K factors listed in ``"factors"``: ``"per_factor"`` (K,), ``"per_code"`` (d,) each code's
+        largest entry, ``"accuracy"`` (or ``"r2"``) (d, K), ``"best_code"`` (K,).
 
     Raises:
         InputError: when the arrays do not fit, see :mod:`disentangle.evaluations.disentanglement.inputs`.
     """
-    start = time.perf_counter()
-    seed = check_integer("seed", seed, least=0, most=2**32 - 1)
-    check_jobs(n_jobs)
-    points = read_points(
-        codes,
-        factors,
-        hold_out=not continuous,
-        test=test,
-        seed=seed,
-        test_fraction=test_fraction,
-        continuous=continuous,
-        min_codes=2,
-        metric="SAP",
-    )
-    if points.test_codes is None or points.test_factors is None:
-        matrix = squared_correlation(points.codes, points.factors)
-        estimator = "squared correlation, training part"
-    else:
-        matrix = _accuracy(
-            points.codes, points.factors, points.test_codes, points.test_factors, seed=seed, n_jobs=n_jobs
+    if continuous and factor_kinds is None:
+        factor_kinds = "continuous"
+    return measured(
+        replace(METRIC, hold_out=False) if continuous else METRIC,
+        codes, factors, protocol=protocol, given={"continuous": continuous or None}, test=test,
+        factor_kinds=factor_kinds, test_fraction=test_fraction, baselines=baselines, bootstrap=bootstrap, seed=seed,
+        n_jobs=n_jobs,
+    )  # fmt: skip
+
+
+def _measure(points: Points, *, continuous: bool, protocol: str, seed: int, n_jobs: int) -> Score:
+    discrete = np.array([kind.name == "discrete" and not continuous for kind in points.kinds])
+    matrix = squared_correlation(points)
+    if discrete.any():
+        test_codes, test_factors = points.held_out
+        matrix[:, discrete] = _accuracy(
+            points.codes, points.factors[:, discrete], test_codes, test_factors[:, discrete], seed=seed, n_jobs=n_jobs
         )
-        estimator = "LinearSVC(C=0.01, class_weight='balanced') on one unscaled code"
     gaps, best = top_two_gap(matrix)
     return Score(
-        name="sap/continuous" if continuous else "sap",
+        name="sap" if discrete.any() else "sap/continuous",
         value=float(gaps.mean()),
         parts={
             "per_factor": gaps,
-            "r2" if continuous else "accuracy": matrix,
+            "per_code": matrix.max(axis=1),
+            "accuracy" if discrete.any() else "r2": matrix,
             "best_code": best,
             "factors": points.kept,
         },
         settings={
-            "protocol": "dlib-2018",
-            "estimator": estimator,
+            "protocol": protocol,
+            "estimator": [_MACHINE if label else "squared correlation, training part" for label in discrete],
             "normaliser": "none",
             "continuous": continuous,
             "seed": seed,
             **points.settings,
             "packages": package_versions("numpy", "scikit-learn"),
         },
-        seconds=time.perf_counter() - start,
     )
 
 
-def squared_correlation(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """cov(z_j, y_k)^2 / (var z_j var y_k); 0 where var z_j <= 1e-12. (n, d) and (n, k) to (d, k) in [0, 1]."""
-    z = codes - codes.mean(axis=0, dtype=np.float64)
-    y = factors - factors.mean(axis=0)
-    denominator = len(z) - 1
-    var_z, var_y = np.sum(z * z, axis=0) / denominator, np.sum(y * y, axis=0) / denominator
-    alive = (var_z > _MIN_VARIANCE)[:, None]
-    covariance = z.T @ y / denominator
-    return np.divide(covariance**2, var_z[:, None] * var_y, out=np.zeros_like(covariance), where=alive)
+def squared_correlation(points: Points) -> np.ndarray:
+    """cov(z_j, y_k)^2 / (var z_j var y_k) over the training part, 0 where var z_j <= 1e-12; (d, k) in [0, 1].
+
+    For a periodic factor the squared multiple correlation of z_j with the sine and cosine of its angle.
+    """
+    z = points.codes - points.codes.mean(axis=0, dtype=np.float64)
+    var_z = np.sum(z * z, axis=0) / (len(z) - 1)
+    alive = var_z > _MIN_VARIANCE
+    result = np.zeros((z.shape[1], len(points.kinds)))
+    for k, kind in enumerate(points.kinds):
+        targets = kind.targets(points.factors[:, k])
+        axes, sizes, _ = np.linalg.svd(targets - targets.mean(axis=0), full_matrices=False)
+        explained = np.sum((axes[:, sizes > 1e-12 * sizes[0]].T @ z) ** 2, axis=0) / (len(z) - 1)
+        np.divide(explained, var_z, out=result[:, k], where=alive)
+    return result
 
 
 def _accuracy(
@@ -144,3 +158,8 @@ def _column_accuracy(
         machine.fit(code, labels)
         accuracies.append(float(np.mean(machine.predict(test_code) == test_labels)))
     return accuracies
+
+
+_LABELS = {"continuous": False}
+_PROTOCOLS = {"dlib-2018": _LABELS, "disent": _LABELS, "ubisoft-2023": {"continuous": True}}
+METRIC = Metric("sap", "SAP", _measure, _PROTOCOLS, seeded=True, parallel=True, hold_out=True, min_codes=2)

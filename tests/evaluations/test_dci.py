@@ -135,7 +135,7 @@ def test_importances_are_scaled_per_factor(factors: np.ndarray, perfect: np.ndar
     ("estimator", "message"),
     [
         ("gradient-bosting", r"Unknown estimator 'gradient-bosting'; did you mean 'gradient-boosting'"),
-        (None, "estimator is None; expected"),
+        (3, "estimator is 3; expected"),
         (RandomForestClassifier, "expected .* or a scikit-learn classifier object"),
         (RandomForestRegressor(), "RandomForestRegressor is a regressor"),
         (LogisticRegression(), "LogisticRegression has no feature_importances_"),
@@ -164,7 +164,14 @@ def test_seed_settings_and_processes(factors: np.ndarray, perfect: np.ndarray) -
     np.testing.assert_array_equal(first.parts["importance"], second.parts["importance"])
     assert first.settings == second.settings
     assert first.value != dci(codes, factors, estimator=forest, seed=2).value
-    expected = {"protocol": "dlib-2018", "n_train": 400, "n_test": 200, "seed": 1, "n_codes": 5, "n_factors": 3}
+    expected = {
+        "protocol": "custom (from dlib-2018)",
+        "n_train": 400,
+        "n_test": 200,
+        "seed": 1,
+        "n_codes": 5,
+        "n_factors": 3,
+    }
     assert expected.items() <= first.settings.items()
     assert type(first).from_json(first.to_json()) == first
 

@@ -141,7 +141,13 @@ def test_gap_of_ties_is_zero_and_names_the_first() -> None:
 
 def test_settings_tell_what_moves_the_value(factors: np.ndarray, perfect: np.ndarray) -> None:
     score = mig(perfect, factors, bins=7)
-    expected = {"protocol": "dlib-2018", "bins": 7, "normaliser": "factor entropy", "n_train": 600, "n_test": 0}
+    expected = {
+        "protocol": "custom (from dlib-2018)",
+        "bins": 7,
+        "normaliser": "factor entropy",
+        "n_train": 600,
+        "n_test": 0,
+    }
     assert expected.items() <= score.settings.items()
     assert score.settings["factor_sizes"] == [3, 4, 2]
     assert score.settings["n_codes"] == 5

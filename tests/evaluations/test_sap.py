@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.svm import LinearSVC
 
 from disentangle.evaluations import sap
+from disentangle.evaluations.disentanglement.inputs import read_points
 from disentangle.evaluations.disentanglement.sap import squared_correlation
 
 
@@ -107,7 +108,9 @@ def test_continuous_is_the_squared_correlation() -> None:
 def test_correlation_ignores_codes_below_the_variance_of_the_protocol() -> None:
     factors = np.arange(10.0)[:, None]
     codes = factors * [1.0, 1e-7, 1e-6]
-    np.testing.assert_allclose(squared_correlation(codes, factors)[:, 0], [1.0, 0.0, 1.0])
+    np.testing.assert_allclose(
+        squared_correlation(read_points(codes, factors, factor_kinds="continuous"))[:, 0], [1.0, 0.0, 1.0]
+    )
 
 
 def test_split_depends_on_the_seed_and_threads_change_nothing(factors: np.ndarray, perfect: np.ndarray) -> None:

@@ -1,0 +1,114 @@
+"""The checked arrays of one evaluation, what metrics share of them, and the arrays of chance and ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from disentangle.evaluations.disentanglement.kinds import FactorKind
+
+__all__ = ["DEAD_CODE_STD", "Points"]
+
+DEAD_CODE_STD = 0.05  # the pruning threshold of the FactorVAE score in the 2018 protocol; only counted here
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Checked arrays of one evaluation.
+
+    Attributes:
+        codes: (n, d) of the training part (all points where nothing is held out), in the dtype given.
+        factors: (n, k') of the factors that vary: int64 labels where all are discrete, else float64 values.
+        kept: (k',) columns of the given factors that ``factors`` holds.
+        kinds: (k',) what the values of each mean.
+        test_codes: (m, d) of the held-out part, or None.
+        test_factors: (m, k') of the held-out part, or None.
+        settings: counts and conventions to be copied into a score's settings.
+    """
+
+    codes: np.ndarray
+    factors: np.ndarray
+    kept: np.ndarray
+    kinds: tuple[FactorKind, ...]
+    test_codes: np.ndarray | None = None
+    test_factors: np.ndarray | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Codes and factors of the held-out part, which must have been asked for."""
+        assert self.test_codes is not None
+        assert self.test_factors is not None
+        return self.test_codes, self.test_factors
+
+    def shared(self, key: Any, make: Callable[[], _T]) -> _T:
+        """What ``make`` returns, made once for all metrics that ask under the same ``key``."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
+
+    def take(self, rows: np.ndarray, test_rows: np.ndarray | None = None) -> Points:
+        """Some points; a factor left with one value is dropped, as :func:`read_points` does."""
+        factors = self.factors[rows]
+        varying = np.flatnonzero(np.any(factors != factors[:1], axis=0))
+        held_out = self.test_codes is not None and test_rows is not None
+        return replace(
+            self,
+            codes=self.codes[rows],
+            factors=np.ascontiguousarray(factors[:, varying]),
+            kept=self.kept[varying],
+            kinds=tuple(self.kinds[k] for k in varying),
+            test_codes=self.held_out[0][test_rows] if held_out else None,
+            test_factors=self.held_out[1][test_rows][:, varying] if held_out else None,
+            _shared={},
+        )
+
+    def shuffled(self, seed: int) -> Points:
+        """Codes dealt anew to the points: the same codes and factors, but independent. A score of it is chance."""
+
+        def make() -> Points:
+            rng = np.random.default_rng([seed, 1])
+            test_codes = self.test_codes
+            return replace(
+                self,
+                codes=self.codes[rng.permutation(len(self.codes))],
+                test_codes=None if test_codes is None else test_codes[rng.permutation(len(test_codes))],
+                _shared={},
+            )
+
+        return self.shared(("shuffled", seed), make)
+
+    def ideal(self, seed: int) -> Points:
+        """A perfect representation of the same factors. A score of it is the ceiling.
+
+        Code k is the position of factor k among its values, mean 0 and variance 1. As many codes as the given ones
+        have are live or constant (but no fewer live ones than factors); live ones to spare are standard normal noise.
+        """
+
+        def make() -> Points:
+            rng = np.random.default_rng([seed, 2])
+            columns = [np.unique(column, return_inverse=True) for column in self.factors.T]
+            scales = [(index.mean(), index.std()) for _, index in columns]
+            d, k = self.codes.shape[1], len(columns)
+            live = int(np.sum(self.codes.std(axis=0, dtype=np.float64) >= DEAD_CODE_STD))
+            live, width = max(live, k), max(d, k)
+
+            def codes(factors: np.ndarray) -> np.ndarray:
+                made = np.zeros((len(factors), width), dtype=np.float32)
+                for j, ((values, _), (mean, std)) in enumerate(zip(columns, scales, strict=True)):
+                    made[:, j] = (np.searchsorted(values, factors[:, j]) - mean) / std
+                made[:, k:live] = rng.standard_normal((len(factors), live - k))
+                return made
+
+            test = self.test_factors
+            return replace(
+                self, codes=codes(self.factors), test_codes=None if test is None else codes(test), _shared={}
+            )
+
+        return self.shared(("ideal", seed), make)
