@@ -1,46 +1,60 @@
-"""Scores as rows of text, and what each number means in a sentence."""
+"""Scores as rows of text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["EXPLANATIONS", "class_rows", "score_rows"]
+from disentangle.viz.explanations import explain
 
-EXPLANATIONS = {
-    "mig": (
-        "MIG, mutual information gap: for each factor, how much more the best code tells about it than the second "
-        "best, as a share of all there is to tell; 1 if every factor has one code of its own, 0 if two share it."
-    ),
-    "sap": (
-        "SAP, separated attribute predictability: for each factor, how much better a linear classifier on the best "
-        "single code does than one on the second best; even a perfect code stays far below 1, since one number "
-        "cannot separate many classes linearly."
-    ),
+__all__ = ["class_rows", "explanations", "score_table"]
+
+# Scores of several numbers: what stands beside the value, as (label, part, part with one number for each factor).
+_FURTHER = {
     "dci": (
-        "DCI: boosted trees predict each factor from all codes. Disentanglement is 1 if every code serves one factor, "
-        "completeness is 1 if every factor is served by one code, informativeness is the share predicted right."
+        ("completeness", "completeness", "per_factor"),
+        ("informativeness", "informativeness_test", "accuracy_test"),
     ),
+    "med": (("completeness", "completeness", "per_factor"),),
+    "topk-med": (("completeness", "completeness", "per_factor"),),
+    "dci-es": (("size", "size", ""),),
 }
 
 
-def score_rows(scores: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of a table: name, value, then a cell for each factor; empty for a factor that was left out as constant.
+def score_table(scores: Mapping[str, Any], columns: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: name, value, chance, ceiling and interval where any score has them, then a cell for each factor.
+
+    A cell is empty where a factor was left out as constant, or the score has nothing for each factor.
 
     Args:
         scores: :class:`disentangle.evaluations.Score` by name.
+        columns: names of the factors; "factor 0" and so on where they run out.
     """
+    having = {name: any(getattr(score, name) is not None for score in scores.values()) for name in _CONTEXT}
+    header = ["score", "value", *(label for name, label in _CONTEXT.items() if having[name]), *columns]
     rows: list[list[str]] = []
     for score in scores.values():
-        parts = score.parts
-        if score.name.startswith("dci"):
-            informativeness = parts["informativeness_test"]
-            rows.append([f"{score.name} disentanglement", f"{score.value:.3f}"])
-            rows.append([f"{score.name} completeness", f"{parts['completeness']:.3f}", *_cells(parts, "per_factor")])
-            rows.append([f"{score.name} informativeness", f"{informativeness:.3f}", *_cells(parts, "accuracy_test")])
-        else:
-            rows.append([score.name, f"{score.value:.3f}", *_cells(parts, "per_factor")])
-    return rows
+        family = score.name.partition("/")[0]
+        context = [_text(getattr(score, name)) for name in _CONTEXT if having[name]]
+        further = _FURTHER.get(family, ())
+        label = f"{score.name} disentanglement" if family in ("dci", "med", "topk-med") else score.name
+        own = [] if further and family != "dci-es" else _cells(score.parts, "per_factor")
+        rows.append([label, _text(score.value), *context, *own])
+        for label, part, cells in further:
+            if part in score.parts:
+                value = _text(float(score.parts[part]))
+                rows.append([f"{score.name} {label}", value, *[""] * len(context), *_cells(score.parts, cells)])
+    width = max([len(header), *map(len, rows)])
+    header += [f"factor {len(columns) + k}" for k in range(width - len(header))]
+    return header, [row + [""] * (width - len(row)) for row in rows]
+
+
+_CONTEXT = {"chance": "chance", "ceiling": "ceiling", "interval": "95 %"}
+
+
+def explanations(scores: Mapping[str, Any]) -> list[str]:
+    """What each score means, a paragraph each; a family is explained once."""
+    return list(dict.fromkeys(filter(None, (explain(score.name) for score in scores.values()))))
 
 
 def class_rows(scores: Mapping[str, Any], class_names: Sequence[str]) -> list[list[str]]:
@@ -52,8 +66,16 @@ def class_rows(scores: Mapping[str, Any], class_names: Sequence[str]) -> list[li
     ]
 
 
+def _text(value: float | tuple[float, float] | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return f"{value[0]:.3f} to {value[1]:.3f}"
+    return f"{value:.3f}"
+
+
 def _cells(parts: Mapping[str, Any], name: str) -> list[str]:
-    if name not in parts:
+    if name not in parts or "factors" not in parts:
         return []
     kept = [int(column) for column in parts["factors"]]
     cells = [""] * (max(kept) + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from disentangle.errors import InputError
 from disentangle.evaluations import evaluate
 from disentangle.viz import animation_frames, image_grid, save_animation, save_grid, to_pil
 from disentangle.viz.figures import save_training_curves
+from disentangle.viz.matrices import save_score_matrices, score_matrix
 from disentangle.viz.preview import preview_rows
 from disentangle.viz.report import Picture, Section, Table, save_report
-from disentangle.viz.scores import EXPLANATIONS, score_rows
+from disentangle.viz.scores import explanations, score_table
 
 
 def test_to_pil_maps_the_range_and_repeats_grey():
@@ -138,14 +140,37 @@ def test_report_is_self_contained_and_escaped(tmp_path):
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
 
 
-def test_score_rows_leave_a_gap_for_a_constant_factor():
+def test_score_table_leaves_a_gap_for_a_constant_factor(tmp_path):
     rng = np.random.default_rng(0)
     factors = np.stack([rng.integers(0, 3, 300), np.zeros(300, int), rng.integers(0, 4, 300)], axis=1)
     codes = factors + 0.01 * rng.normal(size=factors.shape)
-    scores = evaluate(codes, factors, ["mig", "dci"])
-    rows = score_rows(scores)
+    scores = evaluate(codes, factors, ["mig", "dci"], bootstrap=20)
+    header, rows = score_table(scores, ["a", "b", "c"])
+    assert header == ["score", "value", "chance", "ceiling", "95 %", "a", "b", "c"]
     assert [row[0].split()[-1] for row in rows] == ["mig", "disentanglement", "completeness", "informativeness"]
-    assert rows[0][3] == ""
-    assert float(rows[0][2]) > 0.8
-    assert float(rows[3][4]) > 0.9
-    assert set(scores) <= set(EXPLANATIONS)
+    assert {len(row) for row in rows} == {len(header)}
+    assert rows[0][6] == ""
+    assert float(rows[0][5]) > 0.8
+    assert float(rows[0][2]) < 0.2 < float(rows[0][3])
+    assert float(rows[0][4].split()[0]) < float(rows[0][1]) < float(rows[0][4].split()[-1])
+    assert float(rows[3][7]) > 0.9
+    assert [text.split(",")[0].split(":")[0] for text in explanations(scores)] == ["MIG", "DCI"]
+
+    plain = evaluate(codes, factors, ["mig"], baselines=False)
+    assert score_table(plain)[0] == ["score", "value", "factor 0", "factor 1", "factor 2"]
+
+
+def test_matrices_are_drawn_once_each(tmp_path):
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 3, (300, 2))
+    codes = np.concatenate([factors + 0.1 * rng.normal(size=factors.shape), rng.normal(size=(300, 60))], axis=1)
+    scores = evaluate(codes, factors, ["mig", "sap"], baselines=False)
+    save_score_matrices(scores, ["shape", "hue"], tmp_path / "m.png")
+    with Image.open(tmp_path / "m.png") as image:
+        assert image.width > 300
+    name, matrix = score_matrix(scores["mig"])
+    assert name == "mutual_information"
+    assert matrix.shape == (62, 2)
+    without = {"mig": replace(scores["mig"], parts={})}
+    with pytest.raises(InputError, match="None of mig has a matrix"):
+        save_score_matrices(without, ["shape", "hue"], tmp_path / "n.png")
