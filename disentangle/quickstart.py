@@ -18,8 +18,9 @@ from disentangle.latents import Directions, most_active, traverse
 from disentangle.linalg import effective_condition_number, orthogonality_error
 from disentangle.models import VAE, Generator
 from disentangle.viz import animation_frames, save_animation, save_grid
+from disentangle.viz.matrices import save_score_matrices
 from disentangle.viz.report import Picture, Section, Table, save_report
-from disentangle.viz.scores import EXPLANATIONS, score_rows
+from disentangle.viz.scores import explanations, score_table
 
 __all__ = ["QuickstartResult", "quickstart"]
 
@@ -85,12 +86,16 @@ def quickstart(
         scores,
         subject={"model": VAE_NAME, "data": entry.data, "num": POINTS, "seed": seed, "factors": dataset.factor_names},
     )
+    matrices = out / "matrices.png"
+    save_score_matrices(scores, dataset.factor_names, matrices)
+    pictures.append(matrices)
     sections.append(
         Section(
             f"Disentanglement of {VAE_NAME} on {entry.data}",
-            paragraphs=[EXPLANATIONS[name] for name in scores],
+            paragraphs=explanations(scores),
             command=f"disentangle evaluate {VAE_NAME} --data {entry.data} --num {POINTS}",
-            tables=[Table(["score", "value", *dataset.factor_names], score_rows(scores))],
+            tables=[Table(*score_table(scores, dataset.factor_names))],
+            pictures=[Picture(matrices, "What the scores are made of: codes against factors.")],
         )
     )
 

@@ -10,7 +10,7 @@ from disentangle.evaluations.classification import (
     confusion_matrix,
     per_class_accuracy,
 )
-from disentangle.evaluations.disentanglement import dci, evaluate, mig, sap
+from disentangle.evaluations.disentanglement import dci, evaluate, evaluate_encoder, mig, sap
 from disentangle.evaluations.encoding import classify_dataset, encode_dataset
 from disentangle.evaluations.score import Score, load_scores, save_scores
 
@@ -23,6 +23,7 @@ __all__ = [
     "dci",
     "encode_dataset",
     "evaluate",
+    "evaluate_encoder",
     "load_scores",
     "mig",
     "per_class_accuracy",

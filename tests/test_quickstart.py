@@ -19,7 +19,7 @@ def result(tmp_path_factory):
 def test_report_is_one_self_contained_page(result):
     made, _ = result
     page = made.report.read_text()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3
     assert page.count("data:image/webp;base64,") == 2
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "dci/gradient-boosting disentanglement" in page
@@ -40,6 +40,7 @@ def test_it_says_what_it_does_and_leaves_no_half_files(result):
     assert sorted(path.suffix for path in made.report.parent.iterdir()) == [
         ".html",
         ".json",
+        ".png",
         ".png",
         ".png",
         ".webp",

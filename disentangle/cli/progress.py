@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-__all__ = ["counting_progress", "training_progress"]
+__all__ = ["counting_progress", "stages_progress", "training_progress"]
 
 
 @contextmanager
@@ -41,8 +41,8 @@ def training_progress(
 
 
 @contextmanager
-def counting_progress(ctx: click.Context, what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A callback for work that counts things: done, in all."""
+def stages_progress(ctx: click.Context) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A callback for work in stages that count things: stage, done, in all; a bar a stage."""
     if (ctx.find_root().obj or {}).get("quiet") or not sys.stderr.isatty():
         yield None
         return
@@ -50,5 +50,18 @@ def counting_progress(ctx: click.Context, what: str) -> Iterator[Callable[[int, 
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        tasks = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def counting_progress(ctx: click.Context, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A callback for work that counts things: done, in all."""
+    with stages_progress(ctx) as progress:
+        yield None if progress is None else lambda done, total: progress(what, done, total)

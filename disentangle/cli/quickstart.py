@@ -36,13 +36,7 @@ def command(ctx: click.Context, out: Path, as_json: bool, seed: int | None, devi
     if as_json:
         click.echo(json.dumps({name: score.to_dict() for name, score in result.scores.items()}, indent=2))
     else:
-        from rich.console import Console
-        from rich.table import Table
+        from disentangle.cli.tables import print_scores
 
-        from disentangle.viz.scores import score_rows
-
-        table = Table("score", "value", *result.factor_names)
-        for row in score_rows(result.scores):
-            table.add_row(*row)
-        Console().print(table)
+        print_scores(result.scores, result.factor_names, "vae-rooms on rooms")
     note(ctx, f"{result.seconds:.0f} s; open {result.report}")

@@ -31,8 +31,9 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
     from disentangle.io.runs import read_stats
     from disentangle.viz.conditioning import CONDITIONING_NOTE, conditioning_rows, save_conditioning_curves
     from disentangle.viz.figures import save_training_curves
+    from disentangle.viz.matrices import save_score_matrices, score_matrix
     from disentangle.viz.report import Picture, Section, Table, save_report
-    from disentangle.viz.scores import class_rows, score_rows
+    from disentangle.viz.scores import class_rows, explanations, score_table
 
     for run in runs:
         if not (run / "config.json").is_file():
@@ -49,20 +50,26 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
             save_conditioning_curves(stats, conditioning)
             pictures = [Picture(conditioning, CONDITIONING_NOTE)]
             sections.append(Section("Conditioning", tables=[Table(header, rows)], pictures=pictures))
-        for run in runs:
+        for number, run in enumerate(runs):
             samples = sorted((run / "samples").glob("*.png"))
             pictures = [Picture(samples[-1], f"Samples at step {int(samples[-1].stem)}.")] if samples else []
-            tables = []
+            tables, paragraphs = [], []
             if (run / "scores.json").is_file():
                 scores, subject = load_scores(run / "scores.json")
-                header = ["score", "value", *subject.get("factors", ())]
-                tables.append(Table(header, score_rows(scores)))
+                factors = subject.get("factors", ())
+                tables.append(Table(*score_table(scores, factors)))
+                paragraphs = explanations(scores)
+                if any(score_matrix(score) for score in scores.values()):
+                    matrices = Path(folder) / f"matrices-{number}.png"
+                    save_score_matrices(scores, factors, matrices)
+                    pictures.append(Picture(matrices, "What the scores are made of: codes against factors."))
                 if "accuracy/per-class" in scores:
                     tables.append(Table(["class", "accuracy", "pictures"], class_rows(scores, subject["classes"])))
             if (run / "confusion.png").is_file():
                 pictures.append(Picture(run / "confusion.png", "Confusion matrix, in percent of each true class."))
             config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-            sections.append(Section(names[run], command=json.dumps(config, indent=2), tables=tables, pictures=pictures))
+            command = json.dumps(config, indent=2)
+            sections.append(Section(names[run], paragraphs, command=command, tables=tables, pictures=pictures))
         target = out or runs[0] / "report.html"
         save_report(target, "Training report", sections)
     note(ctx, f"report: {target}")

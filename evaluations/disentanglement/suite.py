@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ from disentangle.evaluations.disentanglement.metric import Metric, score_all
 from disentangle.evaluations.disentanglement.mig import METRIC as _MIG
 from disentangle.evaluations.disentanglement.protocols import PROTOCOLS
 from disentangle.evaluations.disentanglement.sap import METRIC as _SAP
+from disentangle.evaluations.encoding import encode_dataset
 from disentangle.evaluations.score import Score
 
-__all__ = ["METRICS", "evaluate", "select_metrics"]
+__all__ = ["METRICS", "evaluate", "evaluate_encoder", "select_metrics"]
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in (_MIG, _SAP, _DCI)}
 DEFAULT = ("mig", "sap", "dci")
@@ -94,6 +96,37 @@ def evaluate(
         metric=(by_factors if by_factors.min_factors > 1 else by_codes).label,
     )
     return score_all(chosen, points, baselines=baselines, bootstrap=bootstrap, seed=seed, progress=progress)
+
+
+def evaluate_encoder(
+    encode: Callable[[Any], Any],
+    dataset: Any,
+    metrics: str | Iterable[str] = DEFAULT,
+    *,
+    n: int = 15_000,
+    batch: int = 256,
+    device: Any = "cpu",
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+    **arguments: Any,
+) -> dict[str, Score]:
+    """Compute ``metrics`` of an encoder on a data set with known factors.
+
+    Args:
+        encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d).
+        dataset: a :class:`disentangle.data.FactorDataset`, or what has its methods.
+        metrics: names, or ``"all"``.
+        n: pictures drawn for the metrics of codes and factors; a third is held out.
+        batch: pictures encoded at once.
+        device: where images are put.
+        seed: of every draw.
+        progress: called as ``progress(stage, done, total)``, first with the stage ``"encode"``.
+        **arguments: further ones of :func:`evaluate`.
+    """
+    names = select_metrics(metrics)
+    encoding = None if progress is None else functools.partial(progress, "encode")
+    codes, factors = encode_dataset(encode, dataset, n=n, seed=seed, batch=batch, device=device, progress=encoding)
+    return evaluate(codes, factors, names, seed=seed, progress=progress, **arguments)
 
 
 def select_metrics(metrics: str | Iterable[str]) -> list[str]:

@@ -85,7 +85,7 @@ def test_every_treatment_option_reaches_the_configuration(run):
         (["traverse", "VAE", "--dims", "0", "--active", "1", "--out", "OUT/x.png"], "not both"),
         (["traverse", "VAE", "--steps", "1", "--out", "OUT/x.png"], "steps is 1"),
         (["evaluate", "VAE"], "--data NAME"),
-        (["evaluate"], "either MODEL with --data"),
+        (["evaluate"], "one of MODEL with --data"),
         (["evaluate", "VAE", "--data", "rooms"], "this VAE takes"),
         (["evaluate", "VAE", "--data", "sprites", "--metrics", "mgi"], "did you mean 'mig'"),
         (["evaluate", "GAN", "--data", "rooms"], "EigenGAN, which has no encoder"),

@@ -1,0 +1,195 @@
+"""What ``disentangle evaluate`` does with an encoder, or with codes and factors."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from disentangle.cli.options import note
+from disentangle.cli.progress import stages_progress
+from disentangle.cli.tables import print_scores
+
+if TYPE_CHECKING:
+    from disentangle.data import FactorDataset
+
+__all__ = ["Measurement", "evaluate_codes", "evaluate_encoder"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How to measure, and where the scores go: the options of the command."""
+
+    metrics: str
+    protocol: str | None
+    factor_kinds: str | None
+    baselines: bool
+    bootstrap: int
+    seed: int
+    jobs: int
+    out: Path | None
+    figure: Path | None
+    page: Path | None
+    as_json: bool
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of :func:`disentangle.evaluations.evaluate`."""
+        kinds: Any = self.factor_kinds
+        if kinds is not None and "," in kinds:
+            kinds = [kind.strip() for kind in kinds.split(",")]
+        return {
+            "protocol": self.protocol,
+            "factor_kinds": kinds,
+            "baselines": self.baselines,
+            "bootstrap": self.bootstrap,
+            "seed": self.seed,
+            "n_jobs": self.jobs,
+        }
+
+    @property
+    def names(self) -> list[str]:
+        return [name.strip() for name in self.metrics.split(",") if name.strip()]
+
+
+def evaluate_codes(ctx: click.Context, codes: Path, factors: Path, how: Measurement) -> None:
+    """Score arrays of codes and factors."""
+    from disentangle.evaluations import evaluate
+
+    points, labels = _array(codes), _array(factors)
+    columns = [f"factor {i}" for i in range(labels.shape[1])] if labels.ndim == 2 else []
+    with stages_progress(ctx) as progress:
+        scores = evaluate(points, labels, how.names, progress=progress, **how.arguments)
+    subject = {"codes": codes.name, "factors_file": factors.name, "seed": how.seed, "factors": columns}
+    _deliver(ctx, scores, subject, columns, f"{codes} on {factors}", how, target=how.out)
+
+
+def evaluate_encoder(
+    ctx: click.Context, model: str | None, encoder: str | None, data: str, data_dir: Path | None,
+    resolution: int | None, num: int, device: str, how: Measurement,
+) -> None:  # fmt: skip
+    """Score a model that encodes, or a function of the user's, on a data set with known factors."""
+    from disentangle import evaluations
+    from disentangle.training import resolve_device
+
+    where = resolve_device(device)
+    if model is not None:
+        encode, dataset = _model(model, data, data_dir, where)
+    else:
+        assert encoder is not None
+        encode, dataset = _function(encoder), _factor_data(data, resolution, data_dir)
+    columns = list(dataset.factor_names)
+    with stages_progress(ctx) as progress:
+        scores = evaluations.evaluate_encoder(
+            encode, dataset, how.names, n=num, device=where, progress=progress, **how.arguments
+        )
+    subject = {"model": model or encoder, "data": data, "num": num, "seed": how.seed, "factors": columns}
+    target = how.out
+    if target is None and model is not None and (Path(model) / "config.json").is_file():
+        target = Path(model) / "scores.json"
+    _deliver(ctx, scores, subject, columns, f"{model or encoder} on {data}", how, target=target)
+
+
+def _deliver(
+    ctx: click.Context, scores: Any, subject: dict[str, Any], columns: list[str], title: str, how: Measurement,
+    *, target: Path | None,
+) -> None:  # fmt: skip
+    """Scores to where they were asked for: a file, a figure, a page, and the terminal."""
+    from disentangle.evaluations import save_scores
+    from disentangle.viz.matrices import save_score_matrices, score_matrix
+
+    if target is not None:
+        save_scores(target, scores, subject=subject)
+        note(ctx, f"scores: {target}")
+    if how.figure is not None:
+        save_score_matrices(scores, columns, how.figure)
+        note(ctx, f"figure: {how.figure}")
+    if how.page is not None:
+        import tempfile
+
+        from disentangle.viz.report import Picture, Section, Table, save_report
+        from disentangle.viz.scores import explanations, score_table
+
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = []
+            if any(score_matrix(score) for score in scores.values()):
+                save_score_matrices(scores, columns, Path(folder) / "matrices.png")
+                caption = "What the scores are made of: codes against factors."
+                pictures.append(Picture(Path(folder) / "matrices.png", caption))
+            tables = [Table(*score_table(scores, columns))]
+            sections = [Section(title, explanations(scores), tables=tables, pictures=pictures)]
+            save_report(how.page, "Disentanglement", sections, lead=_CONTEXT if how.baselines else "")
+        note(ctx, f"report: {how.page}")
+    if how.as_json:
+        click.echo(json.dumps({name: score.to_dict() for name, score in scores.items()}, indent=2))
+        return
+    print_scores(scores, columns, title)
+
+
+_CONTEXT = (
+    "Chance is the score of the same codes dealt to other points; the ceiling is the score of a perfect "
+    "representation of the same factors with as many live codes."
+)
+
+
+def _model(model: str, data: str, data_dir: Path | None, device: Any) -> tuple[Callable[[Any], Any], FactorDataset]:
+    from disentangle.errors import InputError
+    from disentangle.io import load
+    from disentangle.models import Encoder
+
+    encoder = load(model, device=device)
+    if not isinstance(encoder, Encoder):
+        raise InputError(
+            f"{model} is a {type(encoder).__name__}, which has no encoder; disentanglement metrics need one, e.g. a "
+            "VAE's, or codes of your own by --codes and --factors."
+        )
+    config: Any = encoder.config
+    return encoder.encode, _factor_data(data, config.resolution, data_dir)
+
+
+def _factor_data(data: str, resolution: int | None, data_dir: Path | None) -> FactorDataset:
+    from disentangle.data import FactorDataset, open_data
+    from disentangle.errors import InputError
+
+    dataset = open_data(data, resolution=resolution, data_dir=data_dir)
+    if not isinstance(dataset, FactorDataset):
+        raise InputError(f"{data} has no known factors; expected a data set such as rooms, sprites or dsprites.")
+    return dataset
+
+
+def _function(text: str) -> Callable[[Any], Any]:
+    """The user's own encoder, found as Python would from the working folder."""
+    from disentangle.errors import InputError
+
+    module_name, _, name = text.partition(":")
+    if not module_name or not name:
+        raise InputError(f"--encoder is {text!r}; expected module:function, as in my_model:encode.")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(f"--encoder {text}: module {module_name!r} cannot be imported ({error}).") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InputError(f"--encoder {text}: {module_name} has no function {name!r} to call.")
+    return function
+
+
+def _array(path: Path) -> Any:
+    import numpy as np
+
+    from disentangle.errors import InputError
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; expected an array saved by numpy.save.") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path} is not a readable .npy array of numbers ({error}).") from None

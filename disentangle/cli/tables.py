@@ -1,0 +1,31 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["print_scores"]
+
+
+def print_scores(scores: Mapping[str, Any], columns: Sequence[str], title: str) -> None:
+    """Scores as one table, or as two where it would not fit: the values, then the cells of the factors."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from disentangle.viz.scores import score_table
+
+    header, rows = score_table(scores, columns)
+    console = Console()
+    cells = len(columns)
+    width = sum(max(map(len, column)) + 3 for column in zip(header, *rows, strict=True)) + 1
+    parts = [list(range(len(header)))]
+    if cells and width > console.width:
+        parts = [list(range(len(header) - cells)), [0, *range(len(header) - cells, len(header))]]
+    for part in parts:
+        table = Table(*(header[i] for i in part), title=title)
+        for row in rows:
+            if any(row[i] for i in part[1:]):
+                table.add_row(*(row[i] for i in part))
+        console.print(table)
+        title = "by factor"
