@@ -1,0 +1,101 @@
+"""``disentangle evaluate`` on arrays and on an encoder of the user's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ENCODER = """
+import torch
+
+def encode(images):
+    return torch.stack([images.mean((1, 2, 3)), images[:, 0, 0, 0], images[:, 0, -1, 0]], dim=1)
+
+def wrong(images):
+    return images
+
+number = 3
+"""
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    factors = np.stack([rng.integers(0, 3, 600), rng.integers(0, 5, 600)], axis=1)
+    np.save(tmp_path / "z.npy", np.concatenate([factors, rng.normal(size=(600, 2))], axis=1))
+    np.save(tmp_path / "y.npy", factors)
+    return tmp_path / "z.npy", tmp_path / "y.npy"
+
+
+def test_arrays_to_table_file_figure_and_page(run, arrays, tmp_path: Path):
+    codes, factors = arrays
+    out, figure, page = tmp_path / "s.json", tmp_path / "m.png", tmp_path / "r.html"
+    output = run(
+        "evaluate", "--codes", codes, "--factors", factors, "--metrics", "mig,sap", "--bootstrap", 20,
+        "--out", out, "--figure", figure, "--report", page,
+    )  # fmt: skip
+    assert "chance" in output
+    assert "95 %" in output
+    assert "factor 1" in output
+    record = json.loads(out.read_text())["scores"]["mig"]
+    assert record["chance"] < 0.2 < 0.9 < record["value"] <= record["ceiling"] + 0.05
+    low, high = record["interval"]
+    assert low < record["value"] < high
+    with Image.open(figure) as image:
+        assert image.width > 200
+    text = page.read_text()
+    assert "MIG, mutual information gap" in text
+    assert "data:image/png;base64," in text
+
+
+def test_protocol_kinds_and_no_baselines(run, arrays):
+    codes, factors = arrays
+    scores = json.loads(
+        run(
+            "evaluate",
+            "--codes",
+            codes,
+            "--factors",
+            factors,
+            "--metrics",
+            "mig,sap",
+            "--protocol",
+            "ubisoft-2023",
+            "--factor-kinds",
+            "discrete,continuous",
+            "--no-baselines",
+            "--json",
+        )  # fmt: skip
+    )
+    assert scores["mig"]["settings"]["bins"] == 10
+    assert scores["mig"]["settings"]["factor_kinds"] == ["discrete", "continuous"]
+    assert "chance" not in scores["mig"]
+
+
+def test_an_encoder_of_ones_own(run, fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "my_encoder_module.py").write_text(ENCODER)
+    monkeypatch.chdir(tmp_path)
+    command = ("evaluate", "--data", "rooms", "--num", 300, "--resolution", 32, "--metrics", "mig", "--encoder")
+    scores = json.loads(run(*command, "my_encoder_module:encode", "--json"))
+    assert scores["mig"]["settings"]["n_codes"] == 3
+    assert scores["mig"]["parts"]["per_factor"][0] > 0.05  # a corner's colour tells about a hue
+    assert "The encoder returned shape (256, 3, 32, 32)" in fails(*command, "my_encoder_module:wrong")
+    assert "expected module:function" in fails(*command, "encode")
+    assert "has no function 'number' to call" in fails(*command, "my_encoder_module:number")
+    assert "module 'absent_module' cannot be imported" in fails(*command, "absent_module:encode")
+
+
+def test_what_does_not_fit(fails, arrays, tmp_path: Path):
+    codes, factors = arrays
+    both = ("evaluate", "--codes", codes, "--factors", factors)
+    assert "Unknown protocol 'dlib'" in fails(*both, "--protocol", "dlib")
+    assert "Unknown metric 'mgi'; did you mean 'mig'" in fails(*both, "--metrics", "mgi")
+    assert "factor_kinds has 3 entries but factors have 2 columns" in fails(
+        *both, "--factor-kinds", "discrete,discrete,discrete"
+    )
+    assert "bootstrap is 3" in fails(*both, "--bootstrap", 3, "--metrics", "mig")
+    assert {path.name for path in tmp_path.iterdir()} == {"z.npy", "y.npy"}
