@@ -54,23 +54,8 @@ def test_arrays_to_table_file_figure_and_page(run, arrays, tmp_path: Path):
 
 def test_protocol_kinds_and_no_baselines(run, arrays):
     codes, factors = arrays
-    scores = json.loads(
-        run(
-            "evaluate",
-            "--codes",
-            codes,
-            "--factors",
-            factors,
-            "--metrics",
-            "mig,sap",
-            "--protocol",
-            "ubisoft-2023",
-            "--factor-kinds",
-            "discrete,continuous",
-            "--no-baselines",
-            "--json",
-        )  # fmt: skip
-    )
+    both = ("evaluate", "--codes", codes, "--factors", factors, "--metrics", "mig,sap", "--no-baselines", "--json")
+    scores = json.loads(run(*both, "--protocol", "ubisoft-2023", "--factor-kinds", "discrete,continuous"))
     assert scores["mig"]["settings"]["bins"] == 10
     assert scores["mig"]["settings"]["factor_kinds"] == ["discrete", "continuous"]
     assert "chance" not in scores["mig"]
