@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["top_two_gap"]
+__all__ = ["divided", "top_two_gap"]
 
 
 def top_two_gap(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -22,3 +22,9 @@ def top_two_gap(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     ordered = np.sort(matrix, axis=0)
     return ordered[-1] - ordered[-2], np.argmax(matrix, axis=0)
+
+
+def divided(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """``numerator / denominator``, and 0 where the latter is 0: a code without information has none to share out."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)

@@ -57,6 +57,8 @@ class Metric:
     def options(self, protocol: str | None, given: Mapping[str, Any], *, seed: int, n_jobs: int) -> dict[str, Any]:
         """Arguments of ``measure`` under a protocol; None for the metric's first one."""
         options = protocol_options(self.name, self.protocols, protocol, given)
+        if "bins" in options:
+            options["bins"] = check_integer("bins", options["bins"], least=2)
         if self.seeded:
             options["seed"] = check_integer("seed", seed, least=0, most=2**32 - 1)
         if self.parallel:

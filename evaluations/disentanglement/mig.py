@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 from numpy.typing import ArrayLike
 
-from disentangle.evaluations.disentanglement.gap import top_two_gap
-from disentangle.evaluations.disentanglement.inputs import check_integer
+from disentangle.evaluations.disentanglement.gap import divided, top_two_gap
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.tables import (
+    Counting,
     code_entropy,
+    counting_settings,
     factor_entropy,
     information_table,
-    sampling_settings,
 )
-from disentangle.evaluations.score import Score, package_versions
+from disentangle.evaluations.score import Score
 
-__all__ = ["METRIC", "mig"]
+__all__ = ["METRIC", "mig", "score_gap"]
 
 
 def mig(
@@ -45,8 +46,8 @@ def mig(
     Args:
         codes: (n, d) finite numbers, d at least 2; their scale does not matter.
         factors: (n, k) integer labels; a factor with one class takes no part.
-        protocol: ``"dlib-2018"`` or ``"disent"``; ``"ubisoft-2023"``: 10 bins, divided by the best code's entropy;
-            ``"dcf-2023"``: factors with more than 20 values cut into 20 bins.
+        protocol: ``"dlib-2018"`` or ``"disent"``; ``"ubisoft-2023"``: information divided by the code's
+            entropy; ``"dcf-2023"``: factors cut into 20 bins, as the codes are.
         bins: number of bins a code, at least 2; by default the protocol's.
         factor_kinds: see :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`; factors that are not
             discrete are cut into as many bins as the codes.
@@ -69,43 +70,38 @@ def mig(
     >>> print(f"{float(mig(factors.astype(float), factors, bins=4)):.3f}")
     1.000
     """
-    if bins is not None:
-        check_integer("bins", bins, least=2)
     return measured(
         METRIC, codes, factors, protocol=protocol, given={"bins": bins},
         factor_kinds=factor_kinds, baselines=baselines, bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
 
 
-def _measure(points: Points, *, bins: int, normaliser: str, max_factor_bins: int | None, protocol: str) -> Score:
-    information = information_table(points, bins, max_factor_bins)
-    entropies = factor_entropy(points, bins, max_factor_bins)
-    gaps, best = top_two_gap(information)
-    scale = entropies if normaliser == "factor" else code_entropy(points, bins)[best]
-    per_factor = np.divide(gaps, scale, out=np.zeros_like(gaps), where=scale > 0)
+def score_gap(points: Points, *, name: str, normaliser: str, counting: Counting, protocol: str) -> Score:
+    """The gap of MIG over the codes, with the information divided by each factor's or each code's entropy."""
+    information = information_table(points, counting)
+    by_factor = information / factor_entropy(points, counting)
+    by_code = divided(information, code_entropy(points, counting)[:, None])
+    per_factor, best = top_two_gap(by_factor if normaliser == "factor" else by_code)
     return Score(
-        name="mig",
+        name=name,
         value=float(per_factor.mean()),
         parts={
             "per_factor": per_factor,
-            "per_code": np.max(information / entropies, axis=1),
+            "per_code": by_factor.max(axis=1),
             "mutual_information": information,
-            "entropy": entropies,
+            "entropy": factor_entropy(points, counting),
             "best_code": best,
             "factors": points.kept,
         },
-        settings={
-            "protocol": protocol,
-            **sampling_settings(points, bins),
-            "normaliser": f"{normaliser} entropy",
-            "max_factor_bins": max_factor_bins,
-            **points.settings,
-            "packages": package_versions("numpy"),
-        },
+        settings={"normaliser": f"{normaliser} entropy", **counting_settings(points, counting, protocol)},
     )
 
 
-_DLIB = {"bins": 20, "normaliser": "factor", "max_factor_bins": None}
+def _measure(points: Points, *, normaliser: str, protocol: str, **counting: Any) -> Score:
+    return score_gap(points, name="mig", normaliser=normaliser, counting=Counting(**counting), protocol=protocol)
+
+
+_DLIB = {"bins": 20, "normaliser": "factor"}
 METRIC = Metric(
     "mig",
     "MIG",
@@ -113,8 +109,8 @@ METRIC = Metric(
     {
         "dlib-2018": _DLIB,
         "disent": _DLIB,
-        "ubisoft-2023": {"bins": 10, "normaliser": "code", "max_factor_bins": None},
-        "dcf-2023": {"bins": 20, "normaliser": "factor", "max_factor_bins": 20},
+        "ubisoft-2023": {"bins": 20, "edges": "unit", "normaliser": "code"},
+        "dcf-2023": {"bins": 20, "edges": "unit", "cut_factors": True, "normaliser": "factor"},
     },
     min_codes=2,
 )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.kinds import FactorKind
 
 __all__ = ["DEAD_CODE_STD", "Points"]
@@ -52,6 +53,20 @@ class Points:
         if key not in self._shared:
             self._shared[key] = make()
         return self._shared[key]
+
+    def require_discrete(self, metric: str) -> None:
+        """Refuse factors that are not labels.
+
+        Raises:
+            InputError: with the columns that are not.
+        """
+        others = [f"{column} ({kind.name})" for column, kind in zip(self.kept, self.kinds, strict=True)
+                  if kind.name != "discrete"]  # fmt: skip
+        if others:
+            raise InputError(
+                f"{metric} classifies, so it needs discrete factors, but column{'s' if len(others) > 1 else ''} "
+                f"{', '.join(others)} {'are' if len(others) > 1 else 'is'} not; cut them into labels or leave them out."
+            )
 
     def take(self, rows: np.ndarray, test_rows: np.ndarray | None = None) -> Points:
         """Some points; a factor left with one value is dropped, as :func:`read_points` does."""

@@ -17,7 +17,7 @@ Protocols = Mapping[str, Mapping[str, Any]]  # protocol -> options; the first is
 PROTOCOLS = {
     "dlib-2018": "Locatello et al., ICML 2019, with the settings of its library disentanglement_lib",
     "disent": "the library disent, 0.8",
-    "ubisoft-2023": "Carbonneau et al., TNNLS 2022, with the defaults of its published code",
+    "ubisoft-2023": "Carbonneau et al., TNNLS 2022, its published code called with 20 bins, as many as dlib-2018 has",
     "dcf-2023": "Roth et al., ICLR 2023, with the settings of its published code",
     "infomec-2023": "Hsu et al., NeurIPS 2023",
     "tripod-2024": "Hsu et al., ICML 2024",

@@ -9,19 +9,16 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from disentangle.errors import InputError, unknown_name
-from disentangle.evaluations.disentanglement.dci import METRIC as _DCI
 from disentangle.evaluations.disentanglement.inputs import check_jobs, read_points
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
-from disentangle.evaluations.disentanglement.metric import Metric, score_all
-from disentangle.evaluations.disentanglement.mig import METRIC as _MIG
+from disentangle.evaluations.disentanglement.metric import score_all
 from disentangle.evaluations.disentanglement.protocols import PROTOCOLS
-from disentangle.evaluations.disentanglement.sap import METRIC as _SAP
+from disentangle.evaluations.disentanglement.registry import METRICS
 from disentangle.evaluations.encoding import encode_dataset
 from disentangle.evaluations.score import Score
 
-__all__ = ["METRICS", "evaluate", "evaluate_encoder", "select_metrics"]
+__all__ = ["evaluate", "evaluate_encoder", "select_metrics"]
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (_MIG, _SAP, _DCI)}
 DEFAULT = ("mig", "sap", "dci")
 
 

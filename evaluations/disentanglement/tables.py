@@ -2,66 +2,105 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from disentangle.evaluations.disentanglement.information import entropy, equal_width_bins, mutual_information
+from disentangle.evaluations.disentanglement.information import (
+    entropy,
+    equal_width_bins,
+    mutual_information,
+    unit_bins,
+)
 from disentangle.evaluations.disentanglement.points import Points
+from disentangle.evaluations.score import package_versions
 
-__all__ = ["code_cells", "code_entropy", "factor_entropy", "factor_labels", "information_table", "sampling_settings"]
+__all__ = [
+    "Counting",
+    "code_cells",
+    "code_entropy",
+    "counting_settings",
+    "factor_entropy",
+    "factor_labels",
+    "information_table",
+]
 
 
-def code_cells(points: Points, bins: int) -> np.ndarray:
-    """Bin of every code, (n, d) int64, see :func:`equal_width_bins`."""
-    return points.shared(("cells", bins), lambda: equal_width_bins(points.codes, bins))
+@dataclass(frozen=True)
+class Counting:
+    """How points are counted.
+
+    Attributes:
+        bins: equal-width intervals a code.
+        edges: ``"histogram"``, between a code's smallest and largest value; ``"unit"``, the same of codes first scaled
+            to [0, 1], which moves points that lie on an edge.
+        cut_factors: whether discrete factors are cut into as many bins too, so that one with more values loses some.
+    """
+
+    bins: int
+    edges: Literal["histogram", "unit"] = "histogram"
+    cut_factors: bool = False
 
 
-def factor_labels(points: Points, bins: int, max_factor_bins: int | None = None) -> np.ndarray:
-    """Labels (n, k) int64: a discrete factor's own, unless it has more than ``max_factor_bins`` values; all others are
-    cut into equal-width bins (``max_factor_bins``, or else ``bins``)."""
+def code_cells(points: Points, counting: Counting) -> np.ndarray:
+    """Bin of every code, (n, d) int64."""
+    cut = equal_width_bins if counting.edges == "histogram" else unit_bins
+    return points.shared(("cells", counting.bins, counting.edges), lambda: cut(points.codes, counting.bins))
+
+
+def factor_labels(points: Points, counting: Counting) -> np.ndarray:
+    """Labels (n, k) int64: a discrete factor's own unless ``cut_factors``; others are cut into as many bins."""
+    if not counting.cut_factors and all(kind.name == "discrete" for kind in points.kinds):
+        return points.factors
 
     def make() -> np.ndarray:
         columns = []
         for column, kind in zip(points.factors.T, points.kinds, strict=True):
-            most = max_factor_bins if max_factor_bins is not None else np.inf
-            keep = kind.name == "discrete" and len(np.unique(column)) <= most
-            columns.append(column if keep else equal_width_bins(column[:, None], max_factor_bins or bins)[:, 0])
+            if kind.name == "discrete" and not counting.cut_factors:
+                columns.append(column)
+            elif counting.edges == "unit":  # its sources hold factors in single precision
+                columns.append(unit_bins(column[:, None].astype(np.float32), counting.bins)[:, 0])
+            else:
+                columns.append(equal_width_bins(column[:, None], counting.bins)[:, 0])
         return np.stack(columns, axis=1).astype(np.int64)
 
-    return points.shared(("labels", bins, max_factor_bins), make)
+    return points.shared(("labels", counting), make)
 
 
-def information_table(points: Points, bins: int, max_factor_bins: int | None = None) -> np.ndarray:
+def information_table(points: Points, counting: Counting) -> np.ndarray:
     """I(z_j; y_k), (d, k) nats."""
     return points.shared(
-        ("information", bins, max_factor_bins),
-        lambda: mutual_information(code_cells(points, bins), factor_labels(points, bins, max_factor_bins)),
+        ("information", counting),
+        lambda: mutual_information(code_cells(points, counting), factor_labels(points, counting)),
     )
 
 
-def factor_entropy(points: Points, bins: int, max_factor_bins: int | None = None) -> np.ndarray:
+def factor_entropy(points: Points, counting: Counting) -> np.ndarray:
     """H(y_k), (k,) nats."""
-    return points.shared(
-        ("factor entropy", bins, max_factor_bins), lambda: entropy(factor_labels(points, bins, max_factor_bins))
-    )
+    return points.shared(("factor entropy", counting), lambda: entropy(factor_labels(points, counting)))
 
 
-def code_entropy(points: Points, bins: int) -> np.ndarray:
+def code_entropy(points: Points, counting: Counting) -> np.ndarray:
     """H of every binned code, (d,) nats."""
-    return points.shared(("code entropy", bins), lambda: entropy(code_cells(points, bins)))
+    return points.shared(("code entropy", counting.bins, counting.edges), lambda: entropy(code_cells(points, counting)))
 
 
-def sampling_settings(points: Points, bins: int) -> dict[str, Any]:
-    """For a score's settings: how the codes were cut, and a warning where the points are few for that."""
-    classes = max(len(np.unique(column)) for column in factor_labels(points, bins).T)
-    n, bias = len(points.codes), (bins - 1) * (classes - 1) / (2 * len(points.codes))
+def counting_settings(points: Points, counting: Counting, protocol: str) -> dict[str, Any]:
+    """A score's settings: how the codes were cut, what the points are, a warning where they are few for that."""
+    classes = max(len(np.unique(column)) for column in factor_labels(points, counting).T)
+    n, bins = len(points.codes), counting.bins
     settings: dict[str, Any] = {
+        "protocol": protocol,
         "bins": bins,
-        "binning": "equal width, edges of numpy.histogram in the codes' dtype",
+        "edges": counting.edges,
+        "cut_factors": counting.cut_factors,
         "codes_dtype": str(points.codes.dtype),
+        **points.settings,
+        "packages": package_versions("numpy"),
     }
-    if bias > 0.1:  # Miller 1955: of an estimate from counts, to first order
+    bias = (bins - 1) * (classes - 1) / (2 * n)  # Miller 1955: of an estimate from counts, to first order
+    if bias > 0.1:
         settings["warning"] = (
             f"{n} points in {bins} bins x {classes} values: information is overestimated by up to {bias:.2g} nats"
         )

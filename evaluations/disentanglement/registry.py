@@ -1,0 +1,45 @@
+"""All metrics of codes and factors, by name."""
+
+from __future__ import annotations
+
+from disentangle.evaluations.disentanglement.aam import METRIC as AAM
+from disentangle.evaluations.disentanglement.dci import METRIC as DCI
+from disentangle.evaluations.disentanglement.dcimig import METRIC as DCIMIG
+from disentangle.evaluations.disentanglement.explicitness import METRIC as EXPLICITNESS
+from disentangle.evaluations.disentanglement.gaussian_correlation import METRIC as GAUSSIAN_CORRELATION
+from disentangle.evaluations.disentanglement.gaussian_correlation import PAIRWISE as GAUSSIAN_CORRELATION_PAIRWISE
+from disentangle.evaluations.disentanglement.gaussian_correlation import WASSERSTEIN as GAUSSIAN_CORRELATION_WASSERSTEIN
+from disentangle.evaluations.disentanglement.irs import METRIC as IRS
+from disentangle.evaluations.disentanglement.jemmig import METRIC as JEMMIG
+from disentangle.evaluations.disentanglement.med import METRIC as MED
+from disentangle.evaluations.disentanglement.med import TOP_K as MED_TOP_K
+from disentangle.evaluations.disentanglement.metric import Metric
+from disentangle.evaluations.disentanglement.mig import METRIC as MIG
+from disentangle.evaluations.disentanglement.mig_sup import METRIC as MIG_SUP
+from disentangle.evaluations.disentanglement.modularity import METRIC as MODULARITY
+from disentangle.evaluations.disentanglement.rmig import METRIC as RMIG
+from disentangle.evaluations.disentanglement.sap import METRIC as SAP
+
+__all__ = ["METRICS"]
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        MIG,
+        RMIG,
+        MIG_SUP,
+        JEMMIG,
+        DCIMIG,
+        AAM,
+        SAP,
+        DCI,
+        MODULARITY,
+        EXPLICITNESS,
+        IRS,
+        MED,
+        MED_TOP_K,
+        GAUSSIAN_CORRELATION,
+        GAUSSIAN_CORRELATION_WASSERSTEIN,
+        GAUSSIAN_CORRELATION_PAIRWISE,
+    )
+}
