@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from disentangle.errors import InputError, unknown_name
-from disentangle.evaluations.disentanglement.boosting import fit_boosted_trees
+from disentangle.errors import InputError
+from disentangle.evaluations.disentanglement.dci_estimators import Estimator, Fitted, Part, resolve_estimator
+from disentangle.evaluations.disentanglement.gap import divided
+from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
 
-__all__ = ["METRIC", "completeness_per_factor", "dci", "disentanglement_per_code"]
+__all__ = ["LASSO", "METRIC", "RANDOM_FOREST", "completeness_per_factor", "dci", "disentanglement_per_code"]
 
 _SMOOTHING = 1e-11  # added to every importance before its entropy is taken, by the 2018 protocol
 
@@ -26,6 +28,7 @@ def dci(
     test: tuple[ArrayLike, ArrayLike] | None = None,
     estimator: str | Any | None = None,
     protocol: str = "dlib-2018",
+    factor_kinds: FactorKinds = None,
     test_fraction: float = 1 / 3,
     baselines: bool = True,
     bootstrap: int = 0,
@@ -55,9 +58,15 @@ def dci(
         test: held-out ``(codes, factors)``; without it a part is split off by ``seed``.
         estimator: ``"gradient-boosting"`` (default), the protocol's trees grown by this toolkit;
             ``"sklearn-gradient-boosting"``, scikit-learn's ``GradientBoostingClassifier``, the same trees up to how
-            equal gains are decided, about ten times slower; or a scikit-learn classifier whose fitted copy has
-            ``feature_importances_`` (where its ``random_state`` is None, the copy's is set to ``seed``).
-        protocol: ``"dlib-2018"``.
+            equal gains are decided, about ten times slower; ``"random-forest"``, 100 trees of depth 10 by entropy;
+            ``"lasso"``, a linear regression of each label as a number; or a scikit-learn classifier whose fitted copy
+            has ``feature_importances_`` (where its ``random_state`` is None, the copy's is set to ``seed``).
+        protocol: ``"dlib-2018"``; ``"tripod-2024"``: the forest, accuracy on a tenth of the training part;
+            ``"ubisoft-2023"``: the lasso, its weights not brought to sum 1 for each factor, C a plain mean,
+            informativeness 1 - 12 times the mean squared error (that code leaves out every code after the first without
+            weight, a slip that is not repeated here).
+        factor_kinds: see :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`; for continuous and periodic
+            factors the model is a regression (of sine and cosine) and accuracy the share of variance explained.
         test_fraction: share of the points to hold out when ``test`` is None, in (0, 1).
         baselines: also measure chance and ceiling; three times the work.
         bootstrap: resamples for a 95 % interval, 0 for none; as many times the work, about half as long each.
@@ -75,37 +84,46 @@ def dci(
             estimator is unknown, or it gives no importances.
     """
     return measured(
-        METRIC, codes, factors, protocol=protocol, given={"estimator": estimator}, test=test,
+        METRIC, codes, factors, protocol=protocol, given={"estimator": estimator}, test=test, factor_kinds=factor_kinds,
         test_fraction=test_fraction, baselines=baselines, bootstrap=bootstrap, seed=seed, n_jobs=n_jobs,
     )  # fmt: skip
 
 
-def _measure(points: Points, *, estimator: str | Any, protocol: str, seed: int, n_jobs: int) -> Score:
-    name, fit, description = _resolve(estimator, seed)
-    importance, accuracy_train, accuracy_test = _fit(points, fit, n_jobs)
+def _measure(
+    points: Points, *, estimator: str | Any, normalised: bool, weighted: bool, protocol: str, seed: int, n_jobs: int
+) -> Score:
+    model = resolve_estimator(estimator, seed, n_jobs)
+    fitted = _fit(points, model, n_jobs)
+    importance = np.stack([one.importance for one in fitted], axis=1)
+    if normalised:
+        importance = divided(importance, importance.sum(axis=0))
     per_code, per_factor = disentanglement_per_code(importance), completeness_per_factor(importance)
-    code_weight, factor_weight = _shares(importance.sum(axis=1)), _shares(importance.sum(axis=0))
+    code_weight = _shares(importance.sum(axis=1))
+    factor_weight = _shares(importance.sum(axis=0) if weighted else np.ones(importance.shape[1]))
+    train, test = np.array([one.told_train for one in fitted]), np.array([one.told_test for one in fitted])
     disentanglement = float(per_code @ code_weight)
     return Score(
-        name=f"dci/{name}",
+        name=f"dci/{model.name}",
         value=disentanglement,
         parts={
             "disentanglement": disentanglement,
             "completeness": float(per_factor @ factor_weight),
-            "informativeness_train": float(accuracy_train.mean()),
-            "informativeness_test": float(accuracy_test.mean()),
+            "informativeness_train": float(train.mean()),
+            "informativeness_test": float(test.mean()),
             "importance": importance,
             "per_code": per_code,
             "code_weight": code_weight,
             "per_factor": per_factor,
-            "accuracy_train": accuracy_train,
-            "accuracy_test": accuracy_test,
+            "accuracy_train": train,
+            "accuracy_test": test,
             "factors": points.kept,
         },
         settings={
             "protocol": protocol,
-            "estimator": description,
-            "normaliser": "entropies in base K (codes) and d (factors), importances per factor sum to 1",
+            "estimator": model.description,
+            "normaliser": "entropies in base K (codes) and d (factors)"
+            + (", importances per factor sum to 1" if normalised else ""),
+            "completeness": "mean weighted by importance" if weighted else "plain mean",
             "smoothing": _SMOOTHING,
             "seed": seed,
             **points.settings,
@@ -136,101 +154,19 @@ def _shares(weights: np.ndarray) -> np.ndarray:
     return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
 
 
-# A fit turns codes (n, d) and labels (n,) into a model that predicts and has importances. These are classes and no
-# closures, so that they travel to other processes.
-class _Boosting:
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def __call__(self, codes: np.ndarray, labels: np.ndarray) -> Any:
-        return fit_boosted_trees(codes, labels, seed=self.seed)
-
-
-class _ScikitLearnBoosting(_Boosting):
-    def __call__(self, codes: np.ndarray, labels: np.ndarray) -> Any:
-        from sklearn.ensemble import GradientBoostingClassifier
-
-        return GradientBoostingClassifier(random_state=self.seed).fit(codes, labels)
-
-
-class _Copy:
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-
-    def __call__(self, codes: np.ndarray, labels: np.ndarray) -> Any:
-        from sklearn.base import clone
-
-        return clone(self.estimator).fit(codes, labels)
-
-
-_NAMED: dict[str, tuple[type[_Boosting], str]] = {
-    "gradient-boosting": (_Boosting, "exact-greedy boosted trees: 100 stages, depth 3, learning rate 0.1"),
-    "sklearn-gradient-boosting": (_ScikitLearnBoosting, "GradientBoostingClassifier with scikit-learn's defaults"),
-}
-
-
-def _resolve(estimator: Any, seed: int) -> tuple[str, Callable[[np.ndarray, np.ndarray], Any], str]:
-    """The estimator's name for the score, its fit, and its description."""
-    if isinstance(estimator, str):
-        if estimator not in _NAMED:
-            raise unknown_name("estimator", estimator, _NAMED)
-        fit, description = _NAMED[estimator]
-        return estimator, fit(seed), description
-    methods = ("fit", "predict", "get_params", "set_params")
-    if isinstance(estimator, type) or not all(callable(getattr(estimator, method, None)) for method in methods):
-        raise InputError(
-            f"estimator is {estimator!r}; expected {', '.join(map(repr, _NAMED))} or a scikit-learn classifier object."
-        )
-    from sklearn.base import clone, is_regressor
-
-    if is_regressor(estimator):
-        raise InputError(f"estimator {type(estimator).__name__} is a regressor; DCI predicts labels with a classifier.")
-    copy = clone(estimator)
-    if copy.get_params().get("random_state", 0) is None:
-        copy.set_params(random_state=seed)
-    return type(estimator).__name__, _Copy(copy), " ".join(repr(copy).split())
-
-
-def _fit(
-    points: Points, fit: Callable[[np.ndarray, np.ndarray], Any], n_jobs: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Importances (d, K) and the accuracies (K,) on the training and the held-out part."""
+def _fit(points: Points, model: Estimator, n_jobs: int) -> list[Fitted]:
+    """One model a factor."""
     from joblib import Parallel, delayed
 
-    assert points.test_codes is not None
-    assert points.test_factors is not None
-    codes, test_codes = _float32(points.codes, "codes"), _float32(points.test_codes, "test codes")
-    fitted = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_factor)(fit, codes, labels, test_codes, test_labels)
-        for labels, test_labels in zip(points.factors.T, points.test_factors.T, strict=True)
+    test_codes, test_factors = points.held_out
+    train, test = _float32(points.codes, "codes"), _float32(test_codes, "test codes")
+    # a forest has trees of its own to share out
+    jobs = 1 if model.name == "random-forest" else n_jobs
+    fitted: list[Fitted] = Parallel(n_jobs=jobs)(
+        delayed(model)(Part(train, values), Part(test, test_values), kind)
+        for values, test_values, kind in zip(points.factors.T, test_factors.T, points.kinds, strict=True)
     )
-    importance = np.stack([result[0] for result in fitted], axis=1)
-    return importance, np.array([result[1] for result in fitted]), np.array([result[2] for result in fitted])
-
-
-def _fit_factor(
-    fit: Callable[[np.ndarray, np.ndarray], Any],
-    codes: np.ndarray,
-    labels: np.ndarray,
-    test_codes: np.ndarray,
-    test_labels: np.ndarray,
-) -> tuple[np.ndarray, float, float]:
-    model = fit(codes, labels)
-    importance = getattr(model, "feature_importances_", None)
-    if importance is None:
-        raise InputError(f"estimator {type(model).__name__} has no feature_importances_ after fitting; DCI needs them.")
-    importance = np.abs(np.asarray(importance, dtype=np.float64))
-    if importance.shape != codes.shape[1:] or not np.all(np.isfinite(importance)):
-        raise InputError(
-            f"estimator {type(model).__name__} gave importances of shape {importance.shape}; expected a finite number "
-            f"for each of the {codes.shape[1]} codes."
-        )
-    total = importance.sum()
-    return (
-        importance / total if total > 0 else importance,
-        float(np.mean(np.ravel(model.predict(codes)) == labels)),
-        float(np.mean(np.ravel(model.predict(test_codes)) == test_labels)),
-    )
+    return fitted
 
 
 def _float32(codes: np.ndarray, name: str) -> np.ndarray:
@@ -241,14 +177,16 @@ def _float32(codes: np.ndarray, name: str) -> np.ndarray:
     return rounded
 
 
-METRIC = Metric(
-    "dci",
-    "DCI",
-    _measure,
-    {"dlib-2018": {"estimator": "gradient-boosting"}},
-    seeded=True,
-    parallel=True,
-    hold_out=True,
-    min_codes=2,
-    min_factors=2,
-)
+_DLIB = {"estimator": "gradient-boosting", "normalised": True, "weighted": True}
+_TRIPOD = {"estimator": "random-forest", "normalised": True, "weighted": True}
+_UBISOFT = {"estimator": "lasso", "normalised": False, "weighted": False}
+
+
+def _metric(name: str, **protocols: Mapping[str, Any]) -> Metric:
+    table = {protocol.replace("_", "-"): options for protocol, options in protocols.items()}
+    return Metric(name, "DCI", _measure, table, seeded=True, parallel=True, hold_out=True, min_codes=2, min_factors=2)
+
+
+METRIC = _metric("dci", dlib_2018=_DLIB, tripod_2024=_TRIPOD, ubisoft_2023=_UBISOFT)
+RANDOM_FOREST = _metric("dci/random-forest", tripod_2024=_TRIPOD)
+LASSO = _metric("dci/lasso", ubisoft_2023=_UBISOFT)

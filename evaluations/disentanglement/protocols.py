@@ -22,7 +22,6 @@ PROTOCOLS = {
     "infomec-2023": "Hsu et al., NeurIPS 2023",
     "tripod-2024": "Hsu et al., ICML 2024",
     "med-2022": "Cao et al., NeurIPS 2022",
-    "eastwood-2018": "Eastwood and Williams, ICLR 2018",
 }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from disentangle.evaluations.disentanglement.aam import METRIC as AAM
+from disentangle.evaluations.disentanglement.dci import LASSO as DCI_LASSO
 from disentangle.evaluations.disentanglement.dci import METRIC as DCI
+from disentangle.evaluations.disentanglement.dci import RANDOM_FOREST as DCI_RANDOM_FOREST
 from disentangle.evaluations.disentanglement.dcimig import METRIC as DCIMIG
 from disentangle.evaluations.disentanglement.explicitness import METRIC as EXPLICITNESS
 from disentangle.evaluations.disentanglement.gaussian_correlation import METRIC as GAUSSIAN_CORRELATION
 from disentangle.evaluations.disentanglement.gaussian_correlation import PAIRWISE as GAUSSIAN_CORRELATION_PAIRWISE
 from disentangle.evaluations.disentanglement.gaussian_correlation import WASSERSTEIN as GAUSSIAN_CORRELATION_WASSERSTEIN
+from disentangle.evaluations.disentanglement.infomec import INFOC, INFOE, INFOM
 from disentangle.evaluations.disentanglement.irs import METRIC as IRS
 from disentangle.evaluations.disentanglement.jemmig import METRIC as JEMMIG
 from disentangle.evaluations.disentanglement.med import METRIC as MED
@@ -33,9 +36,14 @@ METRICS: dict[str, Metric] = {
         AAM,
         SAP,
         DCI,
+        DCI_LASSO,
+        DCI_RANDOM_FOREST,
         MODULARITY,
         EXPLICITNESS,
         IRS,
+        INFOM,
+        INFOC,
+        INFOE,
         MED,
         MED_TOP_K,
         GAUSSIAN_CORRELATION,

@@ -89,7 +89,7 @@ def test_bad_held_out_parts(test: Any, message: str, metric: Callable[..., Any])
         (lambda: sap(CODES, FACTORS, seed=-1), "seed is -1; expected a whole number from 0"),
         (lambda: sap(CODES, FACTORS, test_fraction=0.0), "test_fraction is 0.0; expected a number between 0 and 1"),
         (lambda: sap(CODES, FACTORS, test_fraction=0.99), "12 points cannot be split"),
-        (lambda: sap(CODES, FACTORS, n_jobs=0), "n_jobs is 0"),
+        (lambda: dci(CODES, FACTORS, n_jobs=0), "n_jobs is 0"),
         (lambda: dci(CODES, FACTORS, seed=True), "seed is True"),
         (lambda: dci(CODES, FACTORS, n_jobs=1.5), "n_jobs is 1.5"),
     ],

