@@ -22,6 +22,9 @@ PROTOCOLS = {
     "infomec-2023": "Hsu et al., NeurIPS 2023",
     "tripod-2024": "Hsu et al., ICML 2024",
     "med-2022": "Cao et al., NeurIPS 2022",
+    "dci-es-2023": "Eastwood et al., ICLR 2023",
+    "burda-2016": "Burda et al., ICLR 2016",
+    "identifiability": "the definition common in papers on nonlinear independent component analysis",
 }
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from disentangle.evaluations.disentanglement.aam import METRIC as AAM
+from disentangle.evaluations.disentanglement.active_units import METRIC as ACTIVE_UNITS
 from disentangle.evaluations.disentanglement.dci import LASSO as DCI_LASSO
 from disentangle.evaluations.disentanglement.dci import METRIC as DCI
 from disentangle.evaluations.disentanglement.dci import RANDOM_FOREST as DCI_RANDOM_FOREST
+from disentangle.evaluations.disentanglement.dci_es import METRIC as DCI_ES
 from disentangle.evaluations.disentanglement.dcimig import METRIC as DCIMIG
+from disentangle.evaluations.disentanglement.downstream import METRIC as DOWNSTREAM
 from disentangle.evaluations.disentanglement.explicitness import METRIC as EXPLICITNESS
 from disentangle.evaluations.disentanglement.gaussian_correlation import METRIC as GAUSSIAN_CORRELATION
 from disentangle.evaluations.disentanglement.gaussian_correlation import PAIRWISE as GAUSSIAN_CORRELATION_PAIRWISE
@@ -14,6 +17,9 @@ from disentangle.evaluations.disentanglement.gaussian_correlation import WASSERS
 from disentangle.evaluations.disentanglement.infomec import INFOC, INFOE, INFOM
 from disentangle.evaluations.disentanglement.irs import METRIC as IRS
 from disentangle.evaluations.disentanglement.jemmig import METRIC as JEMMIG
+from disentangle.evaluations.disentanglement.mcc import METRIC as MCC
+from disentangle.evaluations.disentanglement.mcc import R2 as MCC_R2
+from disentangle.evaluations.disentanglement.mcc import RANK as MCC_RANK
 from disentangle.evaluations.disentanglement.med import METRIC as MED
 from disentangle.evaluations.disentanglement.med import TOP_K as MED_TOP_K
 from disentangle.evaluations.disentanglement.metric import Metric
@@ -38,6 +44,7 @@ METRICS: dict[str, Metric] = {
         DCI,
         DCI_LASSO,
         DCI_RANDOM_FOREST,
+        DCI_ES,
         MODULARITY,
         EXPLICITNESS,
         IRS,
@@ -46,8 +53,13 @@ METRICS: dict[str, Metric] = {
         INFOE,
         MED,
         MED_TOP_K,
+        DOWNSTREAM,
+        MCC,
+        MCC_RANK,
+        MCC_R2,
         GAUSSIAN_CORRELATION,
         GAUSSIAN_CORRELATION_WASSERSTEIN,
         GAUSSIAN_CORRELATION_PAIRWISE,
+        ACTIVE_UNITS,
     )
 }

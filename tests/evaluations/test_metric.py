@@ -202,6 +202,8 @@ def test_every_score_carries_its_parts(name: str, factors: np.ndarray, perfect: 
         assert score.settings["constant_factors"] == [1]
         assert score.parts["factors"].tolist() == [0, 2, 3]
         assert np.shape(score.parts["per_factor"]) == (3,)
+        if name.startswith(("downstream", "dci-es")):  # of all codes together
+            return
         assert np.shape(score.parts["per_code"]) == (5,)
         matrices = [np.shape(part) for part in score.parts.values() if np.ndim(part) == 2]
         assert (5, 3) in matrices

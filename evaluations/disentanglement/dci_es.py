@@ -1,0 +1,177 @@
+"""Explicitness and size of DCI-ES: how large a probe must be to read the factors from the codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from disentangle.evaluations.disentanglement.kinds import FactorKind, FactorKinds
+from disentangle.evaluations.disentanglement.metric import Metric, measured
+from disentangle.evaluations.disentanglement.points import Points
+from disentangle.evaluations.score import Score, package_versions
+
+__all__ = ["METRIC", "dci_es"]
+
+
+def dci_es(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    probe: str | None = None,
+    protocol: str = "dci-es-2023",
+    factor_kinds: FactorKinds = None,
+    test_fraction: float = 1 / 3,
+    baselines: bool = True,
+    bootstrap: int = 0,
+    seed: int = 0,
+    n_jobs: int = 1,
+) -> Score:
+    """Explicitness: 1 if the smallest probe already predicts as well as any, 0 if loss falls evenly to the largest.
+
+    Probes of capacities kappa_1 < ... < kappa_T, spaced evenly in the logarithm, have held-out losses l_1, ..., l_T,
+    the lowest so far being L_t. With l_0 the loss of the best constant and l_* = L_T, the area A between the curve L_t
+    and the line l_*, over the capacities scaled to [0, 1], gives
+
+        E = 1 - 2 A / (l_0 - l_*)
+
+    for each factor, and the mean over factors: Eastwood, Nicolicioiu, von Kügelgen, Kekić, Träuble, Dittadi and
+    Schölkopf, "DCI-ES: An Extended Disentanglement Framework with Connections to Identifiability", ICLR 2023, section
+    4.1. A curve that falls straight from l_0 to l_* has E = 0; one that stays at l_0 until the end has E = -1. A factor
+    that no probe predicts better than a constant counts as 0. Size is S = K / d.
+
+    Args:
+        codes: (n, d) finite numbers, standardised first.
+        factors: (n, k) integer labels, or as ``factor_kinds`` says.
+        test: held-out ``(codes, factors)``; without it a part is split off by ``seed``.
+        probe: ``"random-forest"`` (default): 20 trees of depth 1, 2, 4, 8, 16, 32; ``"random-features"``: ridge on 16
+            to 4,096 random Fourier features.
+        protocol: ``"dci-es-2023"``.
+        factor_kinds: see :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`. Loss: share of labels
+            wrong, or share of variance not explained.
+        test_fraction: share of the points to hold out when ``test`` is None, in (0, 1).
+        baselines: also measure chance and ceiling; three times the work.
+        bootstrap: resamples for a 95 % interval, 0 for none.
+        seed: of the split, the probes, the baselines and the resamples.
+        n_jobs: processes, as in joblib.
+
+    Returns:
+        Score named ``"dci-es/<probe>"``; value E, at most 1. Parts, for the K factors listed in ``"factors"``:
+        ``"size"``, ``"capacities"`` (T,), ``"loss"`` (T, K), ``"constant_loss"`` (K,), ``"per_factor"`` (K,).
+
+    Raises:
+        InputError: when the arrays do not fit, or there is no such probe.
+    """
+    return measured(
+        METRIC, codes, factors, protocol=protocol, given={"probe": probe}, test=test, factor_kinds=factor_kinds,
+        test_fraction=test_fraction, baselines=baselines, bootstrap=bootstrap, seed=seed, n_jobs=n_jobs,
+    )  # fmt: skip
+
+
+def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: int) -> Score:
+    from joblib import Parallel, delayed
+
+    from disentangle.errors import unknown_name
+
+    if probe not in _PROBES:
+        raise unknown_name("probe", probe, _PROBES)
+    fit, capacities = _PROBES[probe]
+    codes, (test_codes, test_factors) = points.codes.astype(np.float64), points.held_out
+    mean, spread = codes.mean(axis=0), codes.std(axis=0)
+    scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
+    z, z_test = (codes - mean) * scale, (test_codes - mean) * scale
+    k = len(points.kinds)
+    losses: list[float] = Parallel(n_jobs=n_jobs)(
+        delayed(_loss)(fit, capacity, z, points.factors[:, j], z_test, test_factors[:, j], points.kinds[j], seed)
+        for capacity in capacities
+        for j in range(k)
+    )
+    loss = np.array(losses).reshape(len(capacities), k)
+    constant = np.array([_constant_loss(points.factors[:, j], test_factors[:, j], points.kinds[j]) for j in range(k)])
+    lowest = np.minimum.accumulate(loss, axis=0)
+    place = np.log(capacities)
+    place = (place - place[0]) / (place[-1] - place[0])
+    above = np.minimum(lowest, constant) - lowest[-1]
+    area = np.trapezoid(above, place, axis=0)
+    gained = constant - lowest[-1]
+    per_factor = np.where(gained > 1e-12, 1 - 2 * area / np.where(gained > 1e-12, gained, 1), 0.0)
+    return Score(
+        name=f"dci-es/{probe}",
+        value=float(per_factor.mean()),
+        parts={
+            "size": k / codes.shape[1],
+            "per_factor": per_factor,
+            "capacities": np.array(capacities),
+            "loss": loss,
+            "constant_loss": constant,
+            "factors": points.kept,
+        },
+        settings={
+            "protocol": protocol,
+            "probe": probe,
+            "capacities": list(capacities),
+            "seed": seed,
+            **points.settings,
+            "packages": package_versions("numpy", "scikit-learn"),
+        },
+    )
+
+
+def _loss(
+    fit: Any, capacity: int, z: np.ndarray, y: np.ndarray, z_test: np.ndarray, y_test: np.ndarray, kind: FactorKind,
+    seed: int,
+) -> float:  # fmt: skip
+    """Held-out: share of labels wrong, or share of variance not explained."""
+    if kind.name == "discrete":
+        return float(np.mean(fit(capacity, z, y, z_test, True, seed) != y_test))
+    targets, test_targets = kind.targets(y), kind.targets(y_test)
+    predicted = np.reshape(fit(capacity, z, targets, z_test, False, seed), test_targets.shape)
+    return float(np.sum((predicted - test_targets) ** 2) / np.sum((test_targets - targets.mean(axis=0)) ** 2))
+
+
+def _constant_loss(y: np.ndarray, y_test: np.ndarray, kind: FactorKind) -> float:
+    if kind.name != "discrete":
+        return 1.0
+    values, counts = np.unique(y, return_counts=True)
+    return float(np.mean(y_test != values[counts.argmax()]))
+
+
+def _forest(depth: int, z: np.ndarray, y: np.ndarray, z_test: np.ndarray, labels: bool, seed: int) -> np.ndarray:
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    make = RandomForestClassifier if labels else RandomForestRegressor
+    return np.asarray(make(20, max_depth=depth, random_state=seed).fit(z, y).predict(z_test))
+
+
+def _random_features(
+    width: int, z: np.ndarray, y: np.ndarray, z_test: np.ndarray, labels: bool, seed: int
+) -> np.ndarray:
+    """Ridge (one unit of penalty) on cosines of random projections, the kernel's width by the median distance."""
+    from scipy.linalg import solve
+
+    rng = np.random.default_rng([seed, width])
+    some = z[rng.permutation(len(z))[:500]]
+    squares = np.sum((some[:, None] - some[None]) ** 2, axis=2)
+    gamma = 1 / max(float(np.median(squares[squares > 0])) if np.any(squares > 0) else 1.0, 1e-300)
+    frequencies = rng.normal(scale=np.sqrt(2 * gamma), size=(z.shape[1], width))
+    phases = rng.uniform(0, 2 * np.pi, width)
+    features, test_features = (np.sqrt(2 / width) * np.cos(x @ frequencies + phases) for x in (z, z_test))
+    classes = np.unique(y) if labels else None
+    targets = (y[:, None] == classes).astype(np.float64) if classes is not None else y
+    centre, middle = features.mean(axis=0), targets.mean(axis=0)
+    gram = (features - centre).T @ (features - centre) + np.eye(width)
+    weights = solve(gram, (features - centre).T @ (targets - middle), assume_a="pos")
+    predicted = (test_features - centre) @ weights + middle
+    return np.asarray(classes[predicted.argmax(axis=1)] if classes is not None else predicted)
+
+
+_PROBES: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "random-forest": (_forest, (1, 2, 4, 8, 16, 32)),
+    "random-features": (_random_features, (16, 64, 256, 1024, 4096)),
+}
+METRIC = Metric(
+    "dci-es", "DCI-ES", _measure, {"dci-es-2023": {"probe": "random-forest"}},
+    seeded=True, parallel=True, hold_out=True,
+)  # fmt: skip
