@@ -22,6 +22,7 @@ from disentangle.evaluations.disentanglement.jemmig import jemmig
 from disentangle.evaluations.disentanglement.mcc import mcc, r2
 from disentangle.evaluations.disentanglement.med import med, topk_med
 from disentangle.evaluations.disentanglement.mig import mig
+from disentangle.evaluations.disentanglement.mig_density import mig_density
 from disentangle.evaluations.disentanglement.mig_sup import mig_sup
 from disentangle.evaluations.disentanglement.modularity import modularity
 from disentangle.evaluations.disentanglement.registry import METRICS
@@ -54,6 +55,7 @@ __all__ = [
     "mcc",
     "med",
     "mig",
+    "mig_density",
     "mig_sup",
     "modularity",
     "pairwise_information",

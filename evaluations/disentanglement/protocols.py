@@ -24,6 +24,7 @@ PROTOCOLS = {
     "med-2022": "Cao et al., NeurIPS 2022",
     "dci-es-2023": "Eastwood et al., ICLR 2023",
     "burda-2016": "Burda et al., ICLR 2016",
+    "chen-2018": "Chen et al., NeurIPS 2018",
     "identifiability": "the definition common in papers on nonlinear independent component analysis",
 }
 

@@ -1,9 +1,10 @@
-"""All metrics of codes and factors, by name."""
+"""All metrics by name: of codes and factors, and of a representation to be asked for more codes."""
 
 from __future__ import annotations
 
 from disentangle.evaluations.disentanglement.aam import METRIC as AAM
 from disentangle.evaluations.disentanglement.active_units import METRIC as ACTIVE_UNITS
+from disentangle.evaluations.disentanglement.beta_vae import METRIC as BETA_VAE
 from disentangle.evaluations.disentanglement.dci import LASSO as DCI_LASSO
 from disentangle.evaluations.disentanglement.dci import METRIC as DCI
 from disentangle.evaluations.disentanglement.dci import RANDOM_FOREST as DCI_RANDOM_FOREST
@@ -11,10 +12,14 @@ from disentangle.evaluations.disentanglement.dci_es import METRIC as DCI_ES
 from disentangle.evaluations.disentanglement.dcimig import METRIC as DCIMIG
 from disentangle.evaluations.disentanglement.downstream import METRIC as DOWNSTREAM
 from disentangle.evaluations.disentanglement.explicitness import METRIC as EXPLICITNESS
+from disentangle.evaluations.disentanglement.factor_vae import METRIC as FACTOR_VAE
+from disentangle.evaluations.disentanglement.factor_vae import Z_MAX
+from disentangle.evaluations.disentanglement.fairness import METRIC as FAIRNESS
 from disentangle.evaluations.disentanglement.gaussian_correlation import METRIC as GAUSSIAN_CORRELATION
 from disentangle.evaluations.disentanglement.gaussian_correlation import PAIRWISE as GAUSSIAN_CORRELATION_PAIRWISE
 from disentangle.evaluations.disentanglement.gaussian_correlation import WASSERSTEIN as GAUSSIAN_CORRELATION_WASSERSTEIN
 from disentangle.evaluations.disentanglement.infomec import INFOC, INFOE, INFOM
+from disentangle.evaluations.disentanglement.intervention import InterventionalMetric
 from disentangle.evaluations.disentanglement.irs import METRIC as IRS
 from disentangle.evaluations.disentanglement.jemmig import METRIC as JEMMIG
 from disentangle.evaluations.disentanglement.mcc import METRIC as MCC
@@ -29,7 +34,7 @@ from disentangle.evaluations.disentanglement.modularity import METRIC as MODULAR
 from disentangle.evaluations.disentanglement.rmig import METRIC as RMIG
 from disentangle.evaluations.disentanglement.sap import METRIC as SAP
 
-__all__ = ["METRICS"]
+__all__ = ["INTERVENTIONAL", "METRICS"]
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -62,4 +67,7 @@ METRICS: dict[str, Metric] = {
         GAUSSIAN_CORRELATION_PAIRWISE,
         ACTIVE_UNITS,
     )
+}
+INTERVENTIONAL: dict[str, InterventionalMetric] = {
+    metric.name: metric for metric in (BETA_VAE, FACTOR_VAE, Z_MAX, FAIRNESS)
 }

@@ -9,12 +9,13 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from disentangle.errors import InputError, unknown_name
+from disentangle.evaluations.disentanglement.code_table import CodeTable
 from disentangle.evaluations.disentanglement.inputs import check_jobs, read_points
+from disentangle.evaluations.disentanglement.intervention import measured_on
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import score_all
 from disentangle.evaluations.disentanglement.protocols import PROTOCOLS
-from disentangle.evaluations.disentanglement.registry import METRICS
-from disentangle.evaluations.encoding import encode_dataset
+from disentangle.evaluations.disentanglement.registry import INTERVENTIONAL, METRICS
 from disentangle.evaluations.score import Score
 
 __all__ = ["evaluate", "evaluate_encoder", "select_metrics"]
@@ -103,43 +104,84 @@ def evaluate_encoder(
     n: int = 15_000,
     batch: int = 256,
     device: Any = "cpu",
+    deterministic: bool = True,
+    protocol: str | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    bootstrap: int = 0,
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
     **arguments: Any,
 ) -> dict[str, Score]:
     """Compute ``metrics`` of an encoder on a data set with known factors.
 
+    Each distinct picture is encoded once for all metrics together, those that intervene (:data:`INTERVENTIONAL`)
+    included.
+
     Args:
         encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d).
-        dataset: a :class:`disentangle.data.FactorDataset`, or what has its methods.
-        metrics: names, or ``"all"``.
+        dataset: a :class:`disentangle.data.FactorDataset`, or what has its ``sample``, ``render`` and ``factor_sizes``.
+        metrics: names out of :data:`METRICS` and :data:`INTERVENTIONAL`, or ``"all"``.
         n: pictures drawn for the metrics of codes and factors; a third is held out.
         batch: pictures encoded at once.
         device: where images are put.
+        deterministic: whether the encoder returns the same codes for the same picture; if not, each drawn picture is
+            encoded anew, a million of them for the metrics that intervene.
+        protocol, options, bootstrap: see :func:`evaluate`.
         seed: of every draw.
-        progress: called as ``progress(stage, done, total)``, first with the stage ``"encode"``.
+        progress: called as ``progress(stage, done, total)``, with the stage ``"encode"`` or a metric's name.
         **arguments: further ones of :func:`evaluate`.
+
+    Returns:
+        The scores by name, in the order asked for.
+
+    Raises:
+        InputError: on an unknown name, or when the encoder or the data do not fit.
     """
-    names = select_metrics(metrics)
-    encoding = None if progress is None else functools.partial(progress, "encode")
-    codes, factors = encode_dataset(encode, dataset, n=n, seed=seed, batch=batch, device=device, progress=encoding)
-    return evaluate(codes, factors, names, seed=seed, progress=progress, **arguments)
+    import torch
+
+    names = select_metrics(metrics, {**METRICS, **INTERVENTIONAL})
+    given = dict(options or {})
+    if n < 1:
+        raise InputError(f"n is {n}; expected 1 or more pictures.")
+    table = CodeTable.of(
+        encode, dataset, batch=batch, device=device, cache=deterministic,
+        progress=None if progress is None else functools.partial(progress, "encode"),
+    )  # fmt: skip
+    scores: dict[str, Score] = {}
+    of_arrays = [name for name in names if name in METRICS]
+    if of_arrays:
+        factors = dataset.sample(n, torch.Generator().manual_seed(seed)).numpy()
+        scores |= evaluate(
+            table.codes(factors), factors, of_arrays, protocol=protocol, bootstrap=bootstrap, seed=seed,
+            options={name: given[name] for name in of_arrays if name in given}, progress=progress, **arguments,
+        )  # fmt: skip
+    intervening = [INTERVENTIONAL[name] for name in names if name in INTERVENTIONAL]
+    for done, metric in enumerate(intervening, start=1):
+        named = protocol if protocol in metric.protocols else None
+        scores[metric.name] = measured_on(
+            metric, table, protocol=named, given=given.get(metric.name), bootstrap=bootstrap, seed=seed
+        )
+        if progress is not None:
+            progress(metric.name, done, len(intervening))
+    return {name: scores[name] for name in names}
 
 
-def select_metrics(metrics: str | Iterable[str]) -> list[str]:
-    """Names as a checked list; ``"all"`` stands for every metric.
+def select_metrics(metrics: str | Iterable[str], known: Mapping[str, Any] = METRICS) -> list[str]:
+    """Names as a checked list; ``"all"`` stands for every metric that is ``known``.
 
     Raises:
         InputError: on an unknown or repeated name, or none.
     """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if names == ["all"]:
-        return list(METRICS)
+        return list(known)
     for name in names:
-        if not isinstance(name, str) or name not in METRICS:
-            raise unknown_name("metric", str(name), METRICS)
+        if isinstance(name, str) and name in INTERVENTIONAL and name not in known:
+            raise InputError(f"{name} draws pictures of its own: give an encoder and a data set instead of codes.")
+        if not isinstance(name, str) or name not in known:
+            raise unknown_name("metric", str(name), known)
     if not names:
-        raise InputError(f"no metrics were named; choose from {', '.join(METRICS)}.")
+        raise InputError(f"no metrics were named; choose from {', '.join(known)}.")
     if len(set(names)) < len(names):
         raise InputError(f"metrics are named twice in {', '.join(names)}; name each once.")
     return names
