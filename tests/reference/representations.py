@@ -32,6 +32,11 @@ def arrays(kind: str, space: str, seed: int, *, n_train: int = 10_000, n_test: i
     return parts[0], parts[1], parts[2], parts[3]
 
 
+def encoded(kind: str, factors: np.ndarray, space: str, noise: np.ndarray, seed: int) -> np.ndarray:
+    """Codes (n, 10) float32 of given factors and noise (n, 10)."""
+    return _codes(kind, factors, np.array(SPACES[space], dtype=float), noise, seed)
+
+
 def digest(parts: Arrays) -> str:
     """First 16 digits of the SHA-256 of codes (to 4 decimals) and factors: training codes, held-out codes, factors."""
     train_codes, train_factors, test_codes, test_factors = parts
