@@ -6,6 +6,11 @@ covariance pooling, its inverse square root whitening.
 Eigenvalues carry no information below the rounding of the matrix they come from, so each function has a *floor*,
 relative to the largest eigenvalue: by default n times the machine epsilon of the *input's* dtype, even where it is
 computed in a wider one, since a float32 covariance is indefinite at 1e-8. The floor is a constant in the derivative.
+
+``floor=0`` is for matrices known to be positive definite, and nothing checks that. With an eigenvalue at or below zero
+there is no exception: inverse roots, negative powers and the logarithm are infinite, NaN or huge, as are the gradients
+of all functions here (the values of the square root and of positive powers stay finite). Only a matrix without any
+positive eigenvalue has an absolute floor that no argument takes away.
 """
 
 from __future__ import annotations
@@ -50,8 +55,8 @@ def matrix_sqrt(
             eigendecomposition, see :mod:`disentangle.linalg.svd_backwards`: ``"svd_plain"``, ``"svd_trunc"``,
             ``"svd_top_n"``, ``"svd_taylor"``, ``"svd_pade"``, ``"power_iteration"``.
         floor: of the denominators ``s_i + s_j``: twice the root of this times the largest eigenvalue; see the module's
-            description for the default. The value itself has no floor. Not for the iterative
-            methods.
+            description for the default. The value itself has no floor. With 0 the gradient of a singular matrix is
+            NaN or infinite. Not for the iterative methods.
         precision: ``"float64"`` computes in float64 whatever the dtype, ``"input"`` in the input's (float32 for half
             precision). The SVD methods are always in float64, as published.
         steps: of an approximation: iterations (Newton-Schulz 7, Polar Express 9), those of the gradient (Padé and
@@ -85,7 +90,8 @@ def matrix_inverse_sqrt(
 
     Arguments, result and exceptions are those of :func:`matrix_sqrt`, except that here the floor is of the value too:
     eigenvalues below ``floor`` times the largest are raised to it, and a zero matrix gives a multiple of
-    the identity, the inverse root of the machine epsilon.
+    the identity, the inverse root of the machine epsilon. With ``floor=0`` nothing is raised: a singular matrix gives
+    infinity or NaN, without an exception.
 
     >>> matrix_inverse_sqrt(torch.diag(torch.tensor([4.0, 0.25])))
     tensor([[0.5000, 0.0000],
@@ -101,7 +107,9 @@ def matrix_power(P: Tensor, exponent: float, *, floor: float | None = None) -> T
         P: (..., n, n), see :func:`matrix_sqrt`. Computed in float64.
         exponent: from -1 to 1, not 0.
         floor: smallest eigenvalue that counts, relative to the largest; see the module's description. Of the derivative
-            only for a positive exponent (a power of zero is zero), of the value too for a negative one.
+            only for a positive exponent (a power of zero is zero), of the value too for a negative one. With 0 a
+            singular matrix has a gradient of NaN or infinity, and for a negative exponent such a value, without an
+            exception.
 
     Returns:
         (..., n, n), dtype of ``P``. The derivative is the closed form with divided differences that hold for equal and
@@ -122,6 +130,8 @@ def matrix_power(P: Tensor, exponent: float, *, floor: float | None = None) -> T
 def matrix_log(P: Tensor, *, floor: float | None = None) -> Tensor:
     """The logarithm of a matrix; eigenvalues below the floor are raised to it. Otherwise as :func:`matrix_power`.
 
+    With ``floor=0`` nothing is raised: a singular matrix gives infinity or NaN, without an exception.
+
     >>> matrix_log(torch.eye(2))
     tensor([[0., 0.],
             [0., 0.]])
@@ -135,7 +145,8 @@ def cholesky_whitening(P: Tensor, *, floor: float | None = None) -> Tensor:
     Args:
         P: (..., n, n), see :func:`matrix_sqrt`. Computed in float64.
         floor: a matrix that has no Cholesky factor gets a ridge, with which its smallest eigenvalue is about this times
-            the largest (the machine epsilon where that is zero); see the module's description for the default.
+            the largest (the machine epsilon where that is zero); see the module's description for the default. With 0
+            a singular matrix gives infinity, NaN or what rounding makes of it, without an exception.
 
     Returns:
         (..., n, n), dtype of ``P``; NaN for a matrix with NaN or infinity. Differentiable to any order.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from disentangle.errors import InputError, unknown_name
 from disentangle.linalg import covariance, matrix_log, matrix_power, matrix_sqrt
+from disentangle.nn.no_autocast import no_autocast
 
 __all__ = ["CovariancePool2d"]
 
@@ -43,10 +44,12 @@ class CovariancePool2d(nn.Module):
         covariance: (n, C, C) float64, detached: the last training batch's, without eps; None before.
 
     Covariances are accumulated in float64, also for half precision and under autocast; the output has the dtype that
-    the features have. A picture with NaN or infinity gives NaN in its own row only.
+    the features have. A picture with NaN or infinity gives NaN in its own row only; no pictures (n = 0) give no rows,
+    as in PyTorch's own layers. On the meta device a forward gives shape and dtype.
 
     Raises:
-        InputError: if an option is out of range; in ``forward``, if the input has another shape or dtype.
+        InputError: if an option is out of range; in ``forward``, if the input has another shape or dtype or no
+            positions.
 
     >>> pool = CovariancePool2d(8, upper_triangle=True)
     >>> pool.out_features
@@ -80,7 +83,8 @@ class CovariancePool2d(nn.Module):
         if norm_after not in ("bn_relu", "bn", "none"):
             raise unknown_name("norm_after", str(norm_after), ["bn_relu", "bn", "none"])
         if power == 0.5:
-            matrix_sqrt(torch.eye(1), method)  # raises here, not in the first batch, if the method is unknown
+            # Raises here, not in the first batch, if the method is unknown; on the CPU also under torch.device("meta").
+            matrix_sqrt(torch.eye(1, device="cpu"), method)
         elif method != "eigh":
             raise InputError(f"method {method!r} is for power 0.5; power {power!r} takes no method.")
         self.in_channels = in_channels
@@ -101,14 +105,14 @@ class CovariancePool2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) features of any size to (n, out_features)."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels or not x.is_floating_point() or not x[0, 0].numel():
+        if x.ndim != 4 or x.shape[1] != self.in_channels or not x.is_floating_point() or 0 in x.shape[2:]:
             raise InputError(
                 f"CovariancePool2d({self.in_channels}) got an input of shape {tuple(x.shape)} and dtype {x.dtype}; "
                 f"expected (n, {self.in_channels}, H, W) floating point with at least one position."
             )
         if self.reduction is not None:
             x = self.norm(self.reduction(x))
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x):
             _, second = covariance(x.flatten(2))
             if self.training:
                 self.covariance = second.detach()
@@ -119,6 +123,8 @@ class CovariancePool2d(nn.Module):
             return pooled.flatten(1).to(x.dtype)
 
     def _function(self, second: Tensor) -> Tensor:
+        if second.is_meta:  # no numbers: the result is a matrix of this shape and dtype
+            return second
         ridged = second + self.eps * torch.eye(second.shape[-1], dtype=second.dtype, device=second.device)
         if self.power == "log":
             return matrix_log(ridged)

@@ -13,6 +13,7 @@ from disentangle.errors import InputError, unknown_name
 from disentangle.linalg import cholesky_whitening, matrix_inverse_sqrt
 from disentangle.linalg.pca_whitening import pca_whitening
 from disentangle.nn.batch_moments import moments, shifted_product
+from disentangle.nn.no_autocast import no_autocast
 from disentangle.nn.synchronized import pooled_moments, world_size
 
 __all__ = ["DecorrelatedBatchNorm2d"]
@@ -62,6 +63,8 @@ class DecorrelatedBatchNorm2d(nn.Module):
     whitened in float32; the output has the input's dtype. When the module is cast, its running covariance or matrix
     stays in float64 and its running mean at least in float32: rounded to half precision it is no longer positive.
 
+    On the meta device a forward gives shape and dtype; after ``to_empty`` call :meth:`reset_parameters`.
+
     A batch with NaN or infinity raises nothing: the outputs of its groups are NaN, and the running statistics keep
     their last good values. Constant channels and all-zero batches give finite outputs and gradients.
 
@@ -108,7 +111,8 @@ class DecorrelatedBatchNorm2d(nn.Module):
         if running not in ("covariance", "matrix"):
             raise unknown_name("running statistic", str(running), ["covariance", "matrix"])
         if whitening == "zca":
-            matrix_inverse_sqrt(torch.eye(1), method)  # raises here, not in the first batch, if the method is unknown
+            # Raises here, not in the first batch, if the method is unknown; on the CPU also under torch.device("meta").
+            matrix_inverse_sqrt(torch.eye(1, device="cpu"), method)
         elif method != "eigh":
             raise InputError(f"method {method!r} is for whitening='zca'; whitening={whitening!r} takes no method.")
         self.eps = eps
@@ -154,7 +158,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C), (N, C, H, W) or any (N, C, *) to the same shape, dtype and memory format."""
         self._check(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x):
             wide = x.float() if x.dtype in _HALF else x
             values = x.shape[0] * math.prod(x.shape[2:])
             data = wide.transpose(0, 1).reshape(self.groups, self.num_features // self.groups, values)
@@ -221,6 +225,8 @@ class DecorrelatedBatchNorm2d(nn.Module):
 
     def _whitening_matrix(self, second: Tensor, dtype: torch.dtype) -> Tensor:
         """Of covariances (groups, c, c) float64 without eps, estimated from data of the given dtype."""
+        if second.is_meta:  # no numbers: the result is a matrix of this shape and dtype
+            return second
         size = second.shape[-1]
         ridged = second + self.eps * torch.eye(size, dtype=second.dtype, device=second.device)
         if self.whitening == "pca":

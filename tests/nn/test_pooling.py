@@ -115,6 +115,24 @@ def test_autocast_changes_nothing_after_the_features():
     assert torch.equal(inside, pool(x))
 
 
+@pytest.mark.parametrize("options", [{}, {"reduction": 2}, {"power": "log"}, {"method": "pade"}])
+def test_no_pictures_give_no_rows(options):
+    pool = CovariancePool2d(4, **options)
+    x = torch.zeros(0, 4, 3, 3, requires_grad=True)
+    y = pool(x)
+    assert y.shape == (0, pool.out_features)
+    y.sum().backward()
+    assert x.grad is not None
+    assert pool.eval()(x).shape == (0, pool.out_features)
+
+
+def test_the_meta_device_gives_shapes():
+    with torch.device("meta"):
+        pool = CovariancePool2d(4, reduction=3, power="log")
+    y = pool(torch.empty(2, 4, 5, 5, device="meta"))
+    assert (y.device.type, y.shape) == ("meta", (2, 6))
+
+
 def test_covariance_is_kept_in_training_only_and_not_saved():
     pool = CovariancePool2d(4)
     assert pool.covariance is None
@@ -145,7 +163,11 @@ def test_bad_options(arguments, message):
         CovariancePool2d(**arguments)
 
 
-@pytest.mark.parametrize("x", [torch.zeros(2, 3, 4, 4), torch.zeros(2, 4), torch.zeros(2, 4, 3, 3, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "x",
+    [torch.zeros(2, 3, 4, 4), torch.zeros(2, 4), torch.zeros(2, 4, 3, 3, dtype=torch.int64), torch.zeros(2, 4, 0, 3),
+     torch.zeros(0, 4, 0, 0)],
+)  # fmt: skip
 def test_bad_input(x):
     with pytest.raises(InputError, match=r"CovariancePool2d\(4\) got an input of shape"):
         CovariancePool2d(4)(x)
