@@ -142,7 +142,8 @@ def _forest(depth: int, z: np.ndarray, y: np.ndarray, z_test: np.ndarray, labels
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     make = RandomForestClassifier if labels else RandomForestRegressor
-    return np.asarray(make(20, max_depth=depth, random_state=seed).fit(z, y).predict(z_test))
+    target = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    return np.asarray(make(20, max_depth=depth, random_state=seed).fit(z, target).predict(z_test))
 
 
 def _random_features(

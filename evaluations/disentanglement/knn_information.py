@@ -116,14 +116,11 @@ def information_with_values(code: np.ndarray, targets: np.ndarray, *, neighbors:
     neighbors = min(neighbors, n - 1)
     both = np.column_stack([code, targets])
     distance, _ = cKDTree(both).query(both, k=[neighbors + 1], p=np.inf)
-    radius = np.nextafter(distance[:, 0], 0)
-    line = np.sort(code)
-    near = np.searchsorted(line, code + radius, side="right") - np.searchsorted(line, code - radius, side="left")
+    radius = distance[:, 0]
+    near = _count_closer(np.sort(code), code, radius)
     if targets.shape[1] == 1:
-        line = np.sort(targets[:, 0])
-        value = targets[:, 0]
-        also = np.searchsorted(line, value + radius, side="right") - np.searchsorted(line, value - radius, side="left")
+        also = _count_closer(np.sort(targets[:, 0]), targets[:, 0], radius)
     else:
-        also = cKDTree(targets).query_ball_point(targets, radius, p=np.inf, return_length=True)
+        also = cKDTree(targets).query_ball_point(targets, np.nextafter(radius, 0), p=np.inf, return_length=True)
     estimate = digamma(n) + digamma(neighbors) - np.mean(digamma(near)) - np.mean(digamma(also))
     return max(0.0, float(estimate))
