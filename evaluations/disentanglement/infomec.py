@@ -150,6 +150,7 @@ def _compute_information(points: Points, neighbors: int, discrete_codes: bool, s
     stream = np.random.RandomState(seed)  # the draws of scikit-learn's functions, called factor by factor
     n, d = points.codes.shape
     columns = [_standardised(column) for column in points.codes.T]
+    orders = [np.argsort(column, kind="stable") for column in columns]
     information = np.empty((d, len(points.kinds)))
     for k, kind in enumerate(points.kinds):
         values = points.factors[:, k]
@@ -157,7 +158,7 @@ def _compute_information(points: Points, neighbors: int, discrete_codes: bool, s
         for j in range(d):
             code = jittered(columns[j], stream.standard_normal((n,)))
             if classes is not None:
-                information[j, k] = information_with_labels(code, classes, neighbors=neighbors)
+                information[j, k] = information_with_labels(code, classes, neighbors=neighbors, order=orders[j])
             else:
                 axes = [jittered(axis, stream.standard_normal((n,))) for axis in kind.targets(values).T]
                 information[j, k] = information_with_values(code, np.stack(axes, axis=1), neighbors=neighbors)

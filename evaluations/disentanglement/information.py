@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from disentangle.errors import InputError
@@ -43,8 +45,22 @@ def equal_width_bins(codes: np.ndarray, bins: int) -> np.ndarray:
                 raise InputError(f"code {j} spans from {low:g} to {high:g}, too wide a range to cut into bins.")
             cells[:, j] = inverse
         else:
-            cells[:, j] = np.searchsorted(edges[:-1], column, side="right") - 1
+            cells[:, j] = _place(column, edges)
     return cells
+
+
+def _place(column: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Interval of each value between rising edges of nearly equal distance; the last one is closed.
+
+    Equal to ``searchsorted(edges[:-1], column, "right") - 1``, but guessed by a division and put right by one step.
+    """
+    bins = len(edges) - 1
+    low, high = float(edges[0]), float(edges[-1])
+    guess = ((column.astype(np.float64) - low) * (bins / (high - low))).astype(np.int64)
+    np.clip(guess, 0, bins - 1, out=guess)
+    guess -= column < edges[guess]
+    guess += (column >= edges[guess + 1]) & (guess < bins - 1)
+    return guess
 
 
 def _edges(column: np.ndarray, bins: int) -> np.ndarray | None:
@@ -77,7 +93,7 @@ def unit_bins(codes: np.ndarray, bins: int) -> np.ndarray:
     return np.asfortranarray(np.maximum(np.searchsorted(edges, unit, side="right") - 1, 0))
 
 
-def mutual_information(cells: np.ndarray, factors: np.ndarray) -> np.ndarray:
+def mutual_information(cells: np.ndarray, factors: np.ndarray, *, device: str | None = None) -> np.ndarray:
     """I(z_j; y_k) of every binned code with every factor.
 
     I = sum over cells (b, c) of p(b, c) log(p(b, c) / (p(b) p(c))), with p the shares counted.
@@ -85,6 +101,7 @@ def mutual_information(cells: np.ndarray, factors: np.ndarray) -> np.ndarray:
     Args:
         cells: (n, d) whole numbers from 0, the bin of every code.
         factors: (n, k) integer labels.
+        device: where to count, by torch; None for numpy.
 
     Returns:
         (d, k) nats, at least 0.
@@ -94,15 +111,24 @@ def mutual_information(cells: np.ndarray, factors: np.ndarray) -> np.ndarray:
     labels = [class_indices(column) for column in factors.T]
     information = np.empty((d, len(labels)))
     width = max(1, _CHUNK // n)
+    count = np.bincount if device is None else functools.partial(_bincount, device=device)
     for start in range(0, d, width):
         part = cells[:, start : start + width]
         offset = bins * np.arange(part.shape[1])
         for k, (index, classes) in enumerate(labels):
             # every (code, bin, class) is one number, so one count gives the tables of all codes
             flat = ((part + offset) * classes + index[:, None]).ravel(order="K")
-            counts = np.bincount(flat, minlength=part.shape[1] * bins * classes)
+            counts = count(flat, minlength=part.shape[1] * bins * classes)
             information[start : start + width, k] = _information(counts.reshape(-1, bins, classes) / n)
     return information
+
+
+def _bincount(flat: np.ndarray, *, minlength: int, device: str) -> np.ndarray:
+    """As numpy's, by torch; the numbers are copied to the device as they are needed."""
+    import torch
+
+    counts = torch.bincount(torch.from_numpy(flat).to(device), minlength=minlength)
+    return np.asarray(counts.cpu().numpy())
 
 
 def _information(joint: np.ndarray) -> np.ndarray:

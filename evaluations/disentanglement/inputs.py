@@ -109,6 +109,7 @@ def read_points(
         factors=np.ascontiguousarray(train_factors[:, kept]),
         kept=kept,
         kinds=tuple(kinds[k] for k in kept),
+        device=str(codes.device) if getattr(codes, "is_cuda", False) else None,  # type: ignore[union-attr]
         test_codes=test_codes,
         test_factors=None if test_factors is None else np.ascontiguousarray(test_factors[:, kept]),
         settings=settings,

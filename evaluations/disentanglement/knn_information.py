@@ -26,7 +26,9 @@ def jittered(column: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return values + _JITTER * max(1.0, float(np.mean(np.abs(values)))) * noise
 
 
-def information_with_labels(code: np.ndarray, labels: np.ndarray, *, neighbors: int) -> float:
+def information_with_labels(
+    code: np.ndarray, labels: np.ndarray, *, neighbors: int, order: np.ndarray | None = None
+) -> float:
     """I(z; y) of a continuous code and a label.
 
     With N_i points of the label of point i, its k-th neighbour among them at distance r_i, and m_i points of any
@@ -37,26 +39,29 @@ def information_with_labels(code: np.ndarray, labels: np.ndarray, *, neighbors: 
         code: (n,) finite, no two equal (see :func:`jittered`).
         labels: (n,) integers from 0.
         neighbors: k, at least 1.
+        order: (n,) positions that sort the code, where they are known but for exact ties.
     """
     from scipy.special import digamma
 
     counts = np.bincount(labels)
-    order = np.argsort(code)
-    keep = counts[labels[order]] > 1
-    order = order[keep]
+    if order is None or np.any(np.diff(code[order]) < 0):
+        order = np.argsort(code)
+    ranked = labels[order]
+    if counts[counts > 0].min() == 1:
+        order = order[counts[ranked] > 1]
+        ranked = labels[order]
     n = len(order)
     if n == 0:
         return 0.0
     line = code[order]
-    by_label = np.argsort(labels[order], kind="stable")  # sorted codes, label after label
+    # sorted codes, label after label; short integers are sorted by counting
+    by_label = np.argsort(ranked.astype(np.int16) if len(counts) < 2**15 else ranked, kind="stable")
     values = line[by_label]
-    own = labels[order][by_label]
-    size = counts[own]
-    k = np.minimum(neighbors, size - 1)
-    radius = _distance_of_neighbor(values, own, k)
-    inside = _count_closer(line, values, radius)
+    present = counts[counts > 1]
+    inside = _count_closer(line, values, _distance_of_neighbor(values, present, neighbors))
     psi = np.concatenate([[0.0], digamma(np.arange(1, n + 1))])
-    estimate = psi[n] + psi[k].mean() - psi[size].mean() - psi[np.maximum(inside, 1)].mean()
+    k = np.minimum(neighbors, present - 1)
+    estimate = psi[n] + (present @ psi[k] - present @ psi[present]) / n - psi[np.maximum(inside, 1)].mean()
     return max(0.0, float(estimate))
 
 
@@ -80,21 +85,28 @@ def _count_closer(line: np.ndarray, values: np.ndarray, radius: np.ndarray) -> n
         last += step
 
 
-def _distance_of_neighbor(values: np.ndarray, labels: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """Distance of each point to its k-th neighbour of the same label; (n,) values sorted within runs of labels."""
-    n = len(values)
-    most = int(k.max())
-    padded = np.concatenate([np.full(most, -np.inf), values, np.full(most, np.inf)])
-    runs = np.concatenate([np.full(most, -1), labels, np.full(most, -1)])
-    place = np.arange(most, most + n)
+def _distance_of_neighbor(values: np.ndarray, counts: np.ndarray, neighbors: int) -> np.ndarray:
+    """Distance of each point to its k-th neighbour of the same label, or to the farthest where there are fewer.
+
+    Args:
+        values: (n,) runs of sorted values, one for each label.
+        counts: lengths of the runs, 2 at least.
+        neighbors: k.
+    """
+    n, ends = len(values), np.cumsum(counts)
+    first, last = np.repeat(ends - counts, counts), np.repeat(ends - 1, counts)
+    place = np.arange(n)
+    before, after = place - first, last - place  # points of the run on either side
+    padded = np.concatenate([np.zeros(neighbors), values, np.zeros(neighbors)])
     best = np.full(n, np.inf)
-    for before in range(most + 1):
-        first, last = place - before, place - before + k
-        valid = (before <= k) & (runs[first] == labels) & (runs[np.minimum(last, n + 2 * most - 1)] == labels)
-        last = np.where(valid, last, place)
-        first = np.where(valid, first, place)
-        distance = np.maximum(values - padded[first], padded[last] - values)
-        np.minimum(best, distance, out=best, where=valid)
+    for left in range(neighbors + 1):  # the window of k + 1 points that has so many before this one
+        down = values - padded[neighbors - left : neighbors - left + n]
+        up = padded[2 * neighbors - left : 2 * neighbors - left + n] - values
+        np.minimum(best, np.maximum(down, up), out=best, where=(before >= left) & (after >= neighbors - left))
+    few = counts <= neighbors
+    if few.any():
+        rows = np.repeat(few, counts)
+        best[rows] = np.maximum(values - values[first], values[last] - values)[rows]
     return best
 
 

@@ -46,7 +46,7 @@ class SortedCodes:
         scale = np.abs(columns).max(axis=1)
         scale[scale == 0] = 1.0
         columns = columns / scale[:, None]
-        order = np.argsort(columns, axis=1, kind="stable")
+        order = np.argsort(columns, axis=1)
         values = np.take_along_axis(columns, order, axis=1)
         return cls(scale, order, values, _running_sums(values))
 

@@ -29,6 +29,7 @@ class Points:
         kinds: (k',) what the values of each mean.
         test_codes: (m, d) of the held-out part, or None.
         test_factors: (m, k') of the held-out part, or None.
+        device: where the codes lay if that was a GPU, else None.
         settings: counts and conventions to be copied into a score's settings.
     """
 
@@ -38,6 +39,7 @@ class Points:
     kinds: tuple[FactorKind, ...]
     test_codes: np.ndarray | None = None
     test_factors: np.ndarray | None = None
+    device: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from disentangle.evaluations.disentanglement.gap import top_two_gap
-from disentangle.evaluations.disentanglement.information import unit_bins
+from disentangle.evaluations.disentanglement.information import class_indices, unit_bins
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.linear_svm import SortedCodes, fit_line_machines
 from disentangle.evaluations.disentanglement.metric import Metric, measured
@@ -140,9 +140,11 @@ def _accuracy(points: Points, columns: np.ndarray, digitised: bool) -> np.ndarra
         if digitised:  # its sources hold factors in single precision
             both = unit_bins(np.concatenate([values, test_values])[:, None].astype(np.float32), _DIGITS)
             values, test_values = np.split(both[:, 0], [len(values)])
-        classes, labels = np.unique(values, return_inverse=True)
-        predicted = classes[fit_line_machines(ranked, labels).predict(test_codes)]
-        accuracy[:, place] = np.mean(predicted == test_values, axis=1)
+        labels, _ = class_indices(values.astype(np.int64))
+        classes = np.unique(values)
+        # a value that training did not see is named by no machine
+        target = np.where(np.isin(test_values, classes), np.searchsorted(classes, test_values), -1)
+        accuracy[:, place] = np.mean(fit_line_machines(ranked, labels).predict(test_codes) == target, axis=1)
     return accuracy
 
 

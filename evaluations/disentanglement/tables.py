@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+_ENOUGH_FOR_GPU = 2**24
+
+
 @dataclass(frozen=True)
 class Counting:
     """How points are counted.
@@ -70,9 +73,11 @@ def factor_labels(points: Points, counting: Counting) -> np.ndarray:
 
 def information_table(points: Points, counting: Counting) -> np.ndarray:
     """I(z_j; y_k), (d, k) nats."""
+    # below some millions of codes the copy costs more than the count
+    device = points.device if points.codes.size >= _ENOUGH_FOR_GPU else None
     return points.shared(
         ("information", counting),
-        lambda: mutual_information(code_cells(points, counting), factor_labels(points, counting)),
+        lambda: mutual_information(code_cells(points, counting), factor_labels(points, counting), device=device),
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
@@ -137,6 +140,36 @@ def test_gap_of_ties_is_zero_and_names_the_first() -> None:
     gaps, best = top_two_gap(np.array([[0.4, 0.0], [0.4, 0.0], [0.1, 0.0]]))
     np.testing.assert_array_equal(gaps, [0.0, 0.0])
     np.testing.assert_array_equal(best, [0, 0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), bins=st.integers(2, 60), dtype=st.sampled_from(["f4", "f8", "f2"]))
+def test_bins_are_those_of_a_search(seed: int, bins: int, dtype: str) -> None:
+    rng = np.random.default_rng(seed)
+    column = (rng.normal(size=300) * 10.0 ** rng.integers(-3, 3)).astype(dtype)
+    edges = np.histogram_bin_edges(column, bins)
+    column[: bins + 1] = edges.astype(dtype)[:300]  # points on the edges
+    edges = np.histogram_bin_edges(column, bins)
+    if np.all(np.diff(edges) > 0):
+        expected = np.searchsorted(edges[:-1], column, side="right") - 1
+        np.testing.assert_array_equal(equal_width_bins(column[:, None], bins)[:, 0], expected)
+
+
+def test_counting_by_torch_gives_the_same(factors: np.ndarray, perfect: np.ndarray) -> None:
+    cells = equal_width_bins(perfect, 20)
+    expected = mutual_information(cells, factors)
+    np.testing.assert_array_equal(mutual_information(cells, factors, device="cpu"), expected)
+
+
+@pytest.mark.gpu
+def test_codes_on_a_gpu_are_counted_there(factors: np.ndarray, perfect: np.ndarray, monkeypatch: Any) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    from disentangle.evaluations.disentanglement import tables
+
+    monkeypatch.setattr(tables, "_ENOUGH_FOR_GPU", 1)
+    score = mig(torch.from_numpy(perfect).cuda(), torch.from_numpy(factors).cuda(), baselines=False)
+    assert score.value == mig(perfect, factors, baselines=False).value
 
 
 def test_settings_tell_what_moves_the_value(factors: np.ndarray, perfect: np.ndarray) -> None:
