@@ -1,10 +1,11 @@
 """Layers on the spectral core."""
 
 from disentangle.nn.orthogonal import orthogonal_weight
+from disentangle.nn.pool_surgery import replace_pool
 from disentangle.nn.pooling import CovariancePool2d
 from disentangle.nn.projection import SubspaceProjection
 from disentangle.nn.skew_conv import SkewConv2d
-from disentangle.nn.surgery import replace_norm, replace_pool, spectral_layers
+from disentangle.nn.surgery import replace_norm, spectral_layers
 from disentangle.nn.whitening import DecorrelatedBatchNorm2d
 
 __all__ = [

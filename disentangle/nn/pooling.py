@@ -37,6 +37,8 @@ class CovariancePool2d(nn.Module):
         method: of :func:`disentangle.linalg.matrix_sqrt`, for power 1/2.
         norm_after: what stands between the reduction and the covariance: ``"bn_relu"`` as in the paper's networks,
             ``"bn"`` or ``"none"``. Without a reduction there is nothing.
+        flatten: give (n, out_features); False gives (n, out_features, 1, 1), the shape that ``nn.AdaptiveAvgPool2d(1)``
+            has, for forwards that flatten or index it themselves.
 
     Attributes:
         reduction: the 1x1 convolution without bias, or None.
@@ -68,6 +70,7 @@ class CovariancePool2d(nn.Module):
         eps: float = 1e-5,
         method: str = "eigh",
         norm_after: NormAfter = "bn_relu",
+        flatten: bool = True,
     ) -> None:
         super().__init__()
         for name, value in (("in_channels", in_channels), ("reduction", 1 if reduction is None else reduction)):
@@ -92,6 +95,7 @@ class CovariancePool2d(nn.Module):
         self.upper_triangle = upper_triangle
         self.eps = eps
         self.method = method
+        self.flatten = flatten
         self.reduction: nn.Conv2d | None = None
         self.norm: nn.Module = nn.Identity()
         if reduction is not None:
@@ -104,7 +108,7 @@ class CovariancePool2d(nn.Module):
         self.covariance: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, C, H, W) features of any size to (n, out_features)."""
+        """(n, C, H, W) features of any size to (n, out_features), or (n, out_features, 1, 1) if not ``flatten``."""
         if x.ndim != 4 or x.shape[1] != self.in_channels or not x.is_floating_point() or 0 in x.shape[2:]:
             raise InputError(
                 f"CovariancePool2d({self.in_channels}) got an input of shape {tuple(x.shape)} and dtype {x.dtype}; "
@@ -120,7 +124,8 @@ class CovariancePool2d(nn.Module):
             if self.upper_triangle:
                 rows, columns = torch.triu_indices(*pooled.shape[-2:], device=pooled.device)
                 pooled = pooled[:, rows, columns]
-            return pooled.flatten(1).to(x.dtype)
+            pooled = pooled.flatten(1).to(x.dtype)
+            return pooled if self.flatten else pooled[:, :, None, None]
 
     def _function(self, second: Tensor) -> Tensor:
         if second.is_meta:  # no numbers: the result is a matrix of this shape and dtype
@@ -135,5 +140,5 @@ class CovariancePool2d(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"{self.in_channels}, power={self.power}, upper_triangle={self.upper_triangle}, eps={self.eps}, "
-            f"method={self.method}, out_features={self.out_features}"
+            f"method={self.method}, out_features={self.out_features}" + ("" if self.flatten else ", flatten=False")
         )

@@ -74,7 +74,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
 
     >>> layer = DecorrelatedBatchNorm2d(2, eps=0.0)
     >>> y = layer(torch.tensor([[2.0, 2.0], [-2.0, -2.0], [1.0, -1.0], [-1.0, 1.0]]))
-    >>> torch.round(y.T @ y / 4, decimals=5)
+    >>> torch.round(y.detach().T @ y.detach() / 4, decimals=5)
     tensor([[1., 0.],
             [0., 1.]])
     """

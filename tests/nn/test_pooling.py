@@ -126,6 +126,13 @@ def test_no_pictures_give_no_rows(options):
     assert pool.eval()(x).shape == (0, pool.out_features)
 
 
+def test_not_flattened_it_has_the_shape_of_average_pooling():
+    x = features(2, 4, 5)
+    pool = CovariancePool2d(4, flatten=False)
+    assert torch.equal(pool(x), CovariancePool2d(4)(x)[:, :, None, None])
+    assert "flatten=False" in repr(pool)
+
+
 def test_the_meta_device_gives_shapes():
     with torch.device("meta"):
         pool = CovariancePool2d(4, reduction=3, power="log")

@@ -1,4 +1,4 @@
-"""Whitening and covariance pooling put into other people's networks."""
+"""Whitening put into other people's networks, and the layer in front of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from disentangle.errors import InputError
-from disentangle.nn import CovariancePool2d, DecorrelatedBatchNorm2d, replace_norm, replace_pool, spectral_layers
+from disentangle.nn import DecorrelatedBatchNorm2d, replace_norm, spectral_layers
 from disentangle.optim import orthogonalize
 
 
@@ -78,25 +78,61 @@ def test_a_norm_further_in_by_name_and_as_an_object():
     works(model)
 
 
-class Untraceable(nn.Module):
-    """Branches on its input, so it cannot be traced; its layers are registered out of order on request."""
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("affine", [True, False])
+def test_frozen_weights_dtype_device_and_mode_are_kept(dtype, affine):
+    model = nn.Sequential(nn.Conv2d(3, 8, 5), nn.BatchNorm2d(8, affine=affine)).to(device="meta", dtype=dtype)
+    model[1].eval()
+    if affine:
+        model[1].weight.requires_grad_(False)  # type: ignore[union-attr,operator]
+    replace_norm(model)
+    new: Any = model[1]
+    assert not new.training
+    assert new.running_mean.device.type == "meta"
+    assert new.running_mean.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    if affine:
+        assert (new.weight.requires_grad, new.bias.requires_grad) == (False, True)
+        assert (new.weight.device.type, new.weight.dtype) == ("meta", dtype)
 
-    def __init__(self, *, ordered: bool) -> None:
+
+class Branching(nn.Module):
+    """Branches on its input's values, so that only numbers run through it; registered against the order of execution.
+
+    With ``inputs=2`` it takes more than a picture, and nothing can tell what it does.
+    """
+
+    def __init__(self, inputs: int = 1, *, ordered: bool = False) -> None:
         super().__init__()
+        self.inputs = inputs
         if ordered:
             self.conv = nn.Conv2d(3, 4, 3)
         self.norm = nn.BatchNorm2d(4)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(4, 7)
         if not ordered:
             self.conv = nn.Conv2d(3, 4, 3)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.conv(x if x.sum() > 0 else -x))
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        assert len(x) == self.inputs
+        y = x[-1] if x[0].sum() > 0 else -x[0]
+        return self.fc(self.pool(self.norm(self.conv(y))).flatten(1))
 
 
-def test_without_a_trace_order_decides_or_before_is_asked_for():
-    model = Untraceable(ordered=True)
+def test_what_feeds_the_norm_is_seen_where_values_decide():
+    model = Branching()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.pool.eval()
     assert replace_norm(model) is model.conv
-    model = Untraceable(ordered=False)
+    assert isinstance(model.norm, DecorrelatedBatchNorm2d)
+    assert model.norm.training
+    assert not model.pool.training, "modes stay"
+    assert all(torch.equal(before[n], value) for n, value in model.state_dict().items() if "running" not in n)
+
+
+def test_where_nothing_runs_order_decides_or_before_is_asked_for():
+    model = Branching(2, ordered=True)
+    assert replace_norm(model) is model.conv
+    model = Branching(2)
     with pytest.raises(InputError, match="name it with before=, one of conv"):
         replace_norm(model)
     assert isinstance(model.norm, nn.BatchNorm2d)
@@ -135,55 +171,3 @@ def test_as_norm_layer_everywhere_in_a_resnet():
     model = torchvision.models.resnet18(weights=None, num_classes=7, norm_layer=norm)
     assert len(spectral_layers(model)) == 20
     works(model)
-
-
-# ------------------------------------------------------------------------------------------------------ replace_pool
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["resnet18", "mobilenet_v3_small", "efficientnet_b0", "timm/resnet18", "timm/efficientnet_lite0",
-     "timm/mobilenetv3_small_050"],
-)  # fmt: skip
-def test_pool_and_head(name):
-    model = build(name)
-    layer: Any = replace_pool(model, reduction=8)
-    ((_, pool),) = spectral_layers(model).items()
-    assert isinstance(pool, CovariancePool2d)
-    assert layer is pool.reduction
-    works(model)
-    assert layer.weight.grad.abs().sum() > 0
-    twin = build(name)
-    replace_pool(twin, reduction=8)
-    twin.load_state_dict(model.state_dict())
-    with torch.no_grad():
-        assert torch.equal(twin.eval()(pictures(2)), model.eval()(pictures(2)))
-
-
-def test_without_a_reduction_the_last_convolution_is_returned():
-    model = sequential()
-    assert replace_pool(model, power="log", upper_triangle=False) is model[0]
-    assert isinstance(model[5], nn.Linear)
-    assert model[5].in_features == 64
-    works(model)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("densenet121", "no layer that pools globally"), ("vgg11_bn", "no layer that pools globally"),
-     ("convnext_tiny", "'classifier.0' is a LayerNorm2d")],
-)  # fmt: skip
-def test_networks_that_do_not_fit_say_why_and_stay_as_they_were(name, message):
-    model = build(name)
-    before = repr(model)
-    with pytest.raises(InputError, match=message):
-        replace_pool(model, reduction=8)
-    assert repr(model) == before
-
-
-def test_odd_pools_and_heads_list_the_candidates():
-    model = build("resnet18")
-    with pytest.raises(InputError, match="did you mean 'avgpool'"):
-        replace_pool(model, "avgpol")
-    with pytest.raises(InputError, match="Unknown head 'conv1'"):
-        replace_pool(model, head="conv1")
