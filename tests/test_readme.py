@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -43,6 +44,10 @@ def test_commands_in_the_order_they_are_shown(tmp_path: Path, monkeypatch: pytes
     from disentangle.data import list_data
 
     monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.save("z.npy", rng.normal(size=(300, 4)))
+    np.save("y.npy", rng.integers(0, 3, (300, 2)))
+    Path("my_model.py").write_text("def encode(images):\n    return images[:, 0, ::16, 5]\n", encoding="utf-8")
     here = {info.name for info in list_data() if info.available}
     shown = commands()
     assert {"train", "traverse", "evaluate", "report"} <= {arguments[0] for arguments in shown}
@@ -52,7 +57,11 @@ def test_commands_in_the_order_they_are_shown(tmp_path: Path, monkeypatch: pytes
         if (data is not None and data not in here) or skipped & set(arguments):
             skipped.add(arguments[arguments.index("--out") + 1])
             continue
-        result = CliRunner().invoke(cli, ["--device", "cpu", *arguments, *SMALL[arguments[0]]])
+        small = SMALL[arguments[0]]
+        if any(argument.startswith("factor-vae.") for argument in arguments):
+            small = [*small, "--set", "factor-vae.train=20", "--set", "factor-vae.evaluate=20"]
+            small += ["--set", "factor-vae.variance=100"]
+        result = CliRunner().invoke(cli, ["--device", "cpu", *arguments, *small])
         assert result.exit_code == 0, (arguments, result.output, result.exception)
         if "--out" in arguments:
             assert Path(arguments[arguments.index("--out") + 1]).exists()

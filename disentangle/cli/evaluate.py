@@ -33,6 +33,7 @@ __all__ = ["command"]
 @click.option("--resolution", type=click.IntRange(1), help="With --encoder: side of the pictures it takes.")
 @click.option("--metrics", default="mig,sap,dci", show_default=True, help="Names separated by commas, or all.")
 @click.option("--protocol", help="Named settings, e.g. dlib-2018 (default), ubisoft-2023.")
+@click.option("--set", "changes", multiple=True, metavar="METRIC.OPTION=VALUE", help="Another value for one setting.")
 @click.option("--factor-kinds", help="discrete, continuous or periodic[:PERIOD], for all or for each.")
 @click.option("--baselines/--no-baselines", default=True, show_default=True, help="Chance and ceiling too.")
 @click.option(
@@ -50,7 +51,8 @@ __all__ = ["command"]
 def command(
     ctx: click.Context, model: str | None, data: str | None, split: str | None, check_overlap: bool,
     data_dir: Path | None, codes: Path | None, factors: Path | None, encoder: str | None, resolution: int | None,
-    metrics: str, protocol: str | None, factor_kinds: str | None, baselines: bool, bootstrap: int, num: int, jobs: int,
+    metrics: str, protocol: str | None, changes: tuple[str, ...], factor_kinds: str | None, baselines: bool,
+    bootstrap: int, num: int, jobs: int,
     out: Path | None, figure: Path | None, page: Path | None, as_json: bool, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
     """Scores of MODEL, by its kind, or of given --codes and --factors.
@@ -88,7 +90,8 @@ def command(
     from disentangle.cli.evaluate_codes import Measurement, evaluate_codes, evaluate_encoder
 
     how = Measurement(
-        metrics=metrics, protocol=protocol, factor_kinds=factor_kinds, baselines=baselines, bootstrap=bootstrap,
+        metrics=metrics, protocol=protocol, changes=changes, factor_kinds=factor_kinds, baselines=baselines,
+        bootstrap=bootstrap,
         seed=setting(ctx, "seed", seed, 0), jobs=jobs, out=out, figure=figure, page=page, as_json=as_json,
     )  # fmt: skip
     if codes is not None:

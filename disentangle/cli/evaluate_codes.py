@@ -28,6 +28,7 @@ class Measurement:
 
     metrics: str
     protocol: str | None
+    changes: tuple[str, ...]
     factor_kinds: str | None
     baselines: bool
     bootstrap: int
@@ -46,6 +47,7 @@ class Measurement:
             kinds = [kind.strip() for kind in kinds.split(",")]
         return {
             "protocol": self.protocol,
+            "options": _options(self.changes),
             "factor_kinds": kinds,
             "baselines": self.baselines,
             "bootstrap": self.bootstrap,
@@ -56,6 +58,24 @@ class Measurement:
     @property
     def names(self) -> list[str]:
         return [name.strip() for name in self.metrics.split(",") if name.strip()]
+
+
+def _options(changes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """``metric.option=value`` as metric to options; a value is read as JSON where it is some, else as a word."""
+    from disentangle.errors import InputError
+
+    options: dict[str, dict[str, Any]] = {}
+    for change in changes:
+        path, equals, text = change.partition("=")
+        metric, dot, name = path.rpartition(".")
+        if not (equals and dot and metric and name):
+            raise InputError(f"--set is {change!r}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        options.setdefault(metric, {})[name] = tuple(value) if isinstance(value, list) else value
+    return options
 
 
 def evaluate_codes(ctx: click.Context, codes: Path, factors: Path, how: Measurement) -> None:

@@ -141,6 +141,9 @@ def evaluate_encoder(
 
     names = select_metrics(metrics, {**METRICS, **INTERVENTIONAL})
     given = dict(options or {})
+    for name in given:
+        if name not in names:
+            raise InputError(f"options name {name!r}, which is not among the metrics {', '.join(names)}.")
     if n < 1:
         raise InputError(f"n is {n}; expected 1 or more pictures.")
     table = CodeTable.of(

@@ -55,8 +55,11 @@ def test_arrays_to_table_file_figure_and_page(run, arrays, tmp_path: Path):
 def test_protocol_kinds_and_no_baselines(run, arrays):
     codes, factors = arrays
     both = ("evaluate", "--codes", codes, "--factors", factors, "--metrics", "mig,sap", "--no-baselines", "--json")
-    scores = json.loads(run(*both, "--protocol", "ubisoft-2023", "--factor-kinds", "discrete,continuous"))
+    scores = json.loads(
+        run(*both, "--protocol", "ubisoft-2023", "--factor-kinds", "discrete,continuous", "--set", "mig.bins=10")
+    )
     assert scores["mig"]["settings"]["bins"] == 10
+    assert scores["mig"]["settings"]["protocol"] == "custom (from ubisoft-2023)"
     assert scores["mig"]["settings"]["factor_kinds"] == ["discrete", "continuous"]
     assert "chance" not in scores["mig"]
 
@@ -82,5 +85,8 @@ def test_what_does_not_fit(fails, arrays, tmp_path: Path):
     assert "factor_kinds has 3 entries but factors have 2 columns" in fails(
         *both, "--factor-kinds", "discrete,discrete,discrete"
     )
+    assert "--set is 'bins=3'; expected METRIC.OPTION=VALUE" in fails(*both, "--set", "bins=3")
+    assert "Unknown option of mig 'binz'" in fails(*both, "--set", "mig.binz=3")
+    assert "options name 'aam'" in fails(*both, "--set", "aam.bins=3")
     assert "bootstrap is 3" in fails(*both, "--bootstrap", 3, "--metrics", "mig")
     assert {path.name for path in tmp_path.iterdir()} == {"z.npy", "y.npy"}
