@@ -71,8 +71,11 @@ def are_values_visible(value: Tensor) -> bool:
 
 
 def autocast_off(value: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """``torch.autocast(enabled=False)`` on the value's device, which costs 10 microseconds only where it is on."""
-    if torch.is_autocast_enabled(value.device.type):
+    """``torch.autocast(enabled=False)`` on the value's device, which costs 10 microseconds only where it is on.
+
+    The meta device has no autocast, and refuses to be asked.
+    """
+    if not value.is_meta and torch.is_autocast_enabled(value.device.type):
         return torch.autocast(value.device.type, enabled=False)
     return contextlib.nullcontext()
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from disentangle.errors import InputError, unknown_name
 from disentangle.linalg import covariance, matrix_log, matrix_power, matrix_sqrt
-from disentangle.nn.no_autocast import no_autocast
+from disentangle.linalg.differentiable import autocast_off
 
 __all__ = ["CovariancePool2d"]
 
@@ -116,7 +116,7 @@ class CovariancePool2d(nn.Module):
             )
         if self.reduction is not None:
             x = self.norm(self.reduction(x))
-        with no_autocast(x):
+        with autocast_off(x):
             _, second = covariance(x.flatten(2))
             if self.training:
                 self.covariance = second.detach()

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from disentangle.errors import InputError, unknown_name
 from disentangle.linalg import cholesky_whitening, matrix_inverse_sqrt
+from disentangle.linalg.differentiable import autocast_off
 from disentangle.linalg.pca_whitening import pca_whitening
 from disentangle.nn.batch_moments import moments, shifted_product
-from disentangle.nn.no_autocast import no_autocast
 from disentangle.nn.synchronized import pooled_moments, world_size
 
 __all__ = ["DecorrelatedBatchNorm2d"]
@@ -158,7 +158,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C), (N, C, H, W) or any (N, C, *) to the same shape, dtype and memory format."""
         self._check(x)
-        with no_autocast(x):
+        with autocast_off(x):
             wide = x.float() if x.dtype in _HALF else x
             values = x.shape[0] * math.prod(x.shape[2:])
             data = wide.transpose(0, 1).reshape(self.groups, self.num_features // self.groups, values)

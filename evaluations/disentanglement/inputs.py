@@ -17,6 +17,7 @@ The rules, the same for all metrics:
 
 from __future__ import annotations
 
+import hashlib
 import numbers
 from typing import Any
 
@@ -119,7 +120,7 @@ def read_points(
 def _count_codes(codes: np.ndarray) -> dict[str, Any]:
     with np.errstate(over="ignore"):  # an overflowing spread is certainly not a dead code
         spread = codes.std(axis=0, dtype=np.float64)
-    distinct = {column.tobytes() for column in np.ascontiguousarray(codes.T)}
+    distinct = {hashlib.blake2b(np.ascontiguousarray(column).data, digest_size=16).digest() for column in codes.T}
     return {
         "constant_codes": int(np.sum(np.all(codes == codes[:1], axis=0))),
         "dead_codes": int(np.sum(spread < DEAD_CODE_STD)),

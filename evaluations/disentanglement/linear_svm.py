@@ -81,6 +81,25 @@ class LineMachines:
                 np.maximum(best, score, out=best)
         return winner
 
+    def right(self, codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """(d, m) whether each point of (m, d) codes is given its label (m,), -1 for one that no machine stands for.
+
+        A value's score is the largest on an interval of the line, so one look at both ends tells.
+        """
+        x = np.ascontiguousarray(codes.T, dtype=np.float64)
+        if self.classes == 2:
+            return np.asarray((x * self.weight + self.bias > 0) == labels)
+        steeper = self.weight[:, None, :] - self.weight[:, :, None]  # (d, value, other)
+        higher = self.bias[:, None, :] - self.bias[:, :, None]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            crossing = -higher / steeper
+        low = np.where(steeper < 0, crossing, -np.inf).max(axis=2)
+        high = np.where(steeper > 0, crossing, np.inf).min(axis=2)
+        earlier = np.tri(self.classes, k=-1, dtype=bool)  # of parallel lines at one height the first wins
+        beaten = np.any((steeper == 0) & ((higher > 0) | ((higher == 0) & earlier)), axis=2)
+        low, high = np.where(beaten, np.inf, low), np.where(beaten, -np.inf, high)
+        return np.asarray((labels >= 0) & (x >= low[:, labels]) & (x <= high[:, labels]))
+
 
 def fit_line_machines(codes: SortedCodes, labels: np.ndarray, *, cost: float = 0.01) -> LineMachines:
     """Fit the machines of every code.

@@ -18,6 +18,7 @@ from disentangle.evaluations.score import Score, package_versions
 __all__ = ["METRIC", "sap"]
 
 _MIN_VARIANCE = 1e-12  # codes that vary less explain nothing, by the 2018 protocol
+_CHUNK = 2**21  # codes times points in hand at once: bounds the memory on wide codes
 _DIGITS = 20
 _MACHINE = "linear support vector machine (squared hinge, C = 0.01, classes balanced) on one unscaled code"
 
@@ -133,9 +134,9 @@ def _accuracy(points: Points, columns: np.ndarray, digitised: bool) -> np.ndarra
     if digitised:
         cells = unit_bins(np.concatenate([codes, test_codes]), _DIGITS)
         codes, test_codes = np.split(cells, [len(codes)])
-    ranked = points.shared(("sorted codes", digitised), lambda: SortedCodes.of(codes))
     accuracy = np.empty((codes.shape[1], len(columns)))
-    for place, k in enumerate(columns):
+    labelled = []
+    for k in columns:
         values, test_values = points.factors[:, k], test_factors[:, k]
         if digitised:  # its sources hold factors in single precision
             both = unit_bins(np.concatenate([values, test_values])[:, None].astype(np.float32), _DIGITS)
@@ -144,7 +145,14 @@ def _accuracy(points: Points, columns: np.ndarray, digitised: bool) -> np.ndarra
         classes = np.unique(values)
         # a value that training did not see is named by no machine
         target = np.where(np.isin(test_values, classes), np.searchsorted(classes, test_values), -1)
-        accuracy[:, place] = np.mean(fit_line_machines(ranked, labels).predict(test_codes) == target, axis=1)
+        labelled.append((labels, target))
+    width = max(1, _CHUNK // len(codes))
+    for start in range(0, codes.shape[1], width):
+        part = slice(start, start + width)
+        ranked = SortedCodes.of(codes[:, part])
+        for place, (labels, target) in enumerate(labelled):
+            right = fit_line_machines(ranked, labels).right(test_codes[:, part], target)
+            accuracy[part, place] = right.mean(axis=1)
     return accuracy
 
 

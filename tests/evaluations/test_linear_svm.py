@@ -24,6 +24,8 @@ def test_weights_are_those_of_the_converged_solver(classes: int, uneven: bool) -
         solver.fit(codes[:, [j]], labels)
         np.testing.assert_allclose(machines.weight[j], solver.coef_[:, 0], atol=1e-5)
         np.testing.assert_allclose(machines.bias[j], solver.intercept_, atol=1e-5)
+        right = machines.right(codes, labels)[j]
+        assert np.mean(right == (machines.predict(codes)[j] == labels)) == 1
         assert np.mean(machines.predict(codes)[j] == solver.predict(codes[:, [j]])) > 0.995
 
 
@@ -62,7 +64,10 @@ def test_constant_codes_name_one_value() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     for constant in (0.0, 7.0):
         codes = np.full((100, 1), constant)
-        predicted = fit_line_machines(SortedCodes.of(codes), labels).predict(codes)
+        machines = fit_line_machines(SortedCodes.of(codes), labels)
+        predicted = machines.predict(codes)
         assert len(np.unique(predicted)) == 1
+        np.testing.assert_array_equal(machines.right(codes, labels), predicted == labels)
+        assert not machines.right(codes, np.full(100, -1)).any()
     score = sap(np.full((100, 2), 3.0), labels[:, None], baselines=False)
     assert score.value == 0
