@@ -72,6 +72,7 @@ def dci_es(
 
 def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: int) -> Score:
     from joblib import Parallel, delayed
+    from scipy.integrate import trapezoid
 
     from disentangle.errors import unknown_name
 
@@ -94,7 +95,7 @@ def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: in
     place = np.log(capacities)
     place = (place - place[0]) / (place[-1] - place[0])
     above = np.minimum(lowest, constant) - lowest[-1]
-    area = np.trapezoid(above, place, axis=0)
+    area = trapezoid(above, place, axis=0)
     gained = constant - lowest[-1]
     per_factor = np.where(gained > 1e-12, 1 - 2 * area / np.where(gained > 1e-12, gained, 1), 0.0)
     return Score(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import trapezoid
 
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement import (
@@ -107,7 +108,7 @@ def information_by_quadrature(centres: np.ndarray, deviation: float) -> float:
     """I(z; y) of a uniform label y and z = centre of y plus Gaussian noise."""
     x = np.linspace(centres.min() - 9 * deviation, centres.max() + 9 * deviation, 20_001)
     density = np.exp(-0.5 * ((x[:, None] - centres) / deviation) ** 2).mean(axis=1) / deviation / np.sqrt(2 * np.pi)
-    mixture = -np.trapezoid(density * np.log(np.maximum(density, 1e-300)), x)
+    mixture = -trapezoid(density * np.log(np.maximum(density, 1e-300)), x)
     return float(mixture - 0.5 * np.log(2 * np.pi * np.e * deviation**2))
 
 

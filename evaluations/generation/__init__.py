@@ -1,0 +1,16 @@
+"""Metrics of generators: sets of features, logits, images, or a generator go in, a Score comes out."""
+
+from disentangle.evaluations.generation.frechet import frechet_distance, frechet_infinity
+from disentangle.evaluations.generation.inception_score import inception_score
+from disentangle.evaluations.generation.kernel import kernel_distance
+from disentangle.evaluations.generation.precision_recall import precision_recall
+from disentangle.evaluations.generation.statistics import FeatureStatistics
+
+__all__ = [
+    "FeatureStatistics",
+    "frechet_distance",
+    "frechet_infinity",
+    "inception_score",
+    "kernel_distance",
+    "precision_recall",
+]
