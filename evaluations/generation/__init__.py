@@ -3,6 +3,8 @@
 from disentangle.evaluations.generation.frechet import frechet_distance, frechet_infinity
 from disentangle.evaluations.generation.inception_score import inception_score
 from disentangle.evaluations.generation.kernel import kernel_distance
+from disentangle.evaluations.generation.path_length import path_length
+from disentangle.evaluations.generation.perturbation import perceptual_perturbation
 from disentangle.evaluations.generation.precision_recall import precision_recall
 from disentangle.evaluations.generation.statistics import FeatureStatistics
 
@@ -12,5 +14,7 @@ __all__ = [
     "frechet_infinity",
     "inception_score",
     "kernel_distance",
+    "path_length",
+    "perceptual_perturbation",
     "precision_recall",
 ]

@@ -1,0 +1,258 @@
+"""Perceptual path length (PPL)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from disentangle.errors import InputError, unknown_name
+from disentangle.evaluations.disentanglement.inputs import check_integer
+from disentangle.evaluations.generation.latent_paths import PATHS
+from disentangle.evaluations.score import Score, package_versions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["PRESETS", "PathLengthSettings", "filtered", "path_length", "prepare_images"]
+
+SMALLEST_QUANTISED = 1e-2  # below this step an 8-bit image differs from its neighbour by rounding, not by content
+
+
+@dataclass(frozen=True)
+class PathLengthSettings:
+    """Everything that moves a perceptual path length.
+
+    Attributes:
+        space: of the latents.
+        path: "lerp", "slerp", "slerp_unit" or "slerp_sphere".
+        ends: "full", a random place on the path; "end", its beginning.
+        epsilon: step along the path, from 0 to 1 end to end; 0 for the limit, by forward-mode differentiation.
+        crop: the middle of a face: rows 3/8 to 7/8, columns 2/8 to 6/8.
+        size: side of the images that are compared; None for their own.
+        resize: "box", means over whole blocks, down only; "bilinear", not antialiased; "area" down and bilinear up.
+        quantise: to 8 bits first.
+        low, high: percentiles outside of which distances are left out, None for all.
+        high_method: of numpy's percentile for the upper one, "higher" or "lower".
+        ddof: of the standard deviation.
+    """
+
+    space: str = "w"
+    path: Literal["lerp", "slerp", "slerp_unit", "slerp_sphere"] = "lerp"
+    ends: Literal["full", "end"] = "end"
+    epsilon: float = 1e-4
+    crop: bool = False
+    size: int | None = 256
+    resize: Literal["box", "bilinear", "area"] = "box"
+    quantise: bool = False
+    low: float | None = 1.0
+    high: float | None = 99.0
+    high_method: Literal["higher", "lower"] = "higher"
+    ddof: int = 0
+
+
+# torch-fidelity takes 8-bit images even at 1e-4, which measures their rounding; its preset here has floats.
+PRESETS: dict[str, tuple[PathLengthSettings, int]] = {
+    "ppl2_wend": (PathLengthSettings(), 50_000),
+    "stylegan2": (PathLengthSettings(ends="full", crop=True), 50_000),
+    "stylegan2-z": (PathLengthSettings(space="z", path="slerp_sphere", ends="full", crop=True), 50_000),
+    "torch-fidelity": (PathLengthSettings(space="z", size=64, resize="area"), 50_000),
+    "torchmetrics": (
+        PathLengthSettings(space="z", size=64, resize="area", high_method="lower", ddof=1), 10_000,
+    ),
+    "rosinality": (PathLengthSettings(resize="bilinear"), 5_000),
+}  # fmt: skip
+
+
+def path_length(
+    generator: Any,
+    distance: Any,
+    *,
+    preset: str = "ppl2_wend",
+    n: int | None = None,
+    space: str | None = None,
+    batch: int = 16,
+    seed: int = 0,
+    name: str = "ppl",
+    progress: Callable[[int, int], None] | None = None,
+    **changes: Any,
+) -> Score:
+    """How far images move for a small step of the latent, over the square of the step, in the mean.
+
+    E[d(G(I(a, b; t)), G(I(a, b; t + epsilon))) / epsilon^2] for random latents a and b: Karras, Laine and Aila, "A
+    Style-Based Generator Architecture for Generative Adversarial Networks", CVPR 2019, equation 2. LPIPS is a squared
+    distance already. With ``epsilon=0`` the limit, |d embed(G(I(a, b; t))) / dt|^2, by ``torch.func.jvp``: no step to
+    choose and no rounding.
+
+    Args:
+        generator: has ``sample_latents(n, space=, generator=)``, ``spaces`` and ``__call__(latents, space=)`` to images
+            in [-1, 1], as :class:`disentangle.models.Generator`. Of a space that walks some coordinates only (an
+            EigenGAN's bases without its input noise), both ends share the others.
+        distance: images (n, C, H, W) in [-1, 1], twice, to (n,) squared distances; for ``epsilon=0`` it also has
+            ``embed(images) -> (n, m)``, whose squared difference the distance is.
+        preset: a key of :data:`PRESETS`: whose choices. Where the generator lacks the preset's space its first one is
+            used, and the protocol is custom.
+        n: pairs; by default the preset's.
+        space: of the latents, one of the generator's.
+        batch: pairs at once.
+        seed: of latents and places.
+        name: of the score; "ppl" alone is for LPIPS with its published weights.
+        progress: called with (pairs done, pairs in all).
+        **changes: fields of :class:`PathLengthSettings` to replace.
+
+    Returns:
+        Score, lower is better. Parts: ``"standard_deviation"``, ``"kept"``, ``"unfiltered_mean"``, ``"distances"``.
+
+    Raises:
+        InputError: on settings that do not fit, images outside [-1, 1], or 8-bit images with a step below 0.01.
+    """
+    import torch
+
+    start = time.perf_counter()
+    if preset not in PRESETS:
+        raise unknown_name("path length preset", preset, PRESETS)
+    settings, pairs = PRESETS[preset]
+    pairs = pairs if n is None else check_integer("n", n, least=1)
+    for field in changes:
+        if field not in asdict(settings):
+            raise unknown_name("setting of a path length", field, asdict(settings))
+    spaces = dict(generator.spaces)
+    wanted = settings.space if space is None else space
+    if wanted not in spaces:
+        if space is not None:
+            raise unknown_name("latent space", space, spaces)
+        wanted = next(iter(spaces))
+    used = replace(settings, space=wanted, **changes)
+    _check(used, distance)
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
+    values: list[np.ndarray] = []
+    with torch.no_grad():
+        for first in range(0, pairs, batch):
+            count = min(batch, pairs - first)
+            part = _distances(generator, distance, used, spaces[wanted], count, stream)
+            values.append(part.double().cpu().numpy())
+            if progress is not None:
+                progress(first + count, pairs)
+    distances = np.concatenate(values)
+    kept = filtered(distances, used)
+    return Score(
+        name=name,
+        value=float(kept.mean()),
+        parts={
+            "standard_deviation": float(kept.std(ddof=used.ddof)) if len(kept) > used.ddof else 0.0,
+            "kept": len(kept),
+            "unfiltered_mean": float(distances.mean()),
+            "distances": distances,
+        },
+        settings={
+            "protocol": preset if used == settings else f"custom (from {preset})",
+            **asdict(used),
+            "n": pairs,
+            "seed": seed,
+            "distance": getattr(distance, "name", type(distance).__name__),
+            "packages": package_versions("torch", "numpy"),
+        },
+        higher_is_better=False,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def filtered(distances: ArrayLike, settings: PathLengthSettings) -> np.ndarray:
+    """The distances within the percentiles, ends included."""
+    values = np.asarray(distances)
+    keep = np.ones(len(values), dtype=bool)
+    if settings.low is not None:
+        keep &= values >= np.percentile(values, settings.low, method="lower")
+    if settings.high is not None:
+        keep &= values <= np.percentile(values, settings.high, method=settings.high_method)
+    return values[keep]
+
+
+def prepare_images(images: Tensor, settings: PathLengthSettings) -> Tensor:
+    """Crop, resize and quantise (n, C, H, W) in [-1, 1] as the settings say."""
+    import torch
+    from torch.nn.functional import avg_pool2d, interpolate
+
+    if settings.crop:
+        height, width = images.shape[-2:]
+        images = images[..., height * 3 // 8 : height * 7 // 8, width * 2 // 8 : width * 6 // 8]
+    side = images.shape[-1]
+    if settings.size is not None and side != settings.size:
+        size = (settings.size, settings.size)
+        if settings.resize == "box":
+            factor = side // settings.size
+            images = avg_pool2d(images, factor) if factor > 1 else images
+        elif settings.resize == "area" and side > settings.size:
+            images = interpolate(images, size, mode="area")
+        else:
+            images = interpolate(images, size, mode="bilinear", align_corners=False)
+    if settings.quantise:
+        images = torch.floor((images * 127.5 + 128).clamp(0, 255)) / 127.5 - 1
+    return images
+
+
+def _check(settings: PathLengthSettings, distance: Any) -> None:
+    if settings.path not in PATHS:
+        raise unknown_name("path", settings.path, PATHS)
+    if settings.ends not in ("full", "end"):
+        raise InputError(f"ends is {settings.ends!r}; expected 'full' or 'end'.")
+    if not settings.epsilon >= 0:
+        raise InputError(f"epsilon is {settings.epsilon!r}; expected a step above 0, or 0 for the limit.")
+    if settings.quantise and settings.epsilon < SMALLEST_QUANTISED:
+        raise InputError(
+            f"8-bit images and a step of {settings.epsilon:g} would measure the images' rounding, many times the path "
+            f"length; give quantise=False, or epsilon of {SMALLEST_QUANTISED:g} or more."
+        )
+    if settings.epsilon == 0 and not callable(getattr(distance, "embed", None)):
+        raise InputError(
+            f"epsilon=0 differentiates what images are compared by, but {type(distance).__name__} has no "
+            "embed(images); give a distance that has, or an epsilon such as 1e-4."
+        )
+
+
+def _distances(
+    generator: Any, distance: Any, settings: PathLengthSettings, space: Any, count: int, stream: Any
+) -> Tensor:
+    """(count,) distances over the squared step."""
+    import torch
+
+    first, second = (generator.sample_latents(count, space=settings.space, generator=stream) for _ in range(2))
+    moving = torch.zeros(space.size, dtype=torch.bool)
+    moving[list(space.walk)] = True
+    moving = moving.reshape(space.shape).to(first.device)
+    second = torch.where(moving, second, first)
+    place = torch.rand(count, generator=stream) if settings.ends == "full" else torch.zeros(count)
+    place = place.to(first).reshape(-1, *[1] * (first.ndim - 1))
+
+    def latents(t: Tensor) -> Tensor:
+        path = PATHS[settings.path]
+        if bool(moving.all()):
+            return path(first, second, t)
+        # an arc is one of the coordinates that move
+        a, b = (ends.flatten(1)[:, moving.flatten()] for ends in (first, second))
+        on_path = path(a, b, t.flatten(1)[:, :1])
+        rows = first.flatten(1).clone()
+        columns = moving.flatten().nonzero().flatten()
+        return rows.index_copy(1, columns, on_path).reshape(first.shape)
+
+    def images(t: Tensor) -> Tensor:
+        return prepare_images(generator(latents(t), space=settings.space), settings)
+
+    if settings.epsilon == 0:
+        derivative: Tensor = torch.func.jvp(lambda t: distance.embed(images(t)), (place,), (torch.ones_like(place),))[1]
+        return derivative.flatten(1).square().sum(1)
+    before = images(place)
+    _check_range(before)
+    step: Tensor = distance(before, images(place + settings.epsilon))
+    return step.reshape(count) / settings.epsilon**2
+
+
+def _check_range(images: Tensor) -> None:
+    """A generator of images in [0, 255], or far outside [-1, 1] otherwise, is told apart from a slight overshoot."""
+    low, high = float(images.min()), float(images.max())
+    if not (low >= -10 and high <= 10):
+        raise InputError(f"the generator's images lie in [{low:.3g}, {high:.3g}]; expected [-1, 1] or a little beyond.")
