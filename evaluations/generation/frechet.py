@@ -174,11 +174,15 @@ def _trace_of_root(one: _Side, two: _Side) -> tuple[float, str]:
         lower = _cholesky(one.covariance)
         if lower is not None and _cholesky(two.covariance) is not None:
             from scipy.linalg import eigvalsh
+            from scipy.linalg.blas import dtrmm
 
-            values = eigvalsh(lower.T @ two.covariance @ lower, check_finite=False, overwrite_a=True)
+            # L^T S2 L by triangular products, half the work of full ones
+            half = dtrmm(1.0, lower, two.covariance, side=0, lower=1, trans_a=1)
+            product = dtrmm(1.0, lower, half, side=1, lower=1, overwrite_b=1)
+            values = eigvalsh(product, check_finite=False, overwrite_a=True)
             return float(np.sum(np.sqrt(np.maximum(values, 0)))), "Cholesky and eigenvalues"
-    product = one.factor() @ two.factor().T
-    return float(np.linalg.svd(product, compute_uv=False).sum()), "singular values of the factors' product"
+    singular = np.linalg.svd(one.factor() @ two.factor().T, compute_uv=False)
+    return float(singular.sum()), "singular values of the factors' product"
 
 
 def _cholesky(matrix: np.ndarray) -> np.ndarray | None:

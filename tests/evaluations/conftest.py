@@ -43,3 +43,19 @@ def perfect(factors: np.ndarray) -> np.ndarray:
     """(600, 5) codes: one factor a code, two codes of independent noise."""
     noise = np.random.default_rng(1).normal(size=(len(factors), 2))
     return np.concatenate([factors - factors.mean(axis=0), noise], axis=1)
+
+
+@pytest.fixture(scope="session")
+def inputs() -> ModuleType:
+    """The module that regenerates the reference inputs."""
+    spec = importlib.util.spec_from_file_location("images_and_features", REFERENCE / "images_and_features.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def generation_reference() -> dict[str, Any]:
+    return json.loads((REFERENCE / "generation_metrics.json").read_text())

@@ -27,8 +27,8 @@ from disentangle.evaluations.generation import (
 RNG = np.random.default_rng(0)
 
 
-def test_inputs_are_the_reference_ones(inputs: ModuleType, reference: dict[str, Any]) -> None:
-    checks = reference["input_checks"]
+def test_inputs_are_the_reference_ones(inputs: ModuleType, generation_reference: dict[str, Any]) -> None:
+    checks = generation_reference["input_checks"]
     assert zlib.crc32(inputs.features(1, 500, 64).tobytes()) == checks["features_crc32"]
     assert zlib.crc32(inputs.distances(51, 1000).tobytes()) == checks["distances(51,1000)_crc32"]
     assert zlib.crc32(inputs.logits(31, 1000, 100).tobytes()) == checks["logits(31,1000,100)_crc32"]
@@ -39,8 +39,8 @@ def test_inputs_are_the_reference_ones(inputs: ModuleType, reference: dict[str, 
 
 
 @pytest.mark.parametrize("row", range(10))
-def test_frechet_distance_is_exact(row: int, inputs: ModuleType, reference: dict[str, Any]) -> None:
-    case = reference["frechet"][row]
+def test_frechet_distance_is_exact(row: int, inputs: ModuleType, generation_reference: dict[str, Any]) -> None:
+    case = generation_reference["frechet"][row]
     first, second = inputs.features(*case["recipe_1"]), inputs.features(*case["recipe_2"])
     exact = case["exact"]
     limit = 1e-10 * (exact["trace_1"] + exact["trace_2"])
@@ -164,8 +164,8 @@ def test_statistics_on_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", range(3))
 @pytest.mark.parametrize("kernel", ["polynomial", "rbf"])
-def test_kernel_distance(row: int, kernel: Any, inputs: ModuleType, reference: dict[str, Any]) -> None:
-    case = reference["kid"][row]
+def test_kernel_distance(row: int, kernel: Any, inputs: ModuleType, generation_reference: dict[str, Any]) -> None:
+    case = generation_reference["kid"][row]
     first, second = inputs.features(*case["recipe_1"]), inputs.features(*case["recipe_2"])
     score = kernel_distance(first, second, subsets=case["subsets"], subset_size=case["subset_size"], kernel=kernel)
     expected = case[f"torch_fidelity_{'poly' if kernel == 'polynomial' else 'rbf'}_float64"]
@@ -192,8 +192,8 @@ def test_kernel_distance_has_no_bias() -> None:
 
 
 @pytest.mark.parametrize("row", range(3))
-def test_inception_score(row: int, inputs: ModuleType, reference: dict[str, Any]) -> None:
-    case = reference["inception_score"][row]
+def test_inception_score(row: int, inputs: ModuleType, generation_reference: dict[str, Any]) -> None:
+    case = generation_reference["inception_score"][row]
     array = inputs.logits(*case["recipe"])
     for shuffle, key in ((False, "torch_fidelity_in_order"), (True, "torch_fidelity_RandomState2020_permutation")):
         score = inception_score(array, splits=case["splits"], shuffle=shuffle)
@@ -204,8 +204,8 @@ def test_inception_score(row: int, inputs: ModuleType, reference: dict[str, Any]
 
 
 @pytest.mark.parametrize("row", range(4))
-def test_precision_and_recall(row: int, inputs: ModuleType, reference: dict[str, Any]) -> None:
-    case = reference["precision_recall"][row]
+def test_precision_and_recall(row: int, inputs: ModuleType, generation_reference: dict[str, Any]) -> None:
+    case = generation_reference["precision_recall"][row]
     generated, real = inputs.features(*case["generated"]), inputs.features(*case["real"])
     if case["duplicates"]:
         generated[150:] = generated[:150]

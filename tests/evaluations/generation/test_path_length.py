@@ -51,8 +51,8 @@ class Linear(nn.Module):
 
 
 @pytest.mark.parametrize("row", range(5))
-def test_filtering_of_the_packages(row: int, inputs: ModuleType, reference: dict[str, Any]) -> None:
-    case = reference["ppl_postprocessing"][row]
+def test_filtering_of_the_packages(row: int, inputs: ModuleType, generation_reference: dict[str, Any]) -> None:
+    case = generation_reference["ppl_postprocessing"][row]
     distances = inputs.distances(*case["recipe"])
     for preset, key, deviation in (
         ("torch-fidelity", "torch_fidelity_lower1_higher99", "std_ddof0"),
@@ -69,9 +69,9 @@ def test_filtering_of_the_packages(row: int, inputs: ModuleType, reference: dict
     assert everything.astype(np.float64).mean() == pytest.approx(case["unfiltered_mean"], rel=1e-12)
 
 
-def test_interpolation_of_torch_fidelity(reference: dict[str, Any]) -> None:
+def test_interpolation_of_torch_fidelity(generation_reference: dict[str, Any]) -> None:
     a, b = (torch.from_numpy(np.random.RandomState(seed).standard_normal((4, 8))) for seed in (61, 62))
-    for case in reference["interpolation"]:
+    for case in generation_reference["interpolation"]:
         path = PATHS[{"slerp_any": "slerp"}.get(case["method"], case["method"])]
         t = torch.full((4, 1), case["t"], dtype=torch.float64)
         np.testing.assert_allclose(path(a, b, t), case["value"], rtol=0, atol=1e-12)

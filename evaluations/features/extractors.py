@@ -1,0 +1,121 @@
+"""Networks that turn images into features, by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from disentangle.errors import InputError, unknown_name
+from disentangle.evaluations.features.weights import download, find_weights, load_weights
+from disentangle.files import sha256_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network and what a score must say about it.
+
+    Attributes:
+        name: in the scores' names; ``random-<architecture>`` for random weights.
+        size: side of the images it takes.
+        centre, spread: images are scaled as (x - centre) / spread from [0, 255].
+        sha256: of the weight file, empty for random weights or a module of the user's.
+        features: images (n, 3, size, size) to (n, d).
+        logits: the same to (n, classes), where it has any.
+        has_published_weights: whether the scores may bear the names FID, KID and so on.
+    """
+
+    name: str
+    size: int
+    features: Callable[[Tensor], Tensor]
+    logits: Callable[[Tensor], Tensor] | None = None
+    centre: float = 128.0
+    spread: float = 128.0
+    sha256: str = ""
+    has_published_weights: bool = False
+    network: Any = field(default=None, repr=False, compare=False)
+
+
+def load_extractor(
+    name: str | Any = "inception", *, weights: str | os.PathLike[str] | None = None, allow_download: bool = False,
+    random: bool = False, device: Any = "cpu", size: int = 224,
+) -> Extractor:  # fmt: skip
+    """A named extractor, or any ``torch.nn.Module`` from images (n, 3, size, size) in [-1, 1] to (n, d).
+
+    Args:
+        name: a key of :data:`EXTRACTORS`, or a module.
+        weights: the file or a folder with it; see :func:`~disentangle.evaluations.features.weights.find_weights`.
+        allow_download: fetch the file if it is nowhere.
+        random: random weights in its place; the extractor is then called ``random-<name>``.
+        device: where it runs.
+        size: of the images of a module of yours.
+
+    Raises:
+        InputError: if there is no such extractor, or its weights are not found.
+        CheckpointError: if the weights do not fit.
+    """
+    import torch
+
+    if isinstance(name, torch.nn.Module):
+        module = name.to(device).eval()
+        return Extractor(type(module).__name__, size, module, centre=127.5, spread=127.5, network=module)
+    if name not in EXTRACTORS:
+        raise unknown_name("extractor", str(name), EXTRACTORS)
+    network, make = EXTRACTORS[name]()
+    sha256 = ""
+    if random:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network, make = EXTRACTORS[name]()
+    else:
+        try:
+            path = find_weights(name, path=weights)
+        except InputError:
+            if not allow_download:
+                raise
+            path = download(name)
+        network.load_weights(load_weights(path))
+        sha256 = sha256_of(path)
+    network = network.to(device).eval()
+    shown = f"random-{name}" if random else name
+    return make(network, shown, sha256)
+
+
+def _inception() -> tuple[Any, Callable[..., Extractor]]:
+    from disentangle.evaluations.features.inception import FIDInception
+
+    def make(network: Any, name: str, sha256: str) -> Extractor:
+        return Extractor(
+            name,
+            network.size,
+            lambda images: network(images, ("2048",))["2048"],
+            lambda images: network(images, ("logits_unbiased",))["logits_unbiased"],
+            sha256=sha256,
+            has_published_weights=bool(sha256),
+            network=network,
+        )
+
+    return FIDInception(), make
+
+
+def _efficientnet_lite() -> tuple[Any, Callable[..., Extractor]]:
+    from disentangle.evaluations.features.efficientnet_lite import EfficientNetLite0
+
+    def make(network: Any, name: str, sha256: str) -> Extractor:
+        return Extractor(
+            name, network.size, network, network.logits, network.centre, network.spread, sha256, network=network
+        )
+
+    return EfficientNetLite0(), make
+
+
+EXTRACTORS: dict[str, Callable[[], tuple[Any, Callable[..., Extractor]]]] = {
+    "inception": _inception,
+    "efficientnet-lite0": _efficientnet_lite,
+}

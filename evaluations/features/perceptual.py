@@ -1,0 +1,149 @@
+"""Perceptual distances of images: LPIPS by its package, and one on any network with stages."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from disentangle.errors import CheckpointError, InputError
+from disentangle.evaluations.features.weights import download, find_weights, load_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["LPIPS", "StageDistance", "load_distance"]
+
+
+class LPIPS:
+    """Learned perceptual image patch similarity, version 0.1, by the package ``lpips``.
+
+    Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018. The weights of
+    its heads come with the package; the trunk's are the user's file.
+
+    Args:
+        trunk: weights of torchvision's VGG16 (``features.*`` are used).
+        device: where it runs.
+    """
+
+    name = "lpips-vgg16"
+
+    def __init__(self, trunk: dict[str, Tensor], *, device: Any = "cpu") -> None:
+        import contextlib
+        import io
+        import warnings
+
+        import lpips
+
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False).eval().requires_grad_(False)
+        own = self.network.net.state_dict()
+        # the package numbers the trunk's layers as torchvision does, inside its slices
+        missing = [name for name in (f"features.{key.split('.', 1)[1]}" for key in own) if name not in trunk]
+        if missing:
+            raise CheckpointError(f"The weights lack {missing[0]}; expected those of torchvision's VGG16.")
+        weights = {key: trunk[f"features.{key.split('.', 1)[1]}"] for key in own}
+        self.network.net.load_state_dict(weights, strict=True)
+        self.network = self.network.to(device)
+
+    def __call__(self, one: Tensor, two: Tensor) -> Tensor:
+        """(n,) squared distances of images (n, 3, H, W) in [-1, 1].
+
+        Raises:
+            InputError: if the images are grey, or lie outside [-1, 1] by more than rounding and a little overshoot.
+        """
+        _check(one, two)
+        return self.network(one, two).flatten()
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(n, m) whose squared differences are the distances."""
+        import torch
+
+        _check(images, images)
+        network = self.network
+        parts = []
+        for stage, head in zip(network.net(network.scaling_layer(images)), network.lins, strict=True):
+            unit = stage / (stage.square().sum(1, keepdim=True).sqrt() + 1e-10)
+            weight = head.model[-1].weight.clamp(min=0).sqrt()
+            parts.append((unit * weight / (stage.shape[2] * stage.shape[3]) ** 0.5).flatten(1))
+        return torch.cat(parts, dim=1)
+
+
+class StageDistance:
+    """Squared differences of a network's feature maps, brought to unit length over channels, averaged over places.
+
+    LPIPS without its learned weights (its authors' "baseline"), on any network with ``stages(images)``; the sum over
+    stages. It is called by the network's name, never LPIPS.
+
+    Args:
+        network: has ``stages(images) -> list of (n, c, h, w)``, ``size``, ``centre``, ``spread`` and ``name``.
+        device: where it runs.
+    """
+
+    def __init__(self, network: Any, *, device: Any = "cpu") -> None:
+        self.network = network.to(device).eval()
+        self.name = f"stages-{network.name}"
+
+    def __call__(self, one: Tensor, two: Tensor) -> Tensor:
+        """(n,) squared distances of images (n, 3, H, W) in [-1, 1]."""
+        _check(one, two)
+        return (self.embed(one) - self.embed(two)).square().sum(1)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(n, m) whose squared differences are the distances."""
+        import torch
+        from torch.nn.functional import interpolate
+
+        _check(images, images)
+        size = (self.network.size, self.network.size)
+        if images.shape[-2:] != size:
+            images = interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+        scaled = ((images + 1) * 127.5 - self.network.centre) / self.network.spread
+        parts = []
+        for stage in self.network.stages(scaled.to(next(self.network.parameters()).dtype)):
+            unit = stage / (stage.square().sum(1, keepdim=True) + 1e-12).sqrt()
+            parts.append((unit / (stage.shape[2] * stage.shape[3]) ** 0.5).flatten(1))
+        return torch.cat(parts, dim=1)
+
+
+def load_distance(
+    name: str = "lpips", *, weights: str | os.PathLike[str] | None = None, allow_download: bool = False,
+    device: Any = "cpu",
+) -> LPIPS | StageDistance:  # fmt: skip
+    """``"lpips"`` (VGG16's weights are needed) or ``"efficientnet-lite0"`` (those of the extra ``offline``).
+
+    Raises:
+        InputError: if there is no such distance, or the weights are not found.
+    """
+    if name not in ("lpips", "efficientnet-lite0"):
+        raise InputError(f"distance is {name!r}; expected 'lpips' or 'efficientnet-lite0'.")
+    key = "vgg16" if name == "lpips" else name
+    try:
+        path = find_weights(key, path=weights)
+    except InputError:
+        if not allow_download:
+            raise
+        path = download(key)
+    if name == "lpips":
+        return LPIPS(load_weights(path), device=device)
+    from disentangle.evaluations.features.efficientnet_lite import EfficientNetLite0
+
+    return StageDistance(EfficientNetLite0().load_weights(load_weights(path)), device=device)
+
+
+def _check(one: Tensor, two: Tensor) -> None:
+    from disentangle.linalg.differentiable import are_values_visible
+
+    for images in (one, two):
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise InputError(
+                f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected (n, 3, H, W) floating "
+                "point (repeat a grey channel three times)."
+            )
+        if not are_values_visible(images):  # inside a transformation of torch.func
+            continue
+        low, high = float(images.min()), float(images.max())
+        if not (low >= -2 and high <= 2):
+            raise InputError(f"images lie in [{low:.3g}, {high:.3g}]; expected [-1, 1], not [0, 1] or [0, 255].")
+    if one.shape != two.shape:
+        raise InputError(f"images have shapes {tuple(one.shape)} and {tuple(two.shape)}; expected equal ones.")

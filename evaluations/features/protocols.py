@@ -1,0 +1,88 @@
+"""Named protocols of image features: how images are quantised, resized and scaled, and what n is divided by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from disentangle.errors import InputError
+from disentangle.evaluations.features.resize import resize_images
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["PROTOCOLS", "ImageProtocol", "to_uint8"]
+
+Rounding = Literal["round", "floor", "stylegan"]
+
+
+@dataclass(frozen=True)
+class ImageProtocol:
+    """What happens to an image before the network, under one name.
+
+    Attributes:
+        name: of the protocol.
+        resize: how, see :data:`~disentangle.evaluations.features.resize.RESIZERS`.
+        rounding: of floats in [-1, 1] to 8 bits: "round" to the nearest, "floor" (torchmetrics' cast of 255 x),
+            "stylegan" (floor of 127.5 x + 128).
+        ddof: taken from n in the covariance.
+        about: whose it is.
+    """
+
+    name: str
+    resize: str
+    rounding: Rounding
+    ddof: int
+    about: str
+
+    def prepare(self, images: Tensor, size: int, *, centre: float = 128.0, spread: float = 128.0) -> Tensor:
+        """(n, 3, H, W) uint8 to the network's input, ``size`` pixels a side: (x - centre) / spread.
+
+        Raises:
+            InputError: if the images are no uint8 colour images.
+        """
+        import torch
+
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise InputError(
+                f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected (n, 3, H, W) of uint8."
+            )
+        values = images.float()
+        if values.shape[-2:] != (size, size):
+            values = resize_images(values, size, self.resize)
+        return (values - centre) / spread
+
+
+def to_uint8(images: Tensor, rounding: Rounding = "round") -> Tensor:
+    """Float images in [-1, 1] to 8 bits; values a little beyond are clipped.
+
+    Raises:
+        InputError: if the images are not finite, or so far beyond [-1, 1] that they must have another range.
+    """
+    import torch
+
+    if not images.is_floating_point():
+        raise InputError(f"images have dtype {images.dtype}; expected floating point in [-1, 1].")
+    low, high = float(images.min()), float(images.max())
+    if not (low >= -10 and high <= 10):  # NaN too
+        raise InputError(
+            f"images lie in [{low:.3g}, {high:.3g}]; expected [-1, 1], as generators return (divide 8-bit ones by "
+            "127.5 and take off 1)."
+        )
+    scaled = images.float() * 127.5
+    if rounding == "stylegan":
+        return (scaled + 128).clamp(0, 255).to(torch.uint8)
+    scaled = (scaled + 127.5).clamp(0, 255)
+    return (scaled.round() if rounding == "round" else scaled).to(torch.uint8)
+
+
+PROTOCOLS: dict[str, ImageProtocol] = {
+    protocol.name: protocol
+    for protocol in (
+        ImageProtocol("clean", "pil-bicubic-float", "round", 1, "clean-fid's default"),
+        ImageProtocol("tf1", "tf1", "stylegan", 1, "the original TensorFlow graph, torch-fidelity"),
+        ImageProtocol("pytorch-fid", "bilinear", "round", 1, "pytorch-fid"),
+        ImageProtocol("torchmetrics", "bilinear-antialias", "floor", 1, "torchmetrics since 1.8"),
+        ImageProtocol("stylegan", "tf1", "stylegan", 0, "StyleGAN2-ADA, StyleGAN3"),
+    )
+}
