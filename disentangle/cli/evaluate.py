@@ -10,6 +10,8 @@ from disentangle.cli.options import device_option, json_option, seed_option, set
 
 __all__ = ["command"]
 
+IMAGE_METRICS = ("fid", "kid", "is", "prdc", "ppl", "pipl", "fd-infinity", "kd-full")
+
 
 @click.command("evaluate")
 @click.argument("model", required=False)
@@ -31,6 +33,12 @@ __all__ = ["command"]
 @click.option("--factors", type=click.Path(path_type=Path), help="With --codes: factors (n, k) as .npy.")
 @click.option("--encoder", help="Instead of MODEL: module:function, images in [0, 1] to codes.")
 @click.option("--resolution", type=click.IntRange(1), help="With --encoder: side of the pictures it takes.")
+@click.option("--images", help="Instead of MODEL: a folder, .zip or array of images; or with it, what it has made.")
+@click.option("--reference", help="Real images: a folder, .zip, array, data set, or .npz of statistics.")
+@click.option("--extractor", default="inception", show_default=True, help="Or efficientnet-lite0 (extra offline).")
+@click.option("--weights", type=click.Path(path_type=Path), help="The extractor's weight file, or its folder.")
+@click.option("--download", is_flag=True, help="Fetch the extractor's weights if they are nowhere.")
+@click.option("--random-weights", is_flag=True, help="An extractor without training, and named so.")
 @click.option("--metrics", default="mig,sap,dci", show_default=True, help="Names separated by commas, or all.")
 @click.option("--protocol", help="Named settings, e.g. dlib-2018 (default), ubisoft-2023.")
 @click.option("--set", "changes", multiple=True, metavar="METRIC.OPTION=VALUE", help="Another value for one setting.")
@@ -39,7 +47,7 @@ __all__ = ["command"]
 @click.option(
     "--bootstrap", type=click.IntRange(0), default=0, show_default=True, help="Resamples for a 95 % interval."
 )
-@click.option("--num", type=click.IntRange(1), default=15_000, show_default=True, help="Pictures drawn from --data.")
+@click.option("--num", type=click.IntRange(1), help="Pictures drawn from --data (15,000), or images made (50,000).")
 @click.option("--jobs", type=int, default=-1, show_default=True, help="Processes; -1 for one a core.")
 @click.option("--out", type=click.Path(path_type=Path), help="A .json file; for a run folder, scores.json in it.")
 @click.option("--figure", type=click.Path(path_type=Path), help="A .png of the matrices of codes and factors.")
@@ -51,11 +59,12 @@ __all__ = ["command"]
 def command(
     ctx: click.Context, model: str | None, data: str | None, split: str | None, check_overlap: bool,
     data_dir: Path | None, codes: Path | None, factors: Path | None, encoder: str | None, resolution: int | None,
-    metrics: str, protocol: str | None, changes: tuple[str, ...], factor_kinds: str | None, baselines: bool,
-    bootstrap: int, num: int, jobs: int,
-    out: Path | None, figure: Path | None, page: Path | None, as_json: bool, seed: int | None, device: str | None,
+    images: str | None, reference: str | None, extractor: str, weights: Path | None, download: bool,
+    random_weights: bool, metrics: str, protocol: str | None, changes: tuple[str, ...], factor_kinds: str | None,
+    baselines: bool, bootstrap: int, num: int | None, jobs: int, out: Path | None, figure: Path | None,
+    page: Path | None, as_json: bool, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
-    """Scores of MODEL, by its kind, or of given --codes and --factors.
+    """Scores of MODEL, by its kind, of given --codes and --factors, or of --images.
 
     An encoder has disentanglement scores on --data. A third of the points is held out for the metrics that predict, so
     15,000 pictures give the usual 10,000 and 5,000. Metrics that intervene (beta-vae, factor-vae, z-max-variance,
@@ -63,16 +72,37 @@ def command(
     confusion matrix on the test part of --data (by default the data set of its run), or on all of a folder without
     parts.
 
+    A generator, or --images, have scores of images: fid, kid, is, prdc (precision, recall, density, coverage) against
+    --reference; ppl and pipl of a MODEL need no reference. They bear those names with the published weights alone; with
+    another extractor it is in the name, as fd/efficientnet-lite0.
+
     \b
     Examples:
       disentangle evaluate vae-rooms --data rooms --metrics mig,sap,dci,factor-vae
       disentangle evaluate --codes z.npy --factors y.npy --metrics all --report scores.html
       disentangle evaluate --encoder my_model:encode --data sprites --metrics mig --json
+      disentangle evaluate eigengan-rooms --reference rooms --metrics fid --extractor efficientnet-lite0 --num 1000
+      disentangle evaluate --images fakes --reference photos.zip --metrics fid --protocol clean
       disentangle evaluate runs/dbn --data fashion-mnist --split test
     """
+    where = setting(ctx, "device", device, "auto")
+    if images is not None or reference is not None or _of_images(metrics):
+        from disentangle.cli.evaluate_images import ImageMeasurement, evaluate_images
+
+        if codes is not None or encoder is not None or (model is None) == (images is None):
+            raise click.UsageError("Scores of images need either MODEL, a generator, or --images.")
+        evaluate_images(
+            ctx, model, images, reference, data_dir,
+            ImageMeasurement(
+                metrics=metrics if _of_images(metrics) else "fid", protocol=protocol or "clean", changes=changes,
+                extractor=extractor, weights=weights, download=download, random=random_weights,
+                num=num or 50_000, seed=setting(ctx, "seed", seed, 0), device=where, out=out, as_json=as_json,
+            ),
+        )  # fmt: skip
+        return
+    num = num or 15_000
     if sum(given is not None for given in (model, codes, encoder)) != 1:
         raise click.UsageError("Give one of MODEL with --data, --encoder with --data, or --codes with --factors.")
-    where = setting(ctx, "device", device, "auto")
     if model is not None and _kind(model) == "classifier":
         from disentangle.cli.evaluate_classifier import evaluate_classifier
 
@@ -100,6 +130,11 @@ def command(
     else:
         assert data is not None
         evaluate_encoder(ctx, model, encoder, data, data_dir, resolution, num, where, how)
+
+
+def _of_images(metrics: str) -> bool:
+    """Whether scores of images are asked for."""
+    return any(name.strip() in IMAGE_METRICS for name in metrics.split(","))
 
 
 def _kind(model: str) -> str:

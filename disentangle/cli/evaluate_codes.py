@@ -19,7 +19,7 @@ from disentangle.cli.tables import print_scores
 if TYPE_CHECKING:
     from disentangle.data import FactorDataset
 
-__all__ = ["Measurement", "evaluate_codes", "evaluate_encoder"]
+__all__ = ["Measurement", "evaluate_codes", "evaluate_encoder", "metric_options"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Measurement:
             kinds = [kind.strip() for kind in kinds.split(",")]
         return {
             "protocol": self.protocol,
-            "options": _options(self.changes),
+            "options": metric_options(self.changes),
             "factor_kinds": kinds,
             "baselines": self.baselines,
             "bootstrap": self.bootstrap,
@@ -60,7 +60,7 @@ class Measurement:
         return [name.strip() for name in self.metrics.split(",") if name.strip()]
 
 
-def _options(changes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def metric_options(changes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """``metric.option=value`` as metric to options; a value is read as JSON where it is some, else as a word."""
     from disentangle.errors import InputError
 

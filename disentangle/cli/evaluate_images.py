@@ -1,0 +1,268 @@
+"""What ``disentangle evaluate`` does with a generator, or with images, against real ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from disentangle.cli.evaluate_codes import metric_options
+from disentangle.cli.options import note
+from disentangle.cli.progress import stages_progress
+from disentangle.cli.tables import print_scores
+
+if TYPE_CHECKING:
+    from disentangle.evaluations import Score
+    from disentangle.evaluations.features import Extractor, ImageSet
+    from disentangle.evaluations.generation import FeatureStatistics
+
+__all__ = ["ImageMeasurement", "evaluate_images"]
+
+Progress = Callable[[str, int, int], None] | None
+OF_SETS, OF_GENERATORS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full"), ("ppl", "pipl")
+PUBLISHED = {"fd": "fid", "kd": "kid", "is": "is"}  # what a score may be called with the published weights
+
+
+@dataclass(frozen=True)
+class ImageMeasurement:
+    """How to measure, and where the scores go: the options of the command."""
+
+    metrics: str
+    protocol: str
+    changes: tuple[str, ...]
+    extractor: str
+    weights: Path | None
+    download: bool
+    random: bool
+    num: int
+    seed: int
+    device: str
+    out: Path | None
+    as_json: bool
+
+
+def evaluate_images(
+    ctx: click.Context, model: str | None, images: str | None, reference: str | None, data_dir: Path | None,
+    how: ImageMeasurement,
+) -> None:  # fmt: skip
+    """Score a generator or a set of images, print and keep the scores."""
+    from disentangle.errors import InputError, unknown_name
+    from disentangle.evaluations import save_scores
+    from disentangle.training import resolve_device
+
+    names = [name.strip() for name in how.metrics.split(",") if name.strip()]
+    for name in names:
+        if name not in OF_SETS + OF_GENERATORS:
+            raise unknown_name("metric of images", name, OF_SETS + OF_GENERATORS)
+    options = metric_options(how.changes)
+    for name in options:
+        if name not in names:
+            raise InputError(f"--set names {name!r}, which is not among the metrics {', '.join(names)}.")
+    generator = _generator(model, resolve_device(how.device)) if model is not None else None
+    of_sets = [name for name in names if name in OF_SETS]
+    scores: dict[str, Score] = {}
+    with stages_progress(ctx) as progress:
+        if of_sets:
+            scores |= _score_sets(generator, model, images, reference, data_dir, of_sets, options, how, progress)
+        for name in names:
+            if name in OF_GENERATORS:
+                scores |= _score_generator(generator, name, options.get(name, {}), how, progress)
+    subject = {"model": model or images, "reference": reference, "num": how.num, "seed": how.seed}
+    target = how.out
+    if target is None and model is not None and (Path(model) / "config.json").is_file():
+        target = Path(model) / "image_scores.json"
+    if target is not None:
+        save_scores(target, scores, subject=subject)
+        note(ctx, f"scores: {target}")
+    if how.as_json:
+        click.echo(json.dumps({name: score.to_dict() for name, score in scores.items()}, indent=2))
+        return
+    for score in scores.values():
+        if "warning" in score.settings:
+            note(ctx, f"{score.name}: {score.settings['warning']}.")
+    print_scores(scores, [], f"{model or images}" + (f" against {reference}" if reference else ""))
+
+
+def _generator(model: str, device: Any) -> Any:
+    from disentangle.errors import InputError
+    from disentangle.io import load
+    from disentangle.models import Generator
+
+    generator = load(model, device=device)
+    if not isinstance(generator, Generator):
+        raise InputError(
+            f"{model} is a {type(generator).__name__}, which makes no images; give a generator or --images."
+        )
+    return _Colour(generator)
+
+
+class _Colour:
+    """A generator whose images have three channels, as extractors take them."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator, self.spaces = generator, generator.spaces
+        self.sample_latents = generator.sample_latents
+
+    def __call__(self, latents: Any, *, space: str | None = None) -> Any:
+        images = self.generator(latents, space=space)
+        return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def _score_sets(
+    generator: Any, model: str | None, images: str | None, reference: str | None, data_dir: Path | None,
+    names: list[str], options: dict[str, dict[str, Any]], how: ImageMeasurement, progress: Progress,
+) -> dict[str, Score]:  # fmt: skip
+    from disentangle.errors import InputError, unknown_name
+    from disentangle.evaluations.features import (
+        PROTOCOLS,
+        extract_features,
+        file_images,
+        generated_images,
+        load_extractor,
+    )
+    from disentangle.evaluations.generation import FeatureStatistics, inception_score
+    from disentangle.training import resolve_device
+
+    if how.protocol not in PROTOCOLS:
+        raise unknown_name("image protocol", how.protocol, PROTOCOLS)
+    protocol = PROTOCOLS[how.protocol]
+    if reference is None and names != ["is"]:
+        raise InputError(f"{names[0]} compares with real images: give --reference FOLDER, .zip, .npz or a data set.")
+    device = resolve_device(how.device)
+    extractor = load_extractor(
+        how.extractor, weights=how.weights, allow_download=how.download, random=how.random, device=device
+    )
+    if images is not None:
+        made = file_images(images)
+    else:
+        made = generated_images(generator, how.num, name=str(model), seed=how.seed, rounding=protocol.rounding)
+    side = getattr(getattr(getattr(generator, "generator", None), "config", None), "resolution", None)
+    real = _reference(reference, data_dir, side, made.count, how.seed) if reference is not None else None
+    common: dict[str, Any] = {"device": device}
+
+    def features(which: ImageSet, stage: str, logits: bool) -> dict[str, Any]:
+        step = None if progress is None else lambda done, total: progress(stage, done, total)
+        return extract_features(which, extractor, protocol, logits=logits, progress=step, **common)
+
+    one = features(made, "images", "is" in names)
+    two: Any = (
+        real if real is None or isinstance(real, FeatureStatistics) else features(real, "reference", False)["features"]
+    )
+    scores: dict[str, Score] = {}
+    for name in names:
+        given = options.get(name, {})
+        if name == "is":
+            found = {"is": inception_score(one["logits"], seed=how.seed or 2020, extractor=extractor.name, **given)}
+        else:
+            found = _compare(name, one["features"], two, extractor, protocol.ddof, how.seed, given)
+        scores |= {key: _described(score, extractor, how, made, real) for key, score in found.items()}
+    return scores
+
+
+def _compare(
+    name: str, one: Any, two: Any, extractor: Extractor, ddof: int, seed: int, given: dict[str, Any]
+) -> dict[str, Score]:
+    from disentangle.errors import InputError
+    from disentangle.evaluations.generation import (
+        FeatureStatistics,
+        frechet_distance,
+        frechet_infinity,
+        kernel_distance,
+        precision_recall,
+    )
+
+    label = extractor.name
+    if isinstance(two, FeatureStatistics) and name not in ("fid", "fd-infinity"):
+        raise InputError(f"{name} needs the real images themselves, not their statistics; give a folder or .zip.")
+    if name == "fid":
+        return {"fid": frechet_distance(one, two, extractor=label, **{"ddof": ddof, **given})}
+    if name == "fd-infinity":
+        return {name: frechet_infinity(one, two, extractor=label, seed=seed, **{"ddof": ddof, **given})}
+    if name == "kd-full":
+        return {name: kernel_distance(one, two, subsets=None, extractor=label, **given)}
+    if name == "kid":
+        size = {"subset_size": min(1000, len(one), len(two))}  # recorded in the settings
+        return {name: kernel_distance(one, two, extractor=label, **{**size, **given})}
+    return dict(precision_recall(one, two, extractor=label, **given))
+
+
+def _described(
+    score: Score, extractor: Extractor, how: ImageMeasurement, made: ImageSet, real: ImageSet | FeatureStatistics | None
+) -> Score:
+    """The score with what is known outside of it, and the name that it has earned."""
+    from dataclasses import replace
+
+    family, _, rest = score.name.partition("/")
+    published = extractor.has_published_weights and family in PUBLISHED
+    notes = [*made.notes, *getattr(real, "notes", ())]
+    settings = {
+        **score.settings, "protocol": how.protocol, "weights_sha256": extractor.sha256 or None,
+        **({"notes": sorted(set(notes))} if notes else {}),
+    }  # fmt: skip
+    return replace(score, name=PUBLISHED[family] if published else f"{family}/{rest}", settings=settings)
+
+
+def _reference(
+    reference: str, data_dir: Path | None, side: int | None, n: int, seed: int
+) -> ImageSet | FeatureStatistics:
+    """Real images, all of a folder; of a data set as many as were made, at their size; or precomputed statistics."""
+    import numpy as np
+
+    from disentangle.data import open_data
+    from disentangle.evaluations.features import data_images, file_images
+    from disentangle.evaluations.generation import FeatureStatistics
+
+    path = Path(reference)
+    if path.suffix == ".npz" and path.is_file():
+        with np.load(path, allow_pickle=False) as file:
+            if "mu" in file.files:
+                return FeatureStatistics.load(path)
+    if path.exists():
+        return file_images(path)
+    source = open_data(reference, data_dir=data_dir, resolution=side)
+    return data_images(source, name=reference, n=max(n, 2), seed=seed)
+
+
+def _score_generator(
+    generator: Any, name: str, given: dict[str, Any], how: ImageMeasurement, progress: Progress
+) -> dict[str, Score]:
+    from disentangle.errors import InputError
+    from disentangle.evaluations.features import load_distance
+    from disentangle.evaluations.generation import path_length, perceptual_perturbation
+    from disentangle.training import resolve_device
+
+    if generator is None:
+        raise InputError(f"{name} moves latents, so it needs a generator as MODEL, not images.")
+    offline = how.extractor != "inception"
+    distance = load_distance(
+        how.extractor if offline else "lpips", weights=how.weights, allow_download=how.download,
+        device=resolve_device(how.device),
+    )  # fmt: skip
+    label = f"{name}/{how.extractor}" if offline else name
+    step = None if progress is None else lambda done, total: progress(name, done, total)
+    if name == "ppl":
+        score = path_length(generator, distance, seed=how.seed, name=label, progress=step, **given)
+    else:
+        score = perceptual_perturbation(
+            generator, distance, _directions(generator), seed=how.seed, name=label, progress=step, **given
+        )
+    return {name: score}
+
+
+def _directions(generator: Any) -> dict[str, Any]:
+    """Right singular vectors of each projection, largest first, as directions of the whole latent."""
+    import torch
+
+    found: dict[str, Any] = {}
+    size = next(iter(generator.spaces.values())).size
+    for name, projection in generator.generator.projections().items():
+        with torch.no_grad():
+            rows = torch.linalg.svd(projection.matrix().double(), full_matrices=False).Vh
+        vectors = torch.zeros(len(rows), size, dtype=torch.float32)
+        vectors[:, list(projection.coordinates)] = rows.float().cpu()
+        found[name] = vectors
+    return found
