@@ -10,7 +10,8 @@ from disentangle.cli.options import device_option, json_option, seed_option, set
 
 __all__ = ["command"]
 
-IMAGE_METRICS = ("fid", "kid", "is", "prdc", "ppl", "pipl", "fd-infinity", "kd-full")
+IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "pipl", "vp", "activeness",
+                 "jacobian-orthogonality", "factor-predictor")  # fmt: skip
 
 
 @click.command("evaluate")
@@ -73,8 +74,9 @@ def command(
     parts.
 
     A generator, or --images, have scores of images: fid, kid, is, prdc (precision, recall, density, coverage) against
-    --reference; ppl and pipl of a MODEL need no reference. They bear those names with the published weights alone; with
-    another extractor it is in the name, as fd/efficientnet-lite0.
+    --reference. ppl, pipl, vp, activeness and jacobian-orthogonality of a MODEL need none, factor-predictor needs
+    --data. They bear these names with the published weights alone; another extractor is in the name, as
+    fd/efficientnet-lite0.
 
     \b
     Examples:
@@ -92,7 +94,7 @@ def command(
         if codes is not None or encoder is not None or (model is None) == (images is None):
             raise click.UsageError("Scores of images need either MODEL, a generator, or --images.")
         evaluate_images(
-            ctx, model, images, reference, data_dir,
+            ctx, model, images, reference, data, data_dir,
             ImageMeasurement(
                 metrics=metrics if _of_images(metrics) else "fid", protocol=protocol or "clean", changes=changes,
                 extractor=extractor, weights=weights, download=download, random=random_weights,

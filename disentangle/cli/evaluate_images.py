@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ImageMeasurement", "evaluate_images"]
 
 Progress = Callable[[str, int, int], None] | None
-OF_SETS, OF_GENERATORS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full"), ("ppl", "pipl")
+OF_SETS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full")
+OF_GENERATORS = ("ppl", "pipl", "vp", "activeness", "jacobian-orthogonality", "factor-predictor")
 PUBLISHED = {"fd": "fid", "kd": "kid", "is": "is"}  # what a score may be called with the published weights
 
 
@@ -46,8 +47,8 @@ class ImageMeasurement:
 
 
 def evaluate_images(
-    ctx: click.Context, model: str | None, images: str | None, reference: str | None, data_dir: Path | None,
-    how: ImageMeasurement,
+    ctx: click.Context, model: str | None, images: str | None, reference: str | None, data: str | None,
+    data_dir: Path | None, how: ImageMeasurement,
 ) -> None:  # fmt: skip
     """Score a generator or a set of images, print and keep the scores."""
     from disentangle.errors import InputError, unknown_name
@@ -70,7 +71,7 @@ def evaluate_images(
             scores |= _score_sets(generator, model, images, reference, data_dir, of_sets, options, how, progress)
         for name in names:
             if name in OF_GENERATORS:
-                scores |= _score_generator(generator, name, options.get(name, {}), how, progress)
+                scores[name] = _score_generator(generator, name, options.get(name, {}), data, data_dir, how, progress)
     subject = {"model": model or images, "reference": reference, "num": how.num, "seed": how.seed}
     target = how.out
     if target is None and model is not None and (Path(model) / "config.json").is_file():
@@ -228,29 +229,56 @@ def _reference(
 
 
 def _score_generator(
-    generator: Any, name: str, given: dict[str, Any], how: ImageMeasurement, progress: Progress
-) -> dict[str, Score]:
+    generator: Any, name: str, given: dict[str, Any], data: str | None, data_dir: Path | None, how: ImageMeasurement,
+    progress: Progress,
+) -> Score:  # fmt: skip
     from disentangle.errors import InputError
-    from disentangle.evaluations.features import load_distance
-    from disentangle.evaluations.generation import path_length, perceptual_perturbation
+    from disentangle.evaluations import generation
     from disentangle.training import resolve_device
 
     if generator is None:
         raise InputError(f"{name} moves latents, so it needs a generator as MODEL, not images.")
+    step = None if progress is None else lambda done, total: progress(name, done, total)
+    device = resolve_device(how.device)
+    if name in ("activeness", "jacobian-orthogonality"):
+        measure = generation.activeness if name == "activeness" else generation.jacobian_orthogonality
+        return measure(generator, seed=how.seed, **given)
+    if name == "vp":
+        of_pairs = {key: given.pop(key) for key in ("n", "extent") if key in given}
+        pairs, labels = generation.make_pairs(generator, seed=how.seed, **of_pairs)
+        return generation.variation_predictability(pairs, labels, seed=how.seed, device=device, progress=step, **given)
+    if name == "factor-predictor":
+        return generation.factor_predictor_mig(
+            generator.generator, _factor_data(generator, data, data_dir), seed=how.seed, device=device, progress=step,
+            **given,
+        )  # fmt: skip
+    from disentangle.evaluations.features import load_distance
+
     offline = how.extractor != "inception"
     distance = load_distance(
-        how.extractor if offline else "lpips", weights=how.weights, allow_download=how.download,
-        device=resolve_device(how.device),
-    )  # fmt: skip
+        how.extractor if offline else "lpips", weights=how.weights, allow_download=how.download, device=device
+    )
     label = f"{name}/{how.extractor}" if offline else name
-    step = None if progress is None else lambda done, total: progress(name, done, total)
     if name == "ppl":
-        score = path_length(generator, distance, seed=how.seed, name=label, progress=step, **given)
-    else:
-        score = perceptual_perturbation(
-            generator, distance, _directions(generator), seed=how.seed, name=label, progress=step, **given
+        return generation.path_length(generator, distance, seed=how.seed, name=label, progress=step, **given)
+    return generation.perceptual_perturbation(
+        generator, distance, _directions(generator), seed=how.seed, name=label, progress=step, **given
+    )
+
+
+def _factor_data(generator: Any, data: str | None, data_dir: Path | None) -> Any:
+    from disentangle.data import FactorDataset, open_data
+    from disentangle.errors import InputError
+
+    if data is None:
+        raise InputError(
+            "factor-predictor learns the factors of a data set: give --data, the one the model was trained on."
         )
-    return {name: score}
+    side = getattr(getattr(generator.generator, "config", None), "resolution", None)
+    dataset = open_data(data, data_dir=data_dir, resolution=side)
+    if not isinstance(dataset, FactorDataset):
+        raise InputError(f"{data} has no known factors; expected a data set such as rooms or sprites.")
+    return dataset
 
 
 def _directions(generator: Any) -> dict[str, Any]:

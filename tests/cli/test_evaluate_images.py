@@ -78,6 +78,19 @@ def test_path_lengths_of_a_generator(run, fails, gan_run, tmp_path: Path):
     assert "vgg16-397923af.pth were not found" in fails("evaluate", gan_run, "--metrics", "ppl")
 
 
+def test_metrics_that_move_latents(run, fails, gan_run, tmp_path: Path):
+    small = ("vp.n=40", "vp.epochs=1", "vp.train_fraction=0.5", "activeness.n=2", "jacobian-orthogonality.n=1")
+    small += ("factor-predictor.steps=2", "factor-predictor.n=50")
+    changes = [part for change in small for part in ("--set", change)]
+    names = "vp,activeness,jacobian-orthogonality,factor-predictor"
+    command = ("evaluate", gan_run, "--metrics", names, "--data", "rooms", *changes, "--out", tmp_path / "s.json")
+    scores = json.loads(run(*command, "--json"))
+    assert scores["vp"]["settings"]["n"] == 40
+    assert 0 <= scores["jacobian-orthogonality"]["value"] <= 1
+    assert scores["factor-predictor"]["name"] == "mig/factor-predictor"
+    assert "give --data" in fails("evaluate", gan_run, "--metrics", "factor-predictor")
+
+
 def test_what_does_not_fit(fails, gan_run, vae_run, tmp_path: Path):
     images = write_images(tmp_path / "images", 3, 0)
     both = ("evaluate", "--images", images, "--reference", images, "--metrics", "fid")
