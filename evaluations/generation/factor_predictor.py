@@ -104,7 +104,11 @@ def factor_predictor_mig(
         latents = generator.sample_latents(n, space=name, generator=stream)
         seen = torch.cat([name_factors(generator(part, space=name)) for part in latents.split(256)])
     codes = latents.cpu().flatten(1)[:, list(generator.spaces[name].walk)]
-    score = mig(codes, seen, bins=bins, baselines=baselines, seed=seed)
+    if bool((seen == seen[:1]).all()):  # nothing varies that could be told
+        warning = "the network names all generated images alike; is it trained enough, and the generator on this data?"
+        score = Score("mig", 0.0, {"per_factor": np.zeros(seen.shape[1])}, {"n_train": n, "warning": warning})
+    else:
+        score = mig(codes, seen, bins=bins, baselines=baselines, seed=seed)
     return replace(
         score,
         name="mig/factor-predictor",
