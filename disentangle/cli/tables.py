@@ -13,11 +13,11 @@ def print_scores(scores: Mapping[str, Any], columns: Sequence[str], title: str) 
     from rich.console import Console
     from rich.table import Table
 
-    from disentangle.viz.scores import score_table
+    from disentangle.viz.scores import CONTEXT_LABELS, score_table
 
     header, rows = score_table(scores, columns)
     console = Console()
-    cells = len(columns)
+    cells = len(header) - next((i for i in range(2, len(header)) if header[i] not in CONTEXT_LABELS), len(header))
     width = sum(max(map(len, column)) + 3 for column in zip(header, *rows, strict=True)) + 1
     parts = [list(range(len(header)))]
     if cells and width > console.width:

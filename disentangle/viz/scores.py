@@ -7,7 +7,7 @@ from typing import Any
 
 from disentangle.viz.explanations import explain
 
-__all__ = ["class_rows", "explanations", "score_table"]
+__all__ = ["CONTEXT_LABELS", "class_rows", "explanations", "score_table"]
 
 # Scores of several numbers: what stands beside the value, as (label, part, part with one number for each factor).
 _FURTHER = {
@@ -50,6 +50,7 @@ def score_table(scores: Mapping[str, Any], columns: Sequence[str] = ()) -> tuple
 
 
 _CONTEXT = {"chance": "chance", "ceiling": "ceiling", "interval": "95 %"}
+CONTEXT_LABELS = tuple(_CONTEXT.values())
 
 
 def explanations(scores: Mapping[str, Any]) -> list[str]:
