@@ -36,7 +36,9 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @click.option("--resolution", type=click.IntRange(1), help="With --encoder: side of the pictures it takes.")
 @click.option("--images", help="Instead of MODEL: a folder, .zip or array of images; or with it, what it has made.")
 @click.option("--reference", help="Real images: a folder, .zip, array, data set, or .npz of statistics.")
-@click.option("--extractor", default="inception", show_default=True, help="Or efficientnet-lite0 (extra offline).")
+@click.option(
+    "--extractor", default="inception", show_default=True, help="Or efficientnet-lite0 (extra offline), vgg16."
+)
 @click.option("--weights", type=click.Path(path_type=Path), help="The extractor's weight file, or its folder.")
 @click.option("--download", is_flag=True, help="Fetch the extractor's weights if they are nowhere.")
 @click.option("--random-weights", is_flag=True, help="An extractor without training, and named so.")

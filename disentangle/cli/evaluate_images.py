@@ -254,7 +254,7 @@ def _score_generator(
         )  # fmt: skip
     from disentangle.evaluations.features import load_distance
 
-    offline = how.extractor != "inception"
+    offline = how.extractor == "efficientnet-lite0"
     distance = load_distance(
         how.extractor if offline else "lpips", weights=how.weights, allow_download=how.download, device=device
     )

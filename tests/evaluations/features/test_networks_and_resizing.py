@@ -15,6 +15,7 @@ from disentangle.evaluations.features.efficientnet_lite import EfficientNetLite0
 from disentangle.evaluations.features.inception import OUTPUTS, FIDInception
 from disentangle.evaluations.features.perceptual import LPIPS, StageDistance
 from disentangle.evaluations.features.resize import RESIZERS, resize_images
+from disentangle.evaluations.features.vgg import VGG16
 from disentangle.evaluations.features.weights import load_weights
 from disentangle.evaluations.generation import path_length
 from disentangle.models.base import LatentSpace
@@ -105,6 +106,24 @@ def trunk(inputs: ModuleType) -> dict[str, torch.Tensor]:
         if key.startswith("features.")
     }
     return {key: torch.from_numpy(value) for key, value in inputs.pseudo_weights(shapes).items()}
+
+
+@pytest.mark.slow
+def test_vgg_is_torchvisions() -> None:
+    import torchvision
+
+    torch.manual_seed(0)
+    whole = torchvision.models.vgg16(weights=None).eval()
+    network = VGG16().load_weights(whole.state_dict())
+    images = torch.rand(2, 3, 224, 224)
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        features = network(2 * images - 1)
+        torch.testing.assert_close(whole.classifier[5:](features), whole((images - mean) / std), atol=1e-5, rtol=1e-4)
+    assert features.shape == (2, 4096)
+    assert features.min() >= 0
+    with pytest.raises(CheckpointError, match="The weights are not torchvision's VGG16"):
+        VGG16().load_weights({})
 
 
 def test_lpips_under_pseudo_weights(inputs: ModuleType, generation_reference: dict[str, Any]) -> None:
