@@ -37,7 +37,10 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @click.option("--images", help="Instead of MODEL: a folder, .zip or array of images; or with it, what it has made.")
 @click.option("--reference", help="Real images: a folder, .zip, array, data set, or .npz of statistics.")
 @click.option(
-    "--extractor", default="inception", show_default=True, help="Or efficientnet-lite0 (extra offline), vgg16."
+    "--extractor",
+    default="inception",
+    show_default=True,
+    help="Or efficientnet-lite0 (extra offline), vgg16, dinov2-vitl14.",
 )
 @click.option("--weights", type=click.Path(path_type=Path), help="The extractor's weight file, or its folder.")
 @click.option("--download", is_flag=True, help="Fetch the extractor's weights if they are nowhere.")

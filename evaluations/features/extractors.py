@@ -115,17 +115,25 @@ def _efficientnet_lite() -> tuple[Any, Callable[..., Extractor]]:
     return EfficientNetLite0(), make
 
 
+def _without_classes(network: Any, name: str, sha256: str) -> Extractor:
+    return Extractor(name, network.size, network, None, network.centre, network.spread, sha256, network=network)
+
+
 def _vgg() -> tuple[Any, Callable[..., Extractor]]:
     from disentangle.evaluations.features.vgg import VGG16
 
-    def make(network: Any, name: str, sha256: str) -> Extractor:
-        return Extractor(name, network.size, network, None, network.centre, network.spread, sha256, network=network)
+    return VGG16(), _without_classes
 
-    return VGG16(), make
+
+def _dino() -> tuple[Any, Callable[..., Extractor]]:
+    from disentangle.evaluations.features.dino import DINOv2
+
+    return DINOv2(), _without_classes
 
 
 EXTRACTORS: dict[str, Callable[[], tuple[Any, Callable[..., Extractor]]]] = {
     "inception": _inception,
     "efficientnet-lite0": _efficientnet_lite,
     "vgg16": _vgg,
+    "dinov2-vitl14": _dino,
 }

@@ -59,6 +59,13 @@ FILES: dict[str, WeightFile] = {
             alternative=_OFFLINE,
         ),
         WeightFile(
+            "dinov2-vitl14",
+            ("dinov2_vitl14_pretrain.pth",),
+            "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+            "",  # its publisher states none; scores record the file's
+            alternative=_OFFLINE,
+        ),
+        WeightFile(
             "efficientnet-lite0",
             ("efficientnet-lite0-57934424.pth",),
             "",
@@ -92,7 +99,8 @@ def find_weights(key: str, *, path: str | os.PathLike[str] | None = None) -> Pat
             _check(place, file)
             return place
     where = f" ({file.size:,} bytes)" if file.size else ""
-    get = f"get it from {file.address}{where}, sha256 {file.sha256}, and give --weights PATH" if file.address else ""
+    known = f", sha256 {file.sha256}" if file.sha256 else ""
+    get = f"get it from {file.address}{where}{known}, and give --weights PATH" if file.address else ""
     raise InputError(
         f"The weights {file.names[0]} were not found; {', '.join(part for part in (get, file.alternative) if part)}."
     )

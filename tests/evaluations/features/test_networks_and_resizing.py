@@ -11,6 +11,7 @@ import torch
 
 from disentangle.errors import CheckpointError, InputError
 from disentangle.evaluations.features import PROTOCOLS, find_weights, load_distance, to_uint8
+from disentangle.evaluations.features.dino import DINOv2
 from disentangle.evaluations.features.efficientnet_lite import EfficientNetLite0
 from disentangle.evaluations.features.inception import OUTPUTS, FIDInception
 from disentangle.evaluations.features.perceptual import LPIPS, StageDistance
@@ -124,6 +125,26 @@ def test_vgg_is_torchvisions() -> None:
     assert features.min() >= 0
     with pytest.raises(CheckpointError, match="The weights are not torchvision's VGG16"):
         VGG16().load_weights({})
+
+
+@pytest.mark.slow
+def test_dino_takes_the_authors_weights() -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    # as published: for 518 pixels, with the token that training masks by
+    published = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=518).eval()
+    weights = {**published.state_dict(), "mask_token": torch.zeros(1, 384)}
+    assert weights["pos_embed"].shape == (1, 37 * 37 + 1, 384)
+    network = DINOv2("vit_small_patch14_dinov2").load_weights(weights)
+    images = torch.rand(1, 3, 224, 224)
+    features = network(2 * images - 1)
+    assert features.shape == (1, network.features) == (1, 384)
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    published.set_input_size((224, 224))
+    with torch.no_grad():
+        torch.testing.assert_close(features, published((images - mean) / std), atol=1e-4, rtol=1e-4)
+    with pytest.raises(CheckpointError, match="The weights are not DINOv2's ViT-L/14"):
+        DINOv2("vit_small_patch14_dinov2").load_weights({"x": torch.zeros(1)})
 
 
 def test_lpips_under_pseudo_weights(inputs: ModuleType, generation_reference: dict[str, Any]) -> None:
