@@ -63,6 +63,7 @@ def evaluate_images(
     for name in options:
         if name not in names:
             raise InputError(f"--set names {name!r}, which is not among the metrics {', '.join(names)}.")
+    main = _join_processes(resolve_device(how.device).type == "cpu")
     generator = _generator(model, resolve_device(how.device)) if model is not None else None
     of_sets = [name for name in names if name in OF_SETS]
     scores: dict[str, Score] = {}
@@ -72,6 +73,8 @@ def evaluate_images(
         for name in names:
             if name in OF_GENERATORS:
                 scores[name] = _score_generator(generator, name, options.get(name, {}), data, data_dir, how, progress)
+    if not main:
+        return
     subject = {"model": model or images, "reference": reference, "num": how.num, "seed": how.seed}
     target = how.out
     if target is None and model is not None and (Path(model) / "config.json").is_file():
@@ -86,6 +89,17 @@ def evaluate_images(
         if "warning" in score.settings:
             note(ctx, f"{score.name}: {score.settings['warning']}.")
     print_scores(scores, [], f"{model or images}" + (f" against {reference}" if reference else ""))
+
+
+def _join_processes(cpu: bool) -> bool:
+    """Set up what ``torchrun`` or ``accelerate launch`` has started; whether this process reports."""
+    import os
+
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    from accelerate import PartialState
+
+    return bool(PartialState(cpu=cpu).is_main_process)
 
 
 def _generator(model: str, device: Any) -> Any:

@@ -35,6 +35,8 @@ def extract_features(
 ) -> dict[str, np.ndarray]:
     """``"features"`` (n, d) of every image and, if asked for, ``"logits"`` (n, classes), float32, in one pass.
 
+    Under torch.distributed (``torchrun``, ``accelerate launch``) each process takes a part, and all get the whole.
+
     Args:
         images: any set; images of different sizes are brought to the network's one by one.
         extractor: the network.
@@ -56,8 +58,10 @@ def extract_features(
                 progress(images.count, images.count)
             return {name: file[name] for name in file.files}
     parts: dict[str, list[np.ndarray]] = {"features": [], **({"logits": []} if logits else {})}
-    done = 0
-    for group in images.batches(batch):
+    done, (rank, world) = 0, _processes()
+    begin, end = (images.count * part // world for part in (rank, rank + 1))
+    for start in range(begin, end, batch):
+        group = images.read(start, min(start + batch, end))
         inputs = _prepared(group, extractor, protocol).to(device)
         for name, found in _run(extractor, inputs, logits).items():
             array = found.float().cpu().numpy()
@@ -69,9 +73,9 @@ def extract_features(
             parts[name].append(array)
         done += len(group)
         if progress is not None:
-            progress(done, images.count)
-    result = {name: np.concatenate(rows) for name, rows in parts.items()}
-    if path is not None:
+            progress(done * world, images.count)
+    result = {name: np.concatenate(rows) for name, rows in _gathered(parts, world).items()}
+    if path is not None and rank == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
 
         def write(temporary: Path) -> None:
@@ -80,6 +84,26 @@ def extract_features(
 
         write_atomically(path, write)
     return result
+
+
+def _processes() -> tuple[int, int]:
+    """Rank and number of the processes that share the work: one unless torch.distributed was set up."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def _gathered(parts: dict[str, list[np.ndarray]], world: int) -> dict[str, list[np.ndarray]]:
+    """Every process's rows, in the order of the images."""
+    if world == 1:
+        return parts
+    from torch import distributed
+
+    everyone: list[Any] = [None] * world
+    distributed.all_gather_object(everyone, parts)
+    return {name: [rows for one in everyone for rows in one[name]] for name in parts}
 
 
 def _prepared(group: list[Tensor], extractor: Extractor, protocol: ImageProtocol) -> Tensor:

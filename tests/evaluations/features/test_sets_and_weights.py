@@ -170,6 +170,22 @@ def test_the_cache_follows_the_content(folder: Path, tmp_path: Path, monkeypatch
     assert sum(runs) == 20  # no hash, no cache
 
 
+def share_of_the_work(rank: int, world: int, address: str, folder: str, out: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
+    extractor = load_extractor(Means(), size=16)
+    found = extract_features(file_images(folder), extractor, PROTOCOLS["clean"], batch=2)["features"]
+    np.save(f"{out}-{rank}.npy", found)
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_share_the_work_and_get_the_same(folder: Path, tmp_path: Path) -> None:
+    address = f"file://{tmp_path / 'meeting'}"
+    torch.multiprocessing.spawn(share_of_the_work, (2, address, str(folder), str(tmp_path / "part")), nprocs=2)
+    alone = extract_features(file_images(folder), load_extractor(Means(), size=16), PROTOCOLS["clean"])["features"]
+    for rank in range(2):
+        np.testing.assert_allclose(np.load(f"{tmp_path / 'part'}-{rank}.npy"), alone, atol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------------------ weights
 
 
