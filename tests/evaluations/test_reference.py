@@ -207,10 +207,11 @@ def test_fairness(table: Callable[[str], Any], disentanglement_reference: dict[s
     expected = disentanglement_reference["values"]["noisy/shapes3d"]["dlib.fairness_gbt_1000"]["values"]
     representation, stream = table("noisy/shapes3d")
     score = fairness(representation, train=1_000, stream=stream)
+    # the original's trees have no seed, and the largest of several distances from 100 pictures is restless
     assert score.value == pytest.approx(expected["mean_fairness:mean_pred:mean_sens"], abs=2e-3)
-    assert score.parts["per_factor"].max() == pytest.approx(expected["mean_fairness:max_pred:mean_sens"], abs=5e-3)
+    assert score.parts["per_factor"].max() == pytest.approx(expected["mean_fairness:max_pred:mean_sens"], abs=1e-2)
     largest = score.parts["largest"][~np.eye(6, dtype=bool)].mean()
-    assert largest == pytest.approx(expected["max_fairness:mean_pred:mean_sens"], abs=5e-3)
+    assert largest == pytest.approx(expected["max_fairness:mean_pred:mean_sens"], abs=1e-2)
 
 
 @pytest.mark.reference
