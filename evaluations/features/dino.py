@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.errors import CheckpointError, InputError
+from disentangle.evaluations.features.weights import load_strictly
 
 __all__ = ["DINOv2"]
 
@@ -53,17 +54,14 @@ class DINOv2(nn.Module):
         """
         from timm.models.vision_transformer import checkpoint_filter_fn
 
+        network: Any = self.network
+        what = "DINOv2's ViT-L/14, as in dinov2_vitl14_pretrain.pth"
         try:
-            network: Any = self.network
             state = checkpoint_filter_fn(dict(weights), network)
-            state.pop("mask_token", None)  # of training alone
-            self.network.load_state_dict(state, strict=True)
         except (RuntimeError, KeyError) as error:
-            lines = str(error).splitlines()
-            first = lines[1].strip() if len(lines) > 1 else lines[0]
-            raise CheckpointError(
-                f"The weights are not DINOv2's ViT-L/14 ({first[:200]}); expected dinov2_vitl14_pretrain.pth."
-            ) from None
+            raise CheckpointError(f"The weights are not {what} ({error}).") from None
+        state.pop("mask_token", None)  # of training alone
+        load_strictly(network, state, what)
         return self
 
     def forward(self, images: Tensor) -> Tensor:

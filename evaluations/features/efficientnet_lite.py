@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from disentangle.errors import CheckpointError
+from disentangle.evaluations.features.weights import load_strictly
 
 __all__ = ["EfficientNetLite0"]
 
@@ -64,13 +64,7 @@ class EfficientNetLite0(nn.Module):
         Raises:
             CheckpointError: if keys or shapes do not fit.
         """
-        try:
-            self.load_state_dict(dict(weights), strict=True)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip() if len(str(error).splitlines()) > 1 else str(error)
-            raise CheckpointError(
-                f"The weights are not EfficientNet-Lite0's ({first[:200]}); expected 296 tensors."
-            ) from None
+        load_strictly(self, weights, "EfficientNet-Lite0's, 296 tensors")
         return self
 
     def stages(self, images: Tensor) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from torchvision.models import inception
 
-from disentangle.errors import CheckpointError
+from disentangle.evaluations.features.weights import load_strictly
 
 __all__ = ["FIDInception"]
 
@@ -59,14 +59,11 @@ class FIDInception(nn.Module):
         Raises:
             CheckpointError: if keys or shapes do not fit.
         """
-        try:
-            self.load_state_dict(dict(weights), strict=True)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip() if len(str(error).splitlines()) > 1 else str(error)
-            raise CheckpointError(
-                f"The weights are not those of the FID's Inception network ({first[:200]}); expected 566 tensors, as "
-                "in pt_inception-2015-12-05-6726825d.pth."
-            ) from None
+        load_strictly(
+            self,
+            weights,
+            "those of the FID's Inception network, 566 tensors, as in pt_inception-2015-12-05-6726825d.pth",
+        )
         return self
 
     def forward(self, images: Tensor, outputs: tuple[str, ...] = ("2048",)) -> dict[str, Tensor]:

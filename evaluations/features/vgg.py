@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from disentangle.errors import CheckpointError
+from disentangle.evaluations.features.weights import load_strictly
 
 __all__ = ["VGG16"]
 
@@ -40,14 +40,7 @@ class VGG16(nn.Module):
         Raises:
             CheckpointError: if keys or shapes do not fit.
         """
-        try:
-            self.network.load_state_dict(dict(weights), strict=True)
-        except RuntimeError as error:
-            lines = str(error).splitlines()
-            first = lines[1].strip() if len(lines) > 1 else lines[0]
-            raise CheckpointError(
-                f"The weights are not torchvision's VGG16 ({first[:200]}); expected vgg16-397923af.pth."
-            ) from None
+        load_strictly(self.network, weights, "torchvision's VGG16, as in vgg16-397923af.pth")
         return self
 
     def forward(self, images: Tensor) -> Tensor:

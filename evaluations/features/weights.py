@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from disentangle.files import sha256_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FILES", "WeightFile", "cache_folder", "download", "find_weights", "load_weights"]
+__all__ = ["FILES", "WeightFile", "cache_folder", "download", "find_weights", "load_strictly", "load_weights"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,25 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no tensors by name; expected the state of a network.")
     return content
+
+
+def load_strictly(network: Any, weights: Mapping[str, Tensor], expected: str) -> None:
+    """Put weights into a network, every one of them and no other.
+
+    Args:
+        network: a module.
+        weights: its state.
+        expected: what the weights should be, and of which file, for the message.
+
+    Raises:
+        CheckpointError: if keys or shapes do not fit, with the first thing that does not.
+    """
+    try:
+        network.load_state_dict(dict(weights), strict=True)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        first = lines[1].strip() if len(lines) > 1 else lines[0]
+        raise CheckpointError(f"The weights are not {expected} ({first[:200]}).") from None
 
 
 def _places(file: WeightFile, path: str | os.PathLike[str] | None) -> list[Path]:

@@ -74,7 +74,7 @@ def test_inception_under_pseudo_weights(
 def test_inception_refuses_other_weights(pseudo_inception: FIDInception) -> None:
     weights = dict(pseudo_inception.state_dict())
     weights.pop("fc.weight")
-    with pytest.raises(CheckpointError, match="not those of the FID's Inception network .*fc.weight"):
+    with pytest.raises(CheckpointError, match="not those of the FID's Inception network.*fc.weight"):
         FIDInception().load_weights(weights)
 
 
