@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import zipfile
@@ -213,8 +214,6 @@ def test_missing_weights_say_everything(nowhere: Path) -> None:
 
 def test_the_order_of_places_and_the_hash(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = b"weights"
-    import hashlib
-
     file = weight_files.WeightFile(
         "test", ("t.pth",), "", hashlib.sha256(content).hexdigest(), alternative="do without"
     )
@@ -233,6 +232,27 @@ def test_the_order_of_places_and_the_hash(nowhere: Path, monkeypatch: pytest.Mon
     places[2].write_bytes(b"other")
     with pytest.raises(CheckpointError, match="it is damaged, or another file of that name"):
         find_weights("test")
+
+
+def test_a_download_is_checked_before_it_is_kept(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = nowhere / "published.pth"
+    torch.save({"w": torch.ones(2)}, published)
+    content = hashlib.sha256(published.read_bytes()).hexdigest()
+    file = weight_files.WeightFile("test", ("t.pth",), published.as_uri(), content, alternative="do without")
+    monkeypatch.setitem(weight_files.FILES, "test", file)
+    with pytest.raises(InputError, match=r"t.pth were not found; get it from file://.*, sha256 .*, do without"):
+        find_weights("test")
+    kept = weight_files.download("test")
+    assert find_weights("test") == kept
+    torch.testing.assert_close(weight_files.load_weights(kept)["w"], torch.ones(2))
+    kept.unlink()
+    published.write_bytes(b"half of it")
+    with pytest.raises(CheckpointError, match="it is damaged, or another file of that name"):
+        weight_files.download("test")
+    published.unlink()
+    with pytest.raises(InputError, match="could not be downloaded"):
+        weight_files.download("test")
+    assert list(kept.parent.iterdir()) == []  # nothing half-written stays
 
 
 def test_nothing_unsafe_is_read(tmp_path: Path) -> None:
