@@ -71,7 +71,7 @@ def dci(
         baselines: also measure chance and ceiling; three times the work.
         bootstrap: resamples for a 95 % interval, 0 for none; as many times the work, about half as long each.
         seed: of the split and of the classifiers.
-        n_jobs: processes, as in joblib; factors are fitted side by side.
+        n_jobs: as in joblib; factors are fitted side by side in processes, classes in threads where jobs are left over.
 
     Returns:
         Score named ``"dci/<estimator>"``; value D in [0, 1]. Parts, for the K factors listed in ``"factors"``:
@@ -92,8 +92,13 @@ def dci(
 def _measure(
     points: Points, *, estimator: str | Any, normalised: bool, weighted: bool, protocol: str, seed: int, n_jobs: int
 ) -> Score:
-    model = resolve_estimator(estimator, seed, n_jobs)
-    fitted = _fit(points, model, n_jobs)
+    from joblib import effective_n_jobs
+
+    # processes for the factors; what is left over goes to the classes (or trees) inside each
+    jobs = effective_n_jobs(n_jobs)
+    processes = 1 if estimator == "random-forest" else min(jobs, len(points.kinds))
+    model = resolve_estimator(estimator, seed, max(1, jobs // processes))
+    fitted = _fit(points, model, processes)
     importance = np.stack([one.importance for one in fitted], axis=1)
     if normalised:
         importance = divided(importance, importance.sum(axis=0))
@@ -154,15 +159,13 @@ def _shares(weights: np.ndarray) -> np.ndarray:
     return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
 
 
-def _fit(points: Points, model: Estimator, n_jobs: int) -> list[Fitted]:
+def _fit(points: Points, model: Estimator, processes: int) -> list[Fitted]:
     """One model a factor."""
     from joblib import Parallel, delayed
 
     test_codes, test_factors = points.held_out
     train, test = _float32(points.codes, "codes"), _float32(test_codes, "test codes")
-    # a forest has trees of its own to share out
-    jobs = 1 if model.name == "random-forest" else n_jobs
-    fitted: list[Fitted] = Parallel(n_jobs=jobs)(
+    fitted: list[Fitted] = Parallel(n_jobs=processes)(
         delayed(model)(Part(train, values), Part(test, test_values), kind)
         for values, test_values, kind in zip(points.factors.T, test_factors.T, points.kinds, strict=True)
     )

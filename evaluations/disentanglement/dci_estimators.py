@@ -85,6 +85,7 @@ class _Boosting:
 
     def __init__(self, seed: int, n_jobs: int) -> None:
         self.seed = seed
+        self.threads = n_jobs
 
     def __call__(self, train: Part, test: Part, kind: FactorKind) -> Fitted:
         if kind.name != "discrete":
@@ -93,7 +94,7 @@ class _Boosting:
         return Fitted(_importance(model, train.codes), _share_right(model, train), _share_right(model, test))
 
     def _classifier(self, train: Part) -> Any:
-        return fit_boosted_trees(train.codes, train.values, seed=self.seed)
+        return fit_boosted_trees(train.codes, train.values, seed=self.seed, threads=self.threads)
 
     def _regressor(self) -> Any:
         from sklearn.ensemble import GradientBoostingRegressor

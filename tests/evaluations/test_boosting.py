@@ -57,7 +57,7 @@ def test_every_node_takes_the_best_cut(
         blocks = boosting._Blocks(codes)
         features = np.zeros((trees, 7), dtype=np.int64)
         thresholds = np.full((trees, 7), np.inf, dtype=np.float32)
-        leaves, removed = boosting._grow(blocks, residuals, features, thresholds, rng)
+        leaves, removed = boosting._grow(blocks, residuals, features, thresholds, [rng] * trees)
 
     expected = np.zeros(d)
     for tree in range(trees):
@@ -146,3 +146,13 @@ def test_scan_in_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = fit_boosted_trees(codes, labels, stages=3)
     np.testing.assert_allclose(pieces.feature_importances_, whole.feature_importances_, atol=1e-12)
     np.testing.assert_allclose(pieces.values, whole.values, atol=1e-12)
+
+
+def test_threads_change_nothing() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 9, 600)
+    codes = np.round(labels[:, None] + rng.normal(size=(600, 4)), 1)  # with ties
+    alone, together = (fit_boosted_trees(codes, labels, stages=12, threads=threads) for threads in (1, 3))
+    np.testing.assert_array_equal(alone.feature_importances_, together.feature_importances_)
+    np.testing.assert_array_equal(alone.thresholds, together.thresholds)
+    np.testing.assert_array_equal(alone.values, together.values)
