@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,13 +132,7 @@ def _score_sets(
     names: list[str], options: dict[str, dict[str, Any]], how: ImageMeasurement, progress: Progress,
 ) -> dict[str, Score]:  # fmt: skip
     from disentangle.errors import InputError, unknown_name
-    from disentangle.evaluations.features import (
-        PROTOCOLS,
-        extract_features,
-        file_images,
-        generated_images,
-        load_extractor,
-    )
+    from disentangle.evaluations.features import PROTOCOLS, extract_features, generated_images, load_extractor
     from disentangle.evaluations.generation import FeatureStatistics, inception_score
     from disentangle.training import resolve_device
 
@@ -151,19 +145,25 @@ def _score_sets(
     extractor = load_extractor(
         how.extractor, weights=how.weights, allow_download=how.download, random=how.random, device=device
     )
+    made: ImageSet | FeatureStatistics
     if images is not None:
-        made = file_images(images)
+        made = _images_or_statistics(Path(images))
     else:
         made = generated_images(generator, how.num, name=str(model), seed=how.seed, rounding=protocol.rounding)
     side = getattr(getattr(getattr(generator, "generator", None), "config", None), "resolution", None)
-    real = _reference(reference, data_dir, side, made.count, how.seed) if reference is not None else None
+    count = made.n if isinstance(made, FeatureStatistics) else made.count
+    real = _reference(reference, data_dir, side, count or how.num, how.seed) if reference is not None else None
     common: dict[str, Any] = {"device": device}
 
     def features(which: ImageSet, stage: str, logits: bool) -> dict[str, Any]:
         step = None if progress is None else lambda done, total: progress(stage, done, total)
         return extract_features(which, extractor, protocol, logits=logits, progress=step, **common)
 
-    one = features(made, "images", "is" in names)
+    one: Any = {"features": made}
+    if not isinstance(made, FeatureStatistics):
+        one = features(made, "images", "is" in names)
+    elif names != ["fid"]:
+        raise InputError("statistics in place of images have a Fréchet distance only: give --metrics fid.")
     two: Any = (
         real if real is None or isinstance(real, FeatureStatistics) else features(real, "reference", False)["features"]
     )
@@ -200,20 +200,23 @@ def _compare(
     if name == "kd-full":
         return {name: kernel_distance(one, two, subsets=None, extractor=label, **given)}
     if name == "kid":
-        size = {"subset_size": min(1000, len(one), len(two))}  # recorded in the settings
-        return {name: kernel_distance(one, two, extractor=label, **{**size, **given})}
+        fewest = min(len(one), len(two))
+        score = kernel_distance(one, two, extractor=label, **{"subset_size": min(1000, fewest), **given})
+        if fewest < 1000 and "subset_size" not in given:
+            warning = f"{fewest} images, so its subsets have as many instead of the usual 1,000"
+            score = replace(score, settings={**score.settings, "warning": warning})
+        return {name: score}
     return dict(precision_recall(one, two, extractor=label, **given))
 
 
 def _described(
-    score: Score, extractor: Extractor, how: ImageMeasurement, made: ImageSet, real: ImageSet | FeatureStatistics | None
-) -> Score:
+    score: Score, extractor: Extractor, how: ImageMeasurement, made: ImageSet | FeatureStatistics,
+    real: ImageSet | FeatureStatistics | None,
+) -> Score:  # fmt: skip
     """The score with what is known outside of it, and the name that it has earned."""
-    from dataclasses import replace
-
     family, _, rest = score.name.partition("/")
     published = extractor.has_published_weights and family in PUBLISHED
-    notes = [*made.notes, *getattr(real, "notes", ())]
+    notes = [*getattr(made, "notes", ()), *getattr(real, "notes", ())]
     settings = {
         **score.settings, "protocol": how.protocol, "weights_sha256": extractor.sha256 or None,
         **({"notes": sorted(set(notes))} if notes else {}),
@@ -225,21 +228,27 @@ def _reference(
     reference: str, data_dir: Path | None, side: int | None, n: int, seed: int
 ) -> ImageSet | FeatureStatistics:
     """Real images, all of a folder; of a data set as many as were made, at their size; or precomputed statistics."""
+    from disentangle.data import open_data
+    from disentangle.evaluations.features import data_images
+
+    if Path(reference).exists():
+        return _images_or_statistics(Path(reference))
+    source = open_data(reference, data_dir=data_dir, resolution=side)
+    return data_images(source, name=reference, n=max(n, 2), seed=seed)
+
+
+def _images_or_statistics(path: Path) -> ImageSet | FeatureStatistics:
+    """What is at a path: precomputed statistics (an .npz with mu), or images."""
     import numpy as np
 
-    from disentangle.data import open_data
-    from disentangle.evaluations.features import data_images, file_images
+    from disentangle.evaluations.features import file_images
     from disentangle.evaluations.generation import FeatureStatistics
 
-    path = Path(reference)
     if path.suffix == ".npz" and path.is_file():
         with np.load(path, allow_pickle=False) as file:
             if "mu" in file.files:
                 return FeatureStatistics.load(path)
-    if path.exists():
-        return file_images(path)
-    source = open_data(reference, data_dir=data_dir, resolution=side)
-    return data_images(source, name=reference, n=max(n, 2), seed=seed)
+    return file_images(path)
 
 
 def _score_generator(

@@ -46,6 +46,7 @@ def test_two_folders(run, tmp_path: Path):
     assert (settings["n_1"], settings["n_2"]) == (12, 14)
     assert "strongly biased" in settings["warning"]
     assert scores["kid"]["settings"]["subset_size"] == 12
+    assert "instead of the usual 1,000" in scores["kid"]["settings"]["warning"]
     same = json.loads(run("evaluate", "--images", fakes, "--reference", fakes, "--metrics", "fid", *LITE, "--json"))
     assert same["fid"]["value"] == pytest.approx(0, abs=1e-6)
     other = json.loads(run(*command[:6], "fid", *LITE, "--protocol", "tf1", "--json"))
@@ -61,6 +62,9 @@ def test_random_weights_statistics_and_a_generator(run, fails, gan_run, tmp_path
     FeatureStatistics.given(np.zeros(1280), np.eye(1280)).save(tmp_path / "real.npz")
     against = json.loads(run(*command[:3], tmp_path / "real.npz", *command[4:], "--out", tmp_path / "t.json"))
     assert against["fid"]["value"] > 0
+    both = ("evaluate", "--images", tmp_path / "real.npz", "--reference", tmp_path / "real.npz", *random)
+    assert json.loads(run(*both, "--metrics", "fid", "--json"))["fid"]["value"] == 0
+    assert "statistics in place of images have a Fréchet distance only" in fails(*both, "--metrics", "fid,kid")
     message = fails(*command[:3], tmp_path / "real.npz", "--num", 8, "--metrics", "kid", *random)
     assert "kid needs the real images themselves" in message
 

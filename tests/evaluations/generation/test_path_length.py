@@ -62,8 +62,8 @@ def test_filtering_of_the_packages(row: int, inputs: ModuleType, generation_refe
         kept = filtered(distances.astype(np.float64), settings)
         expected = case[key]
         assert len(kept) == expected["kept"]
-        assert kept.mean() == pytest.approx(expected["mean"], rel=2e-7)  # the packages add in single precision
-        assert kept.std(ddof=settings.ddof) == pytest.approx(expected[deviation], rel=2e-7)
+        assert kept.mean() == pytest.approx(expected["mean"], rel=1e-12)
+        assert kept.std(ddof=settings.ddof) == pytest.approx(expected[deviation], rel=1e-12)
         assert (kept.min(), kept.max()) == pytest.approx((expected["kept_min"], expected["kept_max"]), rel=1e-6)
     everything = filtered(distances, replace(PRESETS["ppl2_wend"][0], low=None, high=None))
     assert everything.astype(np.float64).mean() == pytest.approx(case["unfiltered_mean"], rel=1e-12)
