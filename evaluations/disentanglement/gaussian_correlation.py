@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.information import mutual_information
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
@@ -53,7 +54,8 @@ def wasserstein_correlation(codes: ArrayLike, *, bootstrap: int = 0, seed: int =
 
     2 tr S - 2 tr (D^1/2 S D^1/2)^1/2, with D the diagonal of S (Dowson and Landau 1982); 0 if no two codes are
     correlated. Locatello et al., ICML 2019 (protocol ``"dlib-2018"``). In the unit of the codes, squared;
-    ``parts["normalised"]`` is its share of tr S.
+    ``parts["normalised"]`` is its share of tr S, 0 if all codes are constant. A constant code adds nothing to either;
+    the settings count them.
 
     Args:
         codes: (n, d) finite numbers.
@@ -65,7 +67,7 @@ def wasserstein_correlation(codes: ArrayLike, *, bootstrap: int = 0, seed: int =
         ``"per_code"`` (d,) each code's part of the distance.
 
     Raises:
-        InputError: when the array does not fit.
+        InputError: when the array does not fit, or squares of its numbers are beyond float64.
     """
     return _of_codes(WASSERSTEIN, codes, bootstrap, seed)
 
@@ -74,7 +76,8 @@ def pairwise_information(codes: ArrayLike, *, bins: int | None = None, bootstrap
     """Mean mutual information of two different codes, by counts in equal-width bins, in nats.
 
     Locatello et al., ICML 2019 (protocol ``"dlib-2018"``: 20 bins). 0 if all pairs are independent; the estimate is
-    biased upwards by about (bins - 1)^2 / 2n.
+    biased upwards by about (bins - 1)^2 / 2n. A constant code shares nothing with any other and its pairs count, as in
+    that protocol, so each lowers the mean; the settings count them.
 
     Args:
         codes: (n, d) finite numbers, d at least 2; their scale does not matter.
@@ -100,8 +103,18 @@ def _of_codes(
     return measured(metric, codes, rows, protocol=None, given=given, bootstrap=bootstrap, seed=seed)
 
 
-def _covariance(points: Points) -> np.ndarray:
-    return points.shared("covariance", lambda: np.atleast_2d(np.cov(points.codes.astype(np.float64).T)))
+def _covariance(points: Points) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance (d, d) of codes brought into [-1, 1], and the exponents (d,) of the powers of two that did it.
+
+    Powers of two change no digit, and squares of such codes neither over- nor underflow.
+    """
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
+        codes = points.codes.astype(np.float64)
+        exponents = np.frexp(np.abs(codes).max(axis=0))[1]
+        return np.atleast_2d(np.cov(np.ldexp(codes, -exponents).T)), exponents
+
+    return points.shared("scaled covariance", make)
 
 
 def _settings(points: Points, protocol: str) -> dict[str, Any]:
@@ -111,7 +124,7 @@ def _settings(points: Points, protocol: str) -> dict[str, Any]:
 
 
 def _measure_total(points: Points, *, protocol: str) -> Score:
-    covariance = _covariance(points)
+    covariance, _ = _covariance(points)
     spread = np.sqrt(np.diag(covariance))
     alive = ~np.all(points.codes == points.codes[:1], axis=0) & (spread > 0)
     correlation = np.zeros_like(covariance)
@@ -124,7 +137,7 @@ def _measure_total(points: Points, *, protocol: str) -> Score:
     per_code[alive] = 0.5 * np.log(np.maximum(np.sum(vectors**2 / bounded, axis=1), 1.0))
     return Score(
         name="total-correlation",
-        value=max(float(-0.5 * np.sum(np.log(bounded))), 0.0),
+        value=max(0.0, float(-0.5 * np.sum(np.log(bounded)))),
         parts={"correlation": correlation, "per_code": per_code},
         settings={**_settings(points, protocol), "dependent_directions": int(np.sum(values < _SMALLEST))},
         higher_is_better=False,
@@ -132,16 +145,25 @@ def _measure_total(points: Points, *, protocol: str) -> Score:
 
 
 def _measure_wasserstein(points: Points, *, protocol: str) -> Score:
-    covariance = _covariance(points)
+    covariance, exponents = _covariance(points)
+    largest = exponents.max()
+    ratio = np.ldexp(1.0, exponents - largest)
+    covariance = covariance * np.outer(ratio, ratio)
     spread = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance * np.outer(spread, spread))
     root = np.sqrt(np.maximum(values, 0))
     per_code = 2 * np.diag(covariance) - 2 * np.sum(vectors**2 * root, axis=1)
     total = float(np.trace(covariance))
-    value = max(float(per_code.sum()), 0.0)
+    value = max(0.0, float(per_code.sum()))
+    with np.errstate(over="ignore"):
+        in_units, per_code, covariance = (np.ldexp(part, 2 * largest) for part in (value, per_code, covariance))
+    if not np.all(np.isfinite(covariance)):
+        raise InputError(
+            f"codes reach {np.abs(points.codes).max():g}, whose square is beyond float64; give them in a larger unit."
+        )
     return Score(
         name="wasserstein-correlation",
-        value=value,
+        value=float(in_units),
         parts={"covariance": covariance, "per_code": per_code, "normalised": value / total if total > 0 else 0.0},
         settings=_settings(points, protocol),
         higher_is_better=False,

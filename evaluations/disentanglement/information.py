@@ -56,7 +56,11 @@ def _place(column: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """
     bins = len(edges) - 1
     low, high = float(edges[0]), float(edges[-1])
-    guess = ((column.astype(np.float64) - low) * (bins / (high - low))).astype(np.int64)
+    from_low, scale = column.astype(np.float64) - low, bins / (high - low)
+    if np.isfinite(scale):
+        guess = (from_low * scale).astype(np.int64)
+    else:  # the range is a subnormal number
+        guess = (from_low / (high - low) * bins).astype(np.int64)
     np.clip(guess, 0, bins - 1, out=guess)
     guess -= column < edges[guess]
     guess += (column >= edges[guess + 1]) & (guess < bins - 1)

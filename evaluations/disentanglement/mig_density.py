@@ -16,7 +16,9 @@ from disentangle.evaluations.score import Score, package_versions
 
 __all__ = ["mig_density"]
 
-_CELLS = 2**22  # samples times points held at once
+_CELLS = 2**16  # densities held at once: they stay in a core's cache
+_LARGEST = 500.0  # log-variance, either sign: ratios of densities stay within float64
+_STEP = 100  # samples between two calls of progress
 
 
 def mig_density(
@@ -44,7 +46,7 @@ def mig_density(
 
     Args:
         means: (n, d) posterior means, d at least 2.
-        log_variances: (n, d) logarithms of the posterior variances.
+        log_variances: (n, d) logarithms of the posterior variances, from -500 to 500.
         factors: (n, k) integer labels.
         samples: drawn in all, at least 2; the error of I falls with their root.
         seed: of the draws.
@@ -55,7 +57,7 @@ def mig_density(
         ``"per_factor"`` (K,), ``"per_code"`` (d,), ``"mutual_information"`` and its standard error ``"error"`` (d, K)
         in nats, ``"entropy"`` (K,), ``"best_code"`` (K,).
 
-    Time grows with n times d times ``samples``; memory does not.
+    Time grows with n times d times ``samples``; memory holds a few copies of the arrays given.
 
     Raises:
         InputError: when the arrays do not fit.
@@ -69,11 +71,18 @@ def mig_density(
         raise InputError(
             f"log_variances have shape {spread.shape} but means have {mean.shape}; each mean needs its variance."
         )
+    if np.any(np.abs(spread) > _LARGEST):
+        worst = spread.flat[np.argmax(np.abs(spread))]
+        raise InputError(
+            f"log_variances hold {worst:g}; expected from {-_LARGEST:g} to {_LARGEST:g}, logarithms of variances."
+        )
     rng = np.random.default_rng(seed)
     origin = rng.integers(len(mean), size=samples)
     drawn = mean[origin] + np.exp(spread[origin] / 2) * rng.standard_normal((samples, mean.shape[1]))
-    gained = _log_ratios(mean, spread, points.factors, origin, drawn, progress)  # (samples, d, k)
-    information = np.maximum(gained.mean(axis=0), 0.0)
+    labels = np.stack([class_indices(column)[0] for column in points.factors.T], axis=1)
+    with np.errstate(over="ignore"):  # a distance whose square overflows has density 0
+        average, error = _information(mean, spread, labels, origin, drawn, progress)
+    information = np.maximum(average, 0.0)
     entropies = entropy(points.factors)
     gaps, best = top_two_gap(information)
     per_factor = divided(gaps, entropies)
@@ -84,7 +93,7 @@ def mig_density(
             "per_factor": per_factor,
             "per_code": np.max(information / entropies, axis=1),
             "mutual_information": information,
-            "error": gained.std(axis=0, ddof=1) / np.sqrt(samples),
+            "error": error,
             "entropy": entropies,
             "best_code": best,
             "factors": points.kept,
@@ -101,38 +110,36 @@ def mig_density(
     )
 
 
-def _log_ratios(
-    mean: np.ndarray, log_variance: np.ndarray, factors: np.ndarray, origin: np.ndarray, drawn: np.ndarray,
+def _information(
+    mean: np.ndarray, log_variance: np.ndarray, labels: np.ndarray, origin: np.ndarray, drawn: np.ndarray,
     progress: Callable[[int, int], None] | None,
-) -> np.ndarray:  # fmt: skip
-    """log q(z_j | y_k) - log q(z_j) of each sample, (s, d, k)."""
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Mean over the samples of log q(z_j | y_k) - log q(z_j), and the standard error of it, both (d, k)."""
     n, d = mean.shape
-    labels, counts, first = [], [], [0]
-    for column in factors.T:
-        index, classes = class_indices(column)
-        labels.append(index)
-        counts.append(np.bincount(index, minlength=classes))
-        first.append(first[-1] + classes)
-    member = np.zeros((n, first[-1]))  # one column a value of any factor
-    for k, index in enumerate(labels):
-        member[np.arange(n), first[k] + index] = 1
-    result = np.empty((len(origin), d, factors.shape[1]))
-    inverse = np.exp(-log_variance / 2).T.copy()
+    counts = np.stack([np.bincount(column)[column] for column in labels.T], axis=1)  # points of each point's value
     centre, height = mean.T.copy(), -log_variance.T / 2
-    block = max(1, _CELLS // n)
-    for start in range(0, len(origin), block):
-        rows = slice(start, start + block)
-        own = origin[rows]
-        for j in range(d):
-            log_density = height[j] - 0.5 * ((drawn[rows, j, None] - centre[j]) * inverse[j]) ** 2
-            # relative to each sample's own posterior, which is in every sum, so no sum is 0; cut where exp overflows
-            density = np.exp(np.minimum(log_density - log_density[np.arange(len(own)), own][:, None], 600.0))
-            whole = density.mean(axis=1)
-            by_value = density @ member
-            for k, index in enumerate(labels):
-                value = index[own]
-                inside = by_value[np.arange(len(own)), first[k] + value] / counts[k][value]
-                result[rows, j, k] = np.log(inside) - np.log(whole)
-        if progress is not None:
-            progress(min(start + block, len(origin)), len(origin))
-    return result
+    narrowness = np.exp(height) * np.sqrt(0.5)
+    average = np.zeros((d, labels.shape[1]))
+    squares = np.zeros_like(average)
+    width = max(1, _CELLS // d)
+    for done, (row, z) in enumerate(zip(origin, drawn, strict=True), start=1):
+        # relative to the sample's own posterior, which is in every sum, so that none is 0
+        own = height[:, row] - ((z - centre[:, row]) * narrowness[:, row]) ** 2
+        sums = np.zeros((d, labels.shape[1] + 1))
+        for start in range(0, n, width):
+            part = slice(start, start + width)
+            density = z[:, None] - centre[:, part]
+            density *= narrowness[:, part]
+            density *= density
+            np.subtract(height[:, part] - own[:, None], density, out=density)
+            np.exp(density, out=density)
+            shared = np.ones((density.shape[1], sums.shape[1]))  # the last column: all points
+            np.equal(labels[part], labels[row], out=shared[:, :-1])
+            sums += density @ shared
+        gained = np.log(sums[:, :-1] / counts[row]) - np.log(sums[:, -1:] / n)
+        change = gained - average
+        average += change / done
+        squares += change * (gained - average)
+        if progress is not None and (done % _STEP == 0 or done == len(origin)):
+            progress(done, len(origin))
+    return average, np.sqrt(squares / (len(origin) - 1) / len(origin))
