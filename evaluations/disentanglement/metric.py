@@ -25,6 +25,7 @@ from disentangle.evaluations.score import Score
 __all__ = ["LEVEL", "Metric", "measured", "score_all"]
 
 LEVEL = 0.95  # of the interval
+_TRIES = 200  # draws of one resample
 
 
 @dataclass(frozen=True)
@@ -153,10 +154,23 @@ def score_all(
     values: dict[str, list[float]] = {key: [] for key in metrics}
     rng = np.random.default_rng([seed, 3])
     for _ in range(bootstrap):
-        resample = points.take(_half(len(points.codes), rng), _half(_count(points.test_codes), rng))
+        resample = _resample(points, rng)
         for key in metrics:
             values[key].append(measure(key, resample).value)
     return {key: _with_interval(score, values[key]) for key, score in scores.items()}
+
+
+def _resample(points: Points, rng: np.random.Generator) -> Points:
+    """A random half in which every factor still varies: drawn again where a rare value was missed."""
+    for _ in range(_TRIES):
+        resample = points.take(_half(len(points.codes), rng), _half(_count(points.test_codes), rng))
+        if len(resample.kept) == len(points.kept):
+            return resample
+    lost = sorted(set(points.kept.tolist()) - set(resample.kept.tolist()))
+    raise InputError(
+        f"a factor (column {lost[0]}) has all but one of its values too rarely for halves of the "
+        "points to hold them; give more points, leave it out, or do without an interval (bootstrap=0)."
+    )
 
 
 def _half(n: int, rng: np.random.Generator) -> np.ndarray:

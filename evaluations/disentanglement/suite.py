@@ -43,7 +43,8 @@ def evaluate(
     Without ``test``, a third of the points, drawn by ``seed``, is held out for the metrics that predict, so 15,000
     points give the 10,000 and 5,000 of the 2018 protocol. Every metric, MIG included although it predicts nothing,
     then measures on the same training part: the scores stand on equal points, and one metric's score does not depend
-    on which others were asked for. Called alone, :func:`mig` uses all the points it is given. What metrics have in
+    on which others were asked for. Called alone, a metric that predicts nothing, as :func:`mig`, uses all the points it
+    is given, so the two differ a little. What metrics have in
     common (bins, tables of counts, sorted codes) is computed once.
 
     Args:

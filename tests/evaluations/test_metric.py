@@ -76,6 +76,15 @@ def test_interval_shrinks_with_points(factors: np.ndarray, perfect: np.ndarray) 
         mig(noisy, factors, bootstrap=5)
 
 
+def test_a_rare_value_is_in_every_resample(factors: np.ndarray, perfect: np.ndarray) -> None:
+    rare = factors.copy()
+    rare[:, 0] = np.arange(600) < 2  # in three quarters of all halves
+    for name in ("mig", "modularity", "mig-sup"):
+        score = evaluate(perfect, rare, name, bootstrap=20, baselines=False)[name]
+        assert score.interval is not None
+        assert np.isfinite(score.interval).all()
+
+
 def test_bootstrap_shares_resamples_among_metrics(factors: np.ndarray, perfect: np.ndarray) -> None:
     noisy = perfect + 0.5 * np.random.default_rng(3).normal(size=perfect.shape)
     calls: list[tuple[str, int, int]] = []
