@@ -54,7 +54,7 @@ def main(rounds: int) -> None:
             )
         before, after = times["sqrtm"] / 1000, times["ours"] / 1000
         difference = abs(by_square_root(*moments) - frechet_distance(*sides).value)
-        print(f"| {n} | {before:.2f} | {after:.2f} | {before / after:.0f} | {difference:.1e} |", flush=True)
+        print(f"| {n} | {before:.2f} | {after:.2f} | {before / after:.1f} | {difference:.1e} |", flush=True)
 
 
 if __name__ == "__main__":

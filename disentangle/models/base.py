@@ -22,6 +22,7 @@ __all__ = [
     "Generator",
     "LatentSpace",
     "Projection",
+    "StyleLayer",
     "build_model",
     "check_latents",
     "config_class",
@@ -41,6 +42,8 @@ class LatentSpace:
         walk: positions in the flattened latent that a traversal walks; all of them by default. An EigenGAN leaves its
             input noise out.
         labels: a name for each position in ``walk``.
+        truncated_by: ``"prior"`` if shrinking a latent towards the prior's mean truncates it, ``"call"`` if only the
+            generator can, while it maps the latent on: a StyleGAN normalises its z, so its length means nothing.
     """
 
     name: str
@@ -48,6 +51,7 @@ class LatentSpace:
     prior: Literal["normal", "uniform"] = "normal"
     walk: tuple[int, ...] = ()
     labels: tuple[str, ...] = ()
+    truncated_by: Literal["prior", "call"] = "prior"
 
     def __post_init__(self) -> None:
         if not self.walk:
@@ -97,6 +101,29 @@ class Projection:
     def matrix(self) -> Tensor:
         """(features, latent_dim): the linear map from the latent's coordinates to features, as it is now."""
         return self.linear_map()
+
+
+@dataclass(frozen=True)
+class StyleLayer:
+    """One layer of a style-based generator and where its style comes from.
+
+    Attributes:
+        name: "b8.conv0", "b8.torgb", "L3_36_512".
+        kind: what the style modulates: features, the image, or the input.
+        ws_index: which row of a W+ latent it reads.
+        resolution: pixels along a side of what it makes.
+        affine: the linear layer from w to the style; its ``matrix()`` is the (channels, w_dim) weight as stored.
+        start: position of its first style channel in the flattened S latent.
+        channels: numbers in its style.
+    """
+
+    name: str
+    kind: Literal["conv", "torgb", "input"]
+    ws_index: int
+    resolution: int
+    affine: nn.Module = field(repr=False)
+    start: int
+    channels: int
 
 
 @runtime_checkable
