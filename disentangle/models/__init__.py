@@ -5,6 +5,7 @@ from disentangle.models.base import (
     Generator,
     LatentSpace,
     Projection,
+    StyleLayer,
     build_model,
     config_class,
     model_kinds,
@@ -13,6 +14,7 @@ from disentangle.models.base import (
 from disentangle.models.classifier import Classifier, ClassifierConfig
 from disentangle.models.eigengan import EigenGAN, EigenGANConfig
 from disentangle.models.gan import SimpleGAN, SimpleGANConfig
+from disentangle.models.stylegan2 import StyleGAN2, StyleGAN2Config
 from disentangle.models.vae import VAE, VAEConfig
 from disentangle.models.wrapped import WrappedGenerator, wrap
 
@@ -28,6 +30,9 @@ __all__ = [
     "Projection",
     "SimpleGAN",
     "SimpleGANConfig",
+    "StyleGAN2",
+    "StyleGAN2Config",
+    "StyleLayer",
     "VAEConfig",
     "WrappedGenerator",
     "build_model",

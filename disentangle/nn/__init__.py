@@ -3,7 +3,7 @@
 from disentangle.nn.orthogonal import orthogonal_weight
 from disentangle.nn.pool_surgery import replace_pool
 from disentangle.nn.pooling import CovariancePool2d
-from disentangle.nn.projection import SubspaceProjection
+from disentangle.nn.projection import HouseholderProjection, SubspaceProjection
 from disentangle.nn.skew_conv import SkewConv2d
 from disentangle.nn.surgery import replace_norm, spectral_layers
 from disentangle.nn.whitening import DecorrelatedBatchNorm2d
@@ -11,6 +11,7 @@ from disentangle.nn.whitening import DecorrelatedBatchNorm2d
 __all__ = [
     "CovariancePool2d",
     "DecorrelatedBatchNorm2d",
+    "HouseholderProjection",
     "SkewConv2d",
     "SubspaceProjection",
     "orthogonal_weight",

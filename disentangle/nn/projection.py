@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["SubspaceProjection"]
+from disentangle.errors import InputError
+
+__all__ = ["HouseholderProjection", "SubspaceProjection", "reflector_product", "reflectors_of"]
 
 
 class SubspaceProjection(nn.Module):
@@ -39,3 +44,117 @@ class SubspaceProjection(nn.Module):
 
     def extra_repr(self) -> str:
         return f"basis={self.U.shape[0]}, features={self.U.shape[1]}"
+
+
+def reflector_product(vectors: Tensor) -> Tensor:
+    """Orthogonal (n, n) product ``H_1 H_2 ... H_m`` of reflections ``I - 2 v v^T`` along the columns of ``vectors``.
+
+    By the compact WY form ``I - V T V^T``, T the inverse of the triangle of V^T V with halves on its diagonal: one
+    triangular solve (Schreiber and Van Loan, SIAM J. Sci. Stat. Comput. 10, 1989). A zero column stands for no
+    reflection. Differentiable.
+
+    Args:
+        vectors: (n, m), of any length each.
+
+    >>> reflector_product(torch.tensor([[1.0], [0.0]]))
+    tensor([[-1.,  0.],
+            [ 0.,  1.]])
+    """
+    n, m = vectors.shape
+    norms = vectors.norm(dim=0, keepdim=True)
+    v = vectors / torch.where(norms > 0, norms, 1)
+    triangle = torch.triu(v.mT @ v, diagonal=1) + 0.5 * torch.eye(m, dtype=v.dtype, device=v.device)
+    return torch.eye(n, dtype=v.dtype, device=v.device) - v @ torch.linalg.solve_triangular(triangle, v.mT, upper=True)
+
+
+def reflectors_of(orthogonal: Tensor) -> Tensor:
+    """Vectors (n, n) whose :func:`reflector_product` is the given orthogonal matrix (n, n).
+
+    Each reflection takes what is left of a column to a unit vector. Where it lies there already nothing is reflected,
+    and the column of the answer is zero.
+    """
+    rest = orthogonal.detach().to(torch.float64).clone()
+    n = len(rest)
+    vectors = torch.zeros_like(rest)
+    for i in range(n):
+        v = rest[:, i].clone()
+        v[:i] = 0
+        v[i] -= 1
+        if v.norm() > 1e-12:
+            v /= v.norm()
+            rest -= 2 * torch.outer(v, v @ rest)
+            vectors[:, i] = v
+    return vectors.to(orthogonal.dtype)
+
+
+class HouseholderProjection(nn.Module):
+    """Linear layer of weight ``H(U) S H(V)``: orthogonal of rank k, whatever the optimizer does to U and V.
+
+    Source: Song, Zhang, Sebe, Wang, "Householder Projector for Unsupervised Latent Semantics Discovery", ICCV 2023. S
+    has k ones on its diagonal, and H multiplies the reflections along the columns of its argument.
+
+    Args:
+        inputs, outputs: dimensions; any, equal or not.
+        rank: k, at most the smaller of the two.
+        order: ``"usv"``; ``"vsu"`` computes ``H(V) S H(U)`` and is defined where inputs and outputs are equal.
+        bias: value the bias starts at.
+
+    Attributes:
+        U: (outputs, outputs) reflectors.
+        V: (inputs, inputs) reflectors.
+        bias: (outputs,).
+
+    Raises:
+        InputError: if the rank does not fit or the order is unknown.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, rank: int = 10, order: Literal["usv", "vsu"] = "usv", bias: float = 0.0
+    ) -> None:
+        super().__init__()
+        if not 1 <= rank <= min(inputs, outputs):
+            raise InputError(
+                f"rank is {rank}; expected 1 to {min(inputs, outputs)} for {inputs} to {outputs} features."
+            )
+        if order not in ("usv", "vsu"):
+            raise InputError(f"order is {order!r}; expected 'usv' or 'vsu'.")
+        self.U = nn.Parameter(torch.randn(outputs, outputs))
+        self.V = nn.Parameter(torch.randn(inputs, inputs))
+        self.bias = nn.Parameter(torch.full((outputs,), float(bias)))
+        self.rank, self.order = rank, order
+        self._built: tuple[tuple[int, ...], Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs) to (n, outputs)."""
+        return F.linear(x, self.matrix(), self.bias)
+
+    def matrix(self) -> Tensor:
+        """(outputs, inputs): the weight, kept while U and V stay the same and need no gradient."""
+        if torch.is_grad_enabled() and (self.U.requires_grad or self.V.requires_grad):
+            left, right = self._factors()
+            return left @ right
+        # An in-place change (an optimizer, load_state_dict) raises a tensor's version.
+        stamp = (self.U.data_ptr(), self.U._version, self.V.data_ptr(), self.V._version, id(self.U.dtype))
+        if self._built is None or self._built[0] != stamp or self._built[1].device != self.U.device:
+            left, right = self._factors()
+            self._built = (stamp, left @ right)
+        return self._built[1]
+
+    def basis(self) -> Tensor:
+        """(rank, inputs) orthonormal rows: the directions of the input that the layer passes, one by one.
+
+        Their singular values are all 1, so no singular value decomposition could tell them from a rotation of them.
+        """
+        return self._factors()[1]
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        first, last = (self.V, self.U) if self._swapped else (self.U, self.V)
+        return reflector_product(first)[:, : self.rank], reflector_product(last)[: self.rank]
+
+    @property
+    def _swapped(self) -> bool:
+        # The authors' last code takes the other order for outputs <= inputs, where only equal ones can be multiplied.
+        return self.order == "vsu" and len(self.U) == len(self.V)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.V)}, {len(self.U)}, rank={self.rank}, order={self.order!r}"

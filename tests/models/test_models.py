@@ -34,8 +34,11 @@ SMALL = {
 }  # fmt: skip
 
 
+ELSEWHERE = {"classifier", "stylegan2"}  # have test files of their own
+
+
 def test_the_table_above_has_every_generator():
-    assert set(SMALL) == set(model_kinds()) - {"classifier"}
+    assert set(SMALL) == set(model_kinds()) - ELSEWHERE
 
 
 @pytest.fixture(params=sorted(SMALL))
@@ -209,7 +212,7 @@ def test_bad_configurations_say_which_field(record, message):
 def test_unknown_kind_suggests_the_nearest():
     with pytest.raises(InputError, match="did you mean 'eigengan'"):
         build_model({"kind": "eigengans"})
-    with pytest.raises(InputError, match="Known: classifier, eigengan, gan, vae"):
+    with pytest.raises(InputError, match="Known: classifier, .*eigengan, gan, .*vae"):
         config_class("stylegan9")
     assert config_class("vae") is VAEConfig
 

@@ -1,0 +1,272 @@
+"""From a file of another project to a model file of the toolkit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from disentangle.errors import CheckpointError, DisentangleError
+from disentangle.files import sha256_of
+from disentangle.io.checkpoint import save
+from disentangle.io.foreign.container import sniff
+from disentangle.io.foreign.inert import read_inert
+from disentangle.io.foreign.nodes import Limits, Node
+from disentangle.models.base import build_model
+
+__all__ = ["Content", "Converted", "Foreign", "Format", "Options", "choose", "convert", "open_content", "read"]
+
+_AVERAGED_OVER = 10_000  # latents of the mean of w where a file lacks it
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may decide.
+
+    Attributes:
+        weights: which of the networks in the file; the averaged one by default.
+        order: of HouseholderGAN's factors, see :class:`disentangle.nn.HouseholderProjection`.
+        rank: of HouseholderGAN's projections where the file does not say.
+    """
+
+    weights: str | None = None
+    order: Literal["usv", "vsu"] = "usv"
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file that was read: where it lies, its container, and what is in it (a folder has its path only)."""
+
+    path: Path
+    container: str
+    data: Any
+
+
+@dataclass
+class Converted:
+    """What a format makes of a file.
+
+    Attributes:
+        config: a model configuration of the toolkit, with its kind.
+        state: tensors by the toolkit's names.
+        which: the network that was taken, as the file calls it.
+        decisions: one sentence for everything that the file left open or that was left out.
+    """
+
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    which: str
+    decisions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A checkpoint of another project in the toolkit's terms.
+
+    Attributes:
+        format: which project's.
+        config: the model's configuration, for :func:`disentangle.models.build_model`.
+        state: its tensors.
+        provenance: source, sha256, format, which network, decisions.
+    """
+
+    format: str
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    provenance: dict[str, Any]
+
+
+class Format(Protocol):
+    """A module that knows one family of files."""
+
+    NAME: str
+
+    def recognise(self, content: Content) -> bool: ...
+
+    def convert(self, content: Content, options: Options) -> Converted: ...
+
+
+def open_content(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> Content:  # noqa: B008 (frozen)
+    """Read a file inertly, whatever it holds.
+
+    Raises:
+        CheckpointError: if it is no checkpoint or is damaged.
+    """
+    path = Path(path)
+    container = sniff(path)
+    if container in ("directory", "safetensors"):
+        return Content(path, container, None)
+    return Content(path, container, read_inert(path, limits=limits))
+
+
+def read(
+    path: str | os.PathLike[str], *, weights: str | None = None, order: Literal["usv", "vsu"] = "usv",
+    rank: int | None = None,
+) -> Foreign:  # fmt: skip
+    """A checkpoint of another project as configuration and tensors; nothing in it is run.
+
+    Args:
+        path: a file or folder.
+        weights: which of the networks in it; the averaged one by default.
+        order: "usv" or "vsu", of HouseholderGAN's factors.
+        rank: of HouseholderGAN's projections, where the file does not say; 10 by default.
+
+    Raises:
+        CheckpointError: if it is damaged, of no known format, or its tensors do not fit.
+    """
+    content = open_content(path)
+    family = _format_of(content)
+    options = Options(weights=weights, order=order, rank=rank)
+    try:
+        converted = family.convert(content, options)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        if isinstance(error, DisentangleError):
+            raise CheckpointError(f"{path} looks like {family.NAME}, but {_lowered(error)}") from None
+        raise CheckpointError(
+            f"{path} looks like {family.NAME}, but is not laid out as such a file is "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); it is damaged, or of a "
+            "variant that is not known."
+        ) from None
+    _complete(path, family.NAME, converted)
+    source = Path(path)
+    provenance = {
+        "source": source.resolve().name,
+        "sha256": sha256_of(source) if source.is_file() else None,
+        "format": family.NAME,
+        "which": converted.which,
+        "decisions": converted.decisions,
+    }
+    return Foreign(family.NAME, converted.config, converted.state, provenance)
+
+
+def convert(
+    path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str | None = None,
+    order: Literal["usv", "vsu"] = "usv", rank: int | None = None,
+) -> Foreign:  # fmt: skip
+    """Write a checkpoint of another project as one model file of the toolkit.
+
+    Args:
+        path, weights, order, rank: see :func:`read`.
+        out: the ``.safetensors`` file; written at the end, atomically.
+
+    Raises:
+        CheckpointError: as :func:`read`; no file is left then.
+    """
+    found = read(path, weights=weights, order=order, rank=rank)
+    model = _model(path, found.format, found.config, found.state)
+    _check_image(path, model)
+    save(model, out, provenance=found.provenance)
+    return found
+
+
+def choose(data: Mapping[Any, Any], preferred: Sequence[str], wanted: str | None) -> str:
+    """Which network of a file to take: the wanted one, else the first of ``preferred`` that is there.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    present = [name for name in preferred if data.get(name) is not None]
+    if wanted is not None:
+        if wanted not in present:
+            raise CheckpointError(
+                f"it has no weights {wanted!r}; it has {', '.join(present) or 'none of a generator'}."
+            )
+        return wanted
+    if not present:
+        held = ", ".join(str(key) for key in list(data)[:6]) or "nothing"
+        raise CheckpointError(f"it holds no generator (it holds: {held:.120}); expected one of {', '.join(preferred)}.")
+    return present[0]
+
+
+def _format_of(content: Content) -> Format:
+    from disentangle.io.foreign.registry import FORMATS
+
+    for family in FORMATS:
+        if family.recognise(content):
+            return family
+    known = "`disentangle convert --help` and docs/checkpoints.md list what is known"
+    if content.container == "directory":
+        raise CheckpointError(f"{content.path} is a folder without a model of pythae or diffusers; {known}.")
+    if content.container == "safetensors":
+        raise CheckpointError(
+            f"{content.path} is a safetensors file; if it was written by this toolkit it needs no conversion, "
+            f"otherwise its layout is not known; {known}."
+        )
+    raise CheckpointError(f"{content.path} is of no known format: it holds {_described(content.data)}; {known}.")
+
+
+def _described(data: Any) -> str:
+    if isinstance(data, Mapping):
+        names = [str(key)[:40] for key in list(data)[:5]]
+        return f"{len(data)} entries ({', '.join(names)}{', ...' if len(data) > 5 else ''})"
+    if isinstance(data, Node):
+        return f"an object of the class {data.path:.80}"
+    return f"a {type(data).__name__}"
+
+
+def _complete(path: str | os.PathLike[str], name: str, converted: Converted) -> None:
+    """Contiguous float32 tensors of the model's names, and a mean of w where the file has none."""
+    state = converted.state
+    for key, tensor in state.items():
+        if tensor.is_complex():
+            raise CheckpointError(f"{path} looks like {name}, but its tensor {key} is complex; expected real numbers.")
+        state[key] = tensor.detach().to(torch.float32) if tensor.is_floating_point() else tensor.detach()
+        if tensor.is_floating_point() and not torch.isfinite(state[key]).all():
+            raise CheckpointError(f"{path} looks like {name}, but its tensor {key} holds NaN or infinity.")
+    if "mapping.fc0.weight" in state and "mapping.w_avg" not in state:
+        state["mapping.w_avg"] = torch.zeros(state["mapping.fc0.weight"].shape[0])
+        model: Any = _model(path, name, converted.config, state)
+        random = torch.Generator().manual_seed(0)
+        total = torch.zeros_like(state["mapping.w_avg"], dtype=torch.float64)
+        with torch.inference_mode():
+            for start in range(0, _AVERAGED_OVER, 1000):
+                z = torch.randn(1000, *model.spaces["z"].shape, generator=random)
+                label = torch.arange(start, start + 1000) % model.c_dim if model.c_dim else None
+                total += model.convert_latents(z, "z", "w", label=label).to(torch.float64).sum(0)
+        state["mapping.w_avg"] = (total / _AVERAGED_OVER).to(torch.float32)
+        converted.decisions.append(
+            f"The file has no mean of w, which truncation needs: computed from {_AVERAGED_OVER:,} latents of seed 0."
+        )
+
+
+def _model(path: str | os.PathLike[str], name: str, config: dict[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+    """The model, with all tensors, or an error that lists what does not fit."""
+    try:
+        model = build_model(config, seed=0)
+    except DisentangleError as error:
+        raise CheckpointError(f"{path} looks like {name}, but {_lowered(error)}") from None
+    expected = model.state_dict()
+    wrong = [f"{key} is missing" for key in sorted(expected.keys() - state.keys())]
+    wrong += [f"{key} is not known" for key in sorted(state.keys() - expected.keys())]
+    wrong += [
+        f"{key} has shape {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in state and state[key].shape != tensor.shape
+    ]
+    if wrong:
+        shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise CheckpointError(f"{path} looks like {name}, but its tensors do not fit the network: {shown}.")
+    model.load_state_dict(dict(state), assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _check_image(path: str | os.PathLike[str], model: Any) -> None:
+    """One picture must come out finite."""
+    if not hasattr(model, "sample_latents"):
+        return
+    label = {"label": 0} if getattr(model, "c_dim", 0) else {}
+    with torch.inference_mode():
+        image = model(model.sample_latents(1, generator=torch.Generator().manual_seed(0)), **label)
+    if not torch.isfinite(image).all():
+        raise CheckpointError(f"{path} makes pictures of NaN or infinity; its weights are damaged.")
+
+
+def _lowered(error: Exception) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]

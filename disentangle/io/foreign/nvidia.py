@@ -1,0 +1,194 @@
+"""Network pickles of NVIDIA's PyTorch repositories: StyleGAN2-ADA, StyleGAN3, and HouseholderGAN's of StyleGAN3."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.module_tree import attribute, class_name, is_module, state_dict
+from disentangle.io.foreign.nodes import Node
+from disentangle.io.foreign.renaming import DROP, Row, rename
+
+__all__ = ["NAME", "convert", "recognise"]
+
+NAME = "a network pickle of StyleGAN2-ADA or StyleGAN3 (PyTorch)"
+
+_PREFIX = "torch_utils.persistence:"
+_NETWORKS = ("G_ema", "G")
+_AS_IS: list[Row] = [
+    (r".*resample_filter", DROP, None),
+    (r"(mapping\..*|synthesis\..*)", r"\1", None),
+]
+
+
+def recognise(content: Content) -> bool:
+    """Whether it holds an object of NVIDIA's container."""
+    data = content.data
+    if isinstance(data, Node):
+        return data.path.startswith(_PREFIX)
+    return isinstance(data, dict) and any(
+        isinstance(value, Node) and value.path.startswith(_PREFIX) for value in data.values()
+    )
+
+
+def convert(content: Content, options: Options) -> Converted:
+    """The averaged generator; effective values are read from its layers."""
+    data = content.data
+    if isinstance(data, Node):
+        which, network = class_name(data), data
+    else:
+        which = choose(data, _NETWORKS, options.weights)
+        network = data[which]
+    if not isinstance(network, Node) or not is_module(network):
+        raise CheckpointError(f"its {which} is no network; expected a pickled Generator.")
+    tensors = state_dict(network)
+    # Decided by what the network holds, not by what its source text says it does.
+    if class_name(network) == "Generator" and "synthesis.b4.const" in tensors:
+        return _stylegan2(network, tensors, which)
+    if class_name(network) == "Generator" and "synthesis.input.freqs" in tensors:
+        return _stylegan3(network, tensors, which, options)
+    raise CheckpointError(
+        f"the class {class_name(network)} of its {which} is not supported (its state has {len(tensors)} tensors); "
+        "expected a Generator of StyleGAN2 or StyleGAN3."
+    )
+
+
+def _common(network: Node) -> dict[str, Any]:
+    return {
+        "resolution": _whole(network, "img_resolution"),
+        "image_channels": _whole(network, "img_channels"),
+        "z_dim": _whole(network, "z_dim"),
+        "w_dim": _whole(network, "w_dim"),
+        "c_dim": _whole(network, "c_dim"),
+        "mapping_layers": _whole(network, "mapping.num_layers"),
+        "mapping_multiplier": float(attribute(network, "mapping.fc0.bias_gain")),
+    }
+
+
+def _whole(network: Node, path: str) -> int:
+    value = attribute(network, path)
+    if not isinstance(value, int):
+        raise CheckpointError(f"its {path} is {type(value).__name__}, not a whole number; the class is another one.")
+    return value
+
+
+def _activations(network: Node, names: list[str]) -> None:
+    used = {attribute(network, f"{name}.activation", "lrelu") for name in names}
+    if used - {"lrelu"}:
+        raise CheckpointError(f"its layers use {', '.join(sorted(map(str, used)))}; expected leaky relu (lrelu).")
+
+
+def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Converted:
+    found = sorted(
+        int(m[1]) for m in (re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name) for name in tensors) if m
+    )
+    blocks = [f"synthesis.b{resolution}" for resolution in found]
+    convs = [
+        f"{block}.{part}" for block in blocks for part in ("conv0", "conv1") if f"{block}.{part}.weight" in tensors
+    ]
+    _activations(network, convs)
+    clamps = {attribute(network, f"{conv}.conv_clamp") for conv in convs}
+    architectures = {attribute(network, f"{block}.architecture") for block in blocks}
+    if len(clamps) > 1 or len(architectures) > 1:
+        raise CheckpointError("its layers differ in clamping or architecture; expected one setting for all.")
+    decisions = []
+    half = [attribute(network, f"{block}.resolution") for block in blocks if attribute(network, f"{block}.use_fp16")]
+    if half:
+        decisions.append(
+            f"Blocks of {', '.join(map(str, half))} pixels were run in half precision; here all are float32."
+        )
+    clamp = clamps.pop()
+    config = {
+        "kind": "stylegan2",
+        **_common(network),
+        "channels": tuple(tensors[f"{block}.conv1.weight"].shape[0] for block in blocks),
+        "architecture": architectures.pop(),
+        "kernel": tensors[f"{blocks[0]}.conv1.weight"].shape[-1],
+        "clamp": None if clamp is None else float(clamp),
+        "resample_filter": _taps(attribute(network, f"{blocks[-1]}.resample_filter")),
+        "use_noise": any(name.endswith("noise_strength") for name in tensors),
+    }
+    return Converted(config, rename(tensors, _AS_IS), which, decisions)
+
+
+def _taps(kernel: Any) -> tuple[float, ...]:
+    """The 1-D taps behind a filter; a 2-D one must be their outer product."""
+    if not isinstance(kernel, Tensor):
+        return (1.0, 3.0, 3.0, 1.0)
+    kernel = kernel.to(torch.float64)
+    taps = kernel.sum(0) if kernel.ndim == 2 else kernel
+    if (
+        kernel.ndim == 2
+        and (torch.outer(taps, taps) / taps.sum() - kernel * taps.sum() / kernel.sum()).abs().max() > 1e-6
+    ):
+        raise CheckpointError("its resampling filter is not separable; expected one as [1, 3, 3, 1].")
+    taps = taps / taps.sum()
+    eighths = (taps * 8).round()
+    return tuple(eighths.tolist()) if (taps * 8 - eighths).abs().max() < 1e-5 else tuple(taps.tolist())
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    values = value.flatten().tolist() if isinstance(value, Tensor) else list(value)
+    return int(values[0]), int(values[-1])
+
+
+def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: Options) -> Converted:
+    synthesis = attribute(network, "synthesis")
+    names = attribute(synthesis, "layer_names")
+    if not isinstance(names, list):
+        names = sorted(
+            {name.split(".")[1] for name in tensors if name.startswith("synthesis.L")},
+            key=lambda n: int(n[1:].split("_")[0]),
+        )
+    decisions, layers, orthogonal, rank = [], [], [], options.rank
+    for name in names:
+        layer = attribute(synthesis, name)
+        padding = attribute(layer, "padding")
+        layers.append(
+            {
+                "name": name,
+                "torgb": bool(attribute(layer, "is_torgb")),
+                "in_channels": int(attribute(layer, "in_channels")),
+                "out_channels": int(attribute(layer, "out_channels")),
+                "out_size": int(_pair(attribute(layer, "out_size"))[0]),
+                "kernel": int(attribute(layer, "conv_kernel", 1)) if not attribute(layer, "is_torgb") else 1,
+                "up": int(attribute(layer, "up_factor")),
+                "down": int(attribute(layer, "down_factor")),
+                "padding": tuple(int(p) for p in padding),
+                "up_filter": _filter_shape(attribute(layer, "up_filter")),
+                "down_filter": _filter_shape(attribute(layer, "down_filter")),
+                "clamp": None if attribute(layer, "conv_clamp") is None else float(attribute(layer, "conv_clamp")),
+            }
+        )
+        if f"synthesis.{name}.affine.U" in tensors:
+            orthogonal.append(name)
+            rank = rank or attribute(layer, "affine.diag_size")
+    size = _pair(attribute(synthesis, "input.size"))
+    config: dict[str, Any] = {
+        "kind": "stylegan3",
+        **_common(network),
+        "layers": tuple(layers),
+        "input_channels": int(attribute(synthesis, "input.channels")),
+        "input_size": size[0],
+        "sampling_rate": float(attribute(synthesis, "input.sampling_rate")),
+        "bandwidth": float(attribute(synthesis, "input.bandwidth")),
+        "output_scale": float(attribute(synthesis, "output_scale", 0.25)),
+    }
+    if orthogonal:
+        config["householder"] = {
+            "rank": int(rank or 10), "order": options.order, "layers": tuple(orthogonal), "gain": "equalized",
+        }  # fmt: skip
+        decisions.append(f"Orthogonal affine layers of rank {rank or 10}, factors in the order {options.order}.")
+    half = [name for name in names if attribute(synthesis, f"{name}.use_fp16")]
+    if half:
+        decisions.append(f"{len(half)} layers were run in half precision on GPUs; here all are float32.")
+    return Converted(config, rename(tensors, _AS_IS), which, decisions)
+
+
+def _filter_shape(kernel: Any) -> tuple[int, ...]:
+    return tuple(kernel.shape) if isinstance(kernel, Tensor) else ()

@@ -1,0 +1,135 @@
+"""Checkpoints of rosinality's StyleGAN2, converted or in training, and of HouseholderGAN, which builds on it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.nodes import Node
+from disentangle.io.foreign.renaming import DROP, Row, rename
+
+__all__ = ["NAME", "convert", "recognise"]
+
+NAME = "a StyleGAN2 checkpoint in rosinality's layout"
+
+_NETWORKS = ("g_ema", "g")
+_MARK = "conv1.conv.modulation.bias"
+
+
+def recognise(content: Content) -> bool:
+    """Whether one of its networks has this layout's first modulated convolution."""
+    return any(_MARK in network for network in _networks(content.data).values())
+
+
+def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
+    if not isinstance(data, dict):
+        return {}
+    if _MARK in data:
+        return {"g_ema": data}
+    return {name: data[name] for name in _NETWORKS if isinstance(data.get(name), dict)}
+
+
+def _block(match: re.Match[str]) -> str:
+    index = int(match["index"])
+    return f"synthesis.b{8 << index // 2}.conv{index % 2}.{_PARTS[match['part']]}"
+
+
+def _noise(match: re.Match[str]) -> str:
+    index = int(match["index"])
+    return "synthesis.b4.conv1.noise_const" if index == 0 else (
+        f"synthesis.b{8 << (index - 1) // 2}.conv{(index - 1) % 2}.noise_const"
+    )  # fmt: skip
+
+
+def _rgb(match: re.Match[str]) -> str:
+    return f"synthesis.b{8 << int(match['index'])}.torgb.{_RGB_PARTS[match['part']]}"
+
+
+_PARTS = {
+    "conv.weight": "weight",
+    "conv.modulation.weight": "affine.weight",
+    "conv.modulation.bias": "affine.bias",
+    "conv.modulation.U": "affine.U",
+    "conv.modulation.V": "affine.V",
+    "activate.bias": "bias",
+    "noise.weight": "noise_strength",
+}
+_RGB_PARTS = {name: part for name, part in _PARTS.items() if name.startswith("conv.")} | {"bias": "bias"}
+
+
+def _shaped(tensor: Tensor) -> Tensor:
+    """Without the leading dimension of one, and a strength of noise as a plain number."""
+    return tensor.reshape(tensor.shape[1:]) if tensor.ndim > 2 and tensor.shape[0] == 1 else tensor
+
+
+def _alternatives(names: Any) -> str:
+    return "(?P<part>" + "|".join(re.escape(name) for name in names) + ")"
+
+
+_TABLE: list[Row] = [
+    (r".*\.kernel", DROP, None),  # the smoothing filter, with its gain baked in
+    (r"style\.(\d+)\.(weight|bias)", lambda m: f"mapping.fc{int(m[1]) - 1}.{m[2]}", None),
+    (r"input\.input", "synthesis.b4.const", lambda t: t[0]),
+    (r"conv1\.noise\.weight", "synthesis.b4.conv1.noise_strength", lambda t: t.reshape(())),
+    (rf"conv1\.{_alternatives(_PARTS)}", lambda m: f"synthesis.b4.conv1.{_PARTS[m['part']]}", _shaped),
+    (r"convs\.(?P<index>\d+)\.(?P<part>noise\.weight)", _block, lambda t: t.reshape(())),
+    (rf"convs\.(?P<index>\d+)\.{_alternatives(_PARTS)}", _block, _shaped),
+    (r"to_rgb1\.bias", "synthesis.b4.torgb.bias", lambda t: t.flatten()),
+    (rf"to_rgb1\.{_alternatives(_RGB_PARTS)}", lambda m: f"synthesis.b4.torgb.{_RGB_PARTS[m['part']]}", _shaped),
+    (r"to_rgbs\.(?P<index>\d+)\.(?P<part>bias)", _rgb, lambda t: t.flatten()),
+    (rf"to_rgbs\.(?P<index>\d+)\.{_alternatives(_RGB_PARTS)}", _rgb, _shaped),
+    (r"noises\.noise_(?P<index>\d+)", _noise, lambda t: t[0, 0]),
+]
+
+
+def convert(content: Content, options: Options) -> Converted:
+    """The averaged generator; the mean of w is taken from ``latent_avg``, or left to be computed."""
+    networks = _networks(content.data)
+    which = choose(networks, _NETWORKS, options.weights)
+    source = {name.removeprefix("module."): tensor for name, tensor in networks[which].items()}
+    state = rename(source, _TABLE)
+    average = content.data.get("latent_avg")
+    if isinstance(average, Tensor):
+        state["mapping.w_avg"] = average.flatten()
+    channels: list[int] = []
+    while f"synthesis.b{4 << len(channels)}.conv1.weight" in state:
+        channels.append(state[f"synthesis.b{4 << len(channels)}.conv1.weight"].shape[0])
+    depth = sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state)
+    width = state["mapping.fc0.weight"].shape[0]
+    config: dict[str, Any] = {
+        "kind": "stylegan2",
+        "resolution": 4 << (len(channels) - 1),
+        "image_channels": state["synthesis.b4.torgb.bias"].shape[0],
+        "z_dim": width,
+        "w_dim": width,
+        "mapping_layers": depth,
+        "channels": tuple(channels),
+        "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
+    }
+    decisions = []
+    orthogonal = [
+        name.removesuffix(".affine.U").removeprefix("synthesis.") for name in state if name.endswith(".affine.U")
+    ]
+    if orthogonal:
+        said = _rank_in(content.data.get("args"))
+        rank = options.rank or said or 10
+        where = (
+            "as asked" if options.rank else "as its arguments say" if said else "the published one, the file says none"
+        )
+        decisions.append(f"Orthogonal affine layers of rank {rank} ({where}), factors in the order {options.order}.")
+        config["householder"] = {"rank": rank, "order": options.order, "layers": tuple(orthogonal), "gain": "one"}
+        narrow = [name for name in orthogonal if state[f"synthesis.{name}.affine.U"].shape[0] < width]
+        if options.order == "vsu" and narrow:
+            raise CheckpointError(
+                f"the order vsu is not defined for its layer {narrow[0]}, which maps {width} numbers to fewer; use usv."
+            )
+    return Converted(config, state, which, decisions)
+
+
+def _rank_in(arguments: Any) -> int | None:
+    value = arguments.attributes.get("diag_size") if isinstance(arguments, Node) else None
+    return value if isinstance(value, int) and value > 0 else None

@@ -1,0 +1,1 @@
+"""Operations that several generators share, pure torch, each with a plain reference twin."""

@@ -1,0 +1,83 @@
+"""Layers with an equalised learning rate, and the normalisations that go with them.
+
+Source: Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", ICLR 2018, 4.1 and
+4.2: weights are stored with unit variance and scaled by He's constant each time they are used.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["EqualizedLinear", "biased_leaky_relu", "pixel_norm"]
+
+_SQRT2 = math.sqrt(2.0)
+
+
+def pixel_norm(x: Tensor, *, eps: float = 1e-8) -> Tensor:
+    """``x / sqrt(mean_c x^2 + eps)``: unit mean square over dimension 1, whatever else there is.
+
+    >>> pixel_norm(torch.tensor([[3.0, 4.0]])).square().mean().round(decimals=4)
+    tensor(1.)
+    """
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + eps)
+
+
+def biased_leaky_relu(x: Tensor, bias: Tensor | None, *, gain: float = _SQRT2, clamp: float | None = None) -> Tensor:
+    """``clamp(gain * leaky_relu(x + bias, 0.2))``, the bias along dimension 1.
+
+    Works in place where ``x`` needs no gradient: the caller hands over a tensor of its own.
+    """
+    if bias is not None:
+        bias = bias.reshape(-1, *[1] * (x.ndim - 2))
+    if x.requires_grad or (bias is not None and bias.requires_grad and torch.is_grad_enabled()):
+        y = F.leaky_relu(x if bias is None else x + bias, 0.2) * gain
+        return y if clamp is None else y.clamp(-clamp, clamp)
+    if bias is not None:
+        x.add_(bias)
+    F.leaky_relu_(x, 0.2)
+    if gain != 1:
+        x.mul_(gain)
+    return x if clamp is None else x.clamp_(-clamp, clamp)
+
+
+class EqualizedLinear(nn.Module):
+    """``y = act(x (W m / sqrt(in))^T + m b)``, m the learning rate multiplier.
+
+    Args:
+        features: (in, out).
+        multiplier: m; the weight starts as N(0, 1) / m, so that it is worth the same and learns m times as fast.
+        bias: value the used bias starts at, None for no bias.
+        activation: ``"linear"``, or ``"lrelu"``: leaky relu of 0.2, times the root of 2.
+    """
+
+    def __init__(
+        self, features: tuple[int, int], *, multiplier: float = 1.0, bias: float | None = 0.0,
+        activation: str = "linear",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        inputs, outputs = features
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / multiplier)
+        self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / multiplier))
+        self.multiplier = multiplier
+        self.gain = multiplier / math.sqrt(inputs)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in) to (n, out)."""
+        weight = self.weight * self.gain
+        bias = None if self.bias is None else self.bias * self.multiplier
+        if self.activation == "linear":
+            return F.linear(x, weight, bias)
+        return biased_leaky_relu(F.linear(x, weight), bias)
+
+    def matrix(self) -> Tensor:
+        """(out, in): the weight as stored, without the multiplier and He's constant."""
+        return self.weight
+
+    def extra_repr(self) -> str:
+        outputs, inputs = self.weight.shape
+        return f"{inputs}, {outputs}, multiplier={self.multiplier:g}, activation={self.activation}"

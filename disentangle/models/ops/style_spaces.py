@@ -1,0 +1,194 @@
+"""What the StyleGANs share: the latent spaces z, w, w+ and s, the ways from one to the next, truncation and classes.
+
+z is normalised and mapped to w; w+ holds one w for each layer; s holds the styles themselves, the outputs of all
+affine layers in the network's order ("StyleSpace", Wu, Lischinski and Shechtman, CVPR 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from disentangle.errors import InputError, unknown_name
+from disentangle.models.base import LatentModule, LatentSpace, Projection, StyleLayer, check_latents
+from disentangle.models.ops.mapping import MappingNetwork
+
+__all__ = ["StyleBasedModule"]
+
+_ORDER = ("z", "w", "w+", "s")
+
+
+class StyleBasedModule(LatentModule):
+    """Base of the style-based generators: a mapping network, style layers, and a synthesis network that reads styles.
+
+    A subclass sets ``mapping``, ``synthesis`` (called with the flat styles and the keywords of the family) and calls
+    :meth:`_describe`.
+
+    Attributes:
+        label: the class used where a call gives none; None in an unconditional network.
+        num_ws: rows of a W+ latent.
+    """
+
+    mapping: MappingNetwork
+    synthesis: nn.Module
+    label: int | None = None
+
+    def _describe(self, layers: tuple[StyleLayer, ...], *, z_dim: int, w_dim: int, c_dim: int, num_ws: int) -> None:
+        self._layers, self.c_dim, self.num_ws = layers, c_dim, num_ws
+        width = sum(layer.channels for layer in layers)
+        names = tuple(f"{layer.name} {i}" for layer in layers for i in range(layer.channels))
+        rows = tuple(f"w{row}, {i}" for row in range(num_ws) for i in range(w_dim))
+        self.spaces: Mapping[str, LatentSpace] = {
+            "z": LatentSpace("z", (z_dim,), truncated_by="call"),
+            "w": LatentSpace("w", (w_dim,)),
+            "w+": LatentSpace("w+", (num_ws, w_dim), labels=rows),
+            "s": LatentSpace("s", (width,), labels=names),
+        }
+
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """Every layer that reads a style, in the network's order."""
+        return self._layers
+
+    def projections(self) -> dict[str, Projection]:
+        """The affine layer of every style layer, from the input on; all read w."""
+        w_dim = self.spaces["w"].size
+        return {
+            layer.name: Projection(
+                parameter=_parameter(layer.affine),
+                space="w",
+                depth=depth,
+                coordinates=tuple(range(w_dim)),
+                linear_map=lambda layer=layer: layer.affine.matrix() * layer.affine.gain,  # type: ignore[misc]
+                weight=layer.affine.matrix if hasattr(layer.affine, "V") else None,  # type: ignore[arg-type]
+            )
+            for depth, layer in enumerate(self._layers)
+        }
+
+    # ------------------------------------------------------------------------------------------------ latents
+
+    def sample_latents(
+        self, n: int, *, space: str | None = None, truncation: float = 1.0,
+        truncation_cutoff: int | None = None, generator: torch.Generator | None = None,
+        label: int | Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """``n`` latents of any space: z drawn from N(0, I) on the CPU, then mapped as far as ``space``.
+
+        Args:
+            n: how many.
+            space: "z" by default.
+            truncation: psi; w is pulled to ``w_avg + psi (w - w_avg)``. Not in z, whose length means nothing here.
+            truncation_cutoff: the first rows of w+ that truncation acts on; all by default.
+            generator: seeds the draw.
+            label: class, see :meth:`convert_latents`.
+        """
+        chosen = self._space(space)
+        if chosen.name == "z" and truncation != 1:
+            raise InputError(
+                f"truncation is {truncation}, but a z of this network is normalised before use, so that shrinking it "
+                "changes nothing; sample space 'w' or 'w+', or give the truncation to the call."
+            )
+        parameter = self.mapping.w_avg
+        z = torch.randn(n, *self.spaces["z"].shape, generator=generator).to(parameter.device, parameter.dtype)
+        with torch.no_grad():
+            return self.convert_latents(
+                z, "z", chosen.name, label=label, truncation=truncation, truncation_cutoff=truncation_cutoff
+            )
+
+    def convert_latents(
+        self, latents: Tensor, source: str, target: str, *, label: int | Tensor | None = None,
+        truncation: float = 1.0, truncation_cutoff: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Latents of one space as latents of a later one: z, w, w+, s.
+
+        Args:
+            latents: (n, *shape of the source).
+            source, target: names of spaces; the target may not come before the source.
+            label: class of all, (n,) classes, or (n, c_dim) one-hot or mixed; read only where z is mapped.
+            truncation: psi, applied to w where z is mapped; must be 1 otherwise.
+            truncation_cutoff: the first rows of w+ it acts on, all by default; needs a target of w+ or s.
+
+        Raises:
+            InputError: if the spaces are unknown or in the wrong order, or truncation cannot be applied.
+        """
+        for name in (source, target):
+            if name not in self.spaces:
+                raise unknown_name("latent space", name, self.spaces)
+        steps = _ORDER.index(target) - _ORDER.index(source)
+        if steps < 0:
+            raise InputError(f"there is no way from space {source!r} back to {target!r}; expected one of "
+                             f"{', '.join(_ORDER[_ORDER.index(source):])}.")  # fmt: skip
+        check_latents(latents, self.spaces[source])
+        if source != "z" and truncation != 1:
+            raise InputError(
+                f"truncation is {truncation}, but it acts where z is mapped to w; expected 1 in {source!r}."
+            )
+        if truncation_cutoff is not None and target in ("z", "w"):
+            raise InputError("truncation_cutoff chooses rows of w+; expected a target of 'w+' or 's'.")
+        if source == "z" and target != "z":
+            latents = self.mapping(latents, self.classes(label, len(latents)))
+            if truncation != 1 and truncation_cutoff is None:
+                latents = self.mapping.w_avg.to(latents).lerp(latents, truncation)
+        if source in ("z", "w") and target in ("w+", "s"):
+            latents = latents.unsqueeze(1).expand(-1, self.num_ws, -1)
+            if truncation != 1 and truncation_cutoff is not None:
+                near = self.mapping.w_avg.to(latents).lerp(latents[:, :truncation_cutoff], truncation)
+                latents = torch.cat([near, latents[:, truncation_cutoff:]], dim=1)
+            latents = latents.contiguous() if target == "w+" else latents
+        if source != "s" and target == "s":
+            latents = torch.cat([layer.affine(latents[:, layer.ws_index]) for layer in self._layers], dim=1)
+        return latents
+
+    def classes(self, label: int | Tensor | None, n: int) -> Tensor | None:
+        """(n, c_dim) one-hot classes, None for an unconditional network.
+
+        Raises:
+            InputError: if a class is missing, out of range or not wanted.
+        """
+        if not self.c_dim:
+            if label is not None:
+                raise InputError("a label was given, but this network has no classes; leave it out.")
+            return None
+        label = self.label if label is None else label
+        if label is None:
+            raise InputError(
+                f"this network has {self.c_dim} classes and none was given; choose one by label (--label)."
+            )
+        given = torch.as_tensor(label, device=self.mapping.w_avg.device)
+        if given.ndim == 2 and given.shape == (n, self.c_dim):
+            return given.to(self.mapping.w_avg.dtype)
+        if given.is_floating_point() or given.ndim > 1 or (given.ndim == 1 and len(given) not in (1, n)):
+            raise InputError(
+                f"label has shape {tuple(given.shape)} and dtype {given.dtype}; expected a class, ({n},) classes or "
+                f"({n}, {self.c_dim}) weights of classes."
+            )
+        if int(given.min()) < 0 or int(given.max()) >= self.c_dim:
+            raise InputError(f"label is {given.flatten().tolist()}; expected 0 to {self.c_dim - 1}.")
+        return F.one_hot(given.expand(n), self.c_dim).to(self.mapping.w_avg.dtype)
+
+    def forward(
+        self, latents: Tensor, *, space: str | None = None, truncation: float = 1.0,
+        truncation_cutoff: int | None = None, label: int | Tensor | None = None, **options: Any,
+    ) -> Tensor:  # fmt: skip
+        """Images of latents of any space.
+
+        Args:
+            latents: (n, *shape).
+            space: theirs, "z" by default.
+            truncation, truncation_cutoff, label: see :meth:`convert_latents`.
+            **options: of the synthesis network.
+        """
+        chosen = self._space(space)
+        styles = self.convert_latents(
+            latents, chosen.name, "s", label=label, truncation=truncation, truncation_cutoff=truncation_cutoff
+        )
+        return self.synthesis(styles, **options)
+
+
+def _parameter(affine: nn.Module) -> Tensor:
+    found = affine.V if hasattr(affine, "V") else affine.weight
+    assert isinstance(found, Tensor)
+    return found

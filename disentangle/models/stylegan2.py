@@ -1,0 +1,256 @@
+"""StyleGAN2: a mapping network, and a synthesis network of modulated convolutions.
+
+Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020; classes as in "Training
+Generative Adversarial Networks with Limited Data", NeurIPS 2020; orthogonal affine layers as in Song et al.,
+"Householder Projector for Unsupervised Latent Semantics Discovery", ICCV 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from disentangle.config import Config
+from disentangle.errors import InputError
+from disentangle.models.base import StyleLayer, register_model
+from disentangle.models.ops.affine import Householder, style_affine
+from disentangle.models.ops.equalized import biased_leaky_relu
+from disentangle.models.ops.fir import upsample
+from disentangle.models.ops.mapping import MappingNetwork
+from disentangle.models.ops.modulation import demodulation, modulated_conv2d
+from disentangle.models.ops.style_spaces import StyleBasedModule
+
+__all__ = ["StyleGAN2", "StyleGAN2Config"]
+
+_SQRT2 = math.sqrt(2.0)
+Noise = Literal["const", "random", "none"]
+
+
+class StyleGAN2Config(Config):
+    """Architecture of a :class:`StyleGAN2`.
+
+    ``channels`` counts the features at 4, 8, ..., ``resolution`` pixels; left out it is the published rule,
+    ``min(channel_base / resolution, channel_max)`` of those two keys (32,768 and 512 where they are left out too).
+    """
+
+    kind: Literal["stylegan2"] = "stylegan2"
+    resolution: int = pydantic.Field(256, ge=4)
+    image_channels: int = pydantic.Field(3, ge=1)
+    z_dim: int = pydantic.Field(512, ge=1)
+    w_dim: int = pydantic.Field(512, ge=1)
+    c_dim: int = pydantic.Field(0, ge=0, description="classes")
+    mapping_layers: int = pydantic.Field(8, ge=1)
+    mapping_multiplier: float = pydantic.Field(
+        0.01, gt=0, description="learning rate multiplier of the mapping network"
+    )
+    channels: tuple[int, ...] = ()
+    architecture: Literal["skip", "resnet", "orig"] = "skip"
+    kernel: int = pydantic.Field(3, description="size of the modulated convolutions")
+    resample_filter: tuple[float, ...] = pydantic.Field((1.0, 3.0, 3.0, 1.0), description="taps")
+    clamp: float | None = pydantic.Field(None, description="largest magnitude of a layer's output")
+    noise: Noise = "const"
+    use_noise: bool = True
+    householder: Householder | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _published_channels(cls, record: Any) -> Any:
+        if isinstance(record, dict):
+            record = dict(record)
+            base, most = record.pop("channel_base", 32768), record.pop("channel_max", 512)
+            resolution = record.get("resolution", 256)
+            if not record.get("channels") and isinstance(resolution, int) and resolution >= 4:
+                record["channels"] = tuple(min(base // 2**i, most) for i in range(2, resolution.bit_length()))
+        return record
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> StyleGAN2Config:
+        if self.resolution & (self.resolution - 1):
+            raise ValueError(f"resolution is {self.resolution}; expected a power of two from 4 on")
+        if len(self.channels) != self.resolution.bit_length() - 2:
+            raise ValueError(
+                f"channels has {len(self.channels)} entries; {self.resolution} pixels need "
+                f"{self.resolution.bit_length() - 2}, one for each of 4, 8, ..., {self.resolution}"
+            )
+        if len(self.resample_filter) % 2:
+            raise ValueError(f"resample_filter has {len(self.resample_filter)} taps; expected an even number")
+        return self
+
+
+class _SynthesisLayer(nn.Module):
+    """Modulated convolution, noise, bias, leaky relu."""
+
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        config: StyleGAN2Config,
+        name: str,
+        inputs: int,
+        outputs: int,
+        resolution: int,
+        *,
+        up: int,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.affine = style_affine(config.w_dim, inputs, name=name, householder=config.householder)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, config.kernel, config.kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.noise_strength = nn.Parameter(torch.zeros([])) if config.use_noise else None
+        if config.use_noise:
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.resolution, self.up, self.taps = resolution, up, config.resample_filter
+        self.gain = _SQRT2 * gain
+        self.clamp = None if config.clamp is None else config.clamp * gain
+
+    def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: torch.Generator | None) -> Tensor:
+        # The leaky relu lets positive factors through, so its gain is put where it costs a vector, not a picture.
+        scale = demodulation(self.weight, style) * self.gain
+        x = modulated_conv2d(x, self.weight, style, up=self.up, taps=self.taps, scale=scale)
+        added = self._noise(x, noise, generator)
+        if added is not None:
+            x = x + added if x.requires_grad or added.requires_grad else x.add_(added)
+        return biased_leaky_relu(x, self.bias * self.gain, gain=1.0, clamp=self.clamp)
+
+    def _noise(self, x: Tensor, mode: Noise, generator: torch.Generator | None) -> Tensor | None:
+        if mode == "none" or self.noise_strength is None:
+            return None
+        if mode == "const":
+            return self.noise_const * (self.noise_strength * self.gain)
+        drawn = torch.randn(len(x), 1, self.resolution, self.resolution, generator=generator).to(x)
+        return drawn * (self.noise_strength * self.gain)
+
+
+class _ToRGB(nn.Module):
+    """1x1 modulated convolution to the image, without demodulation and noise."""
+
+    def __init__(self, config: StyleGAN2Config, name: str, inputs: int) -> None:
+        super().__init__()
+        self.affine = style_affine(config.w_dim, inputs, name=name, householder=config.householder)
+        self.weight = nn.Parameter(torch.randn(config.image_channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(config.image_channels))
+        self.gain = 1 / math.sqrt(inputs)
+        self.clamp = config.clamp
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        y = modulated_conv2d(x, self.weight, style * self.gain) + self.bias[:, None, None]
+        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
+
+
+class _Skip(nn.Module):
+    """The residual branch of the resnet architecture: 1x1 convolution and upsampling."""
+
+    def __init__(self, inputs: int, outputs: int, taps: tuple[float, ...]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.gain, self.taps = math.sqrt(0.5 / inputs), taps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return upsample(F.conv2d(x, self.weight * self.gain), self.taps)
+
+
+class _Block(nn.Module):
+    """All layers of one resolution."""
+
+    def __init__(self, config: StyleGAN2Config, index: int) -> None:
+        super().__init__()
+        self.resolution, outputs = 4 * 2**index, config.channels[index]
+        name = f"b{self.resolution}"
+        resnet = config.architecture == "resnet" and index > 0
+        gain = math.sqrt(0.5) if resnet else 1.0
+        if index == 0:
+            self.const = nn.Parameter(torch.randn(outputs, 4, 4))
+        else:
+            inputs = config.channels[index - 1]
+            self.conv0 = _SynthesisLayer(config, f"{name}.conv0", inputs, outputs, self.resolution, up=2)
+            if resnet:
+                self.skip = _Skip(inputs, outputs, config.resample_filter)
+        self.conv1 = _SynthesisLayer(config, f"{name}.conv1", outputs, outputs, self.resolution, up=1, gain=gain)
+        if config.architecture == "skip" or self.resolution == config.resolution:
+            self.torgb = _ToRGB(config, f"{name}.torgb", outputs)
+        self.names = tuple(part for part in ("conv0", "conv1", "torgb") if hasattr(self, part))
+
+
+class _Synthesis(nn.Module):
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = [_Block(config, index) for index in range(len(config.channels))]
+        for block in self.blocks:
+            self.add_module(f"b{block.resolution}", block)
+        self.num_ws = 2 * len(self.blocks)
+
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        layers: list[StyleLayer] = []
+        row = start = 0
+        for block in self.blocks:
+            for part in block.names:
+                affine = block.get_submodule(part).affine
+                assert isinstance(affine, nn.Module)
+                channels = affine.matrix().shape[0]  # type: ignore[operator]
+                layers.append(
+                    StyleLayer(
+                        name=f"b{block.resolution}.{part}", kind="torgb" if part == "torgb" else "conv", ws_index=row,
+                        resolution=block.resolution, affine=affine, start=start, channels=channels,
+                    )
+                )  # fmt: skip
+                start += channels
+                row += part != "torgb"  # the next block's first convolution reads the same w as this one's image
+        return tuple(layers)
+
+    def forward(
+        self, styles: Tensor, *, noise: Noise | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """(n, S) flat styles to images; ``noise`` as configured by default, ``generator`` seeds random noise."""
+        mode = self.config.noise if noise is None else noise
+        if mode not in ("const", "random", "none"):
+            raise InputError(f"noise is {mode!r}; expected 'const', 'random' or 'none'.")
+        flat = iter(styles.split([layer.channels for layer in self.style_layers()], dim=1))
+        first = self.blocks[0].const
+        x = first.to(styles).expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        image: Tensor | None = None
+        for block in self.blocks:
+            residual = block.skip(x) if hasattr(block, "skip") else None
+            if hasattr(block, "conv0"):
+                x = block.conv0(x, next(flat), mode, generator)
+            x = block.conv1(x, next(flat), mode, generator)
+            x = x if residual is None else x + residual
+            if image is not None:
+                image = upsample(image, self.config.resample_filter)
+            if hasattr(block, "torgb"):
+                painted = block.torgb(x, next(flat))
+                image = painted if image is None else image + painted
+        assert image is not None
+        return image.contiguous()
+
+
+@register_model(StyleGAN2Config)
+class StyleGAN2(StyleBasedModule):
+    """Generator with the spaces z, w, w+ and s; images are (n, image_channels, resolution, resolution), about [-1, 1].
+
+    Keywords of a call: ``space``, ``truncation``, ``truncation_cutoff``, ``label``; ``noise``: "const" (stored),
+    "random" (drawn anew, seeded by ``generator``) or "none".
+    """
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = MappingNetwork(
+            z_dim=config.z_dim, w_dim=config.w_dim, c_dim=config.c_dim, depth=config.mapping_layers,
+            multiplier=config.mapping_multiplier,
+        )  # fmt: skip
+        synthesis = _Synthesis(config)
+        self.synthesis = synthesis
+        self._describe(
+            synthesis.style_layers(),
+            z_dim=config.z_dim,
+            w_dim=config.w_dim,
+            c_dim=config.c_dim,
+            num_ws=synthesis.num_ws,
+        )
