@@ -15,6 +15,7 @@ from disentangle.models.classifier import Classifier, ClassifierConfig
 from disentangle.models.eigengan import EigenGAN, EigenGANConfig
 from disentangle.models.gan import SimpleGAN, SimpleGANConfig
 from disentangle.models.stylegan2 import StyleGAN2, StyleGAN2Config
+from disentangle.models.stylegan3 import StyleGAN3, StyleGAN3Config
 from disentangle.models.vae import VAE, VAEConfig
 from disentangle.models.wrapped import WrappedGenerator, wrap
 
@@ -32,6 +33,8 @@ __all__ = [
     "SimpleGANConfig",
     "StyleGAN2",
     "StyleGAN2Config",
+    "StyleGAN3",
+    "StyleGAN3Config",
     "StyleLayer",
     "VAEConfig",
     "WrappedGenerator",
