@@ -20,6 +20,7 @@ _COMMANDS = {
     "train": ("train", "Train a VAE, an EigenGAN, a simple GAN or a classifier."),
     "sample": ("sample", "Pictures of random latents."),
     "traverse": ("traverse", "Pictures along the directions of a latent space."),
+    "convert": ("convert", "Another project's checkpoint as a model file; no code in it is run."),
     "evaluate": ("evaluate", "Scores of a model, of codes and factors, or of images."),
     "compare": ("compare", "Scores of two files side by side, if they were measured alike."),
     "predict": ("predict", "What a trained classifier takes pictures for."),

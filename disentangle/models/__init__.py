@@ -12,25 +12,37 @@ from disentangle.models.base import (
     register_model,
 )
 from disentangle.models.classifier import Classifier, ClassifierConfig
+from disentangle.models.dcgan import DCGAN, DCGANConfig
 from disentangle.models.eigengan import EigenGAN, EigenGANConfig
 from disentangle.models.gan import SimpleGAN, SimpleGANConfig
+from disentangle.models.mlp_vae import MLPVAE, MLPVAEConfig
+from disentangle.models.progan import ProGAN, ProGANConfig
+from disentangle.models.stylegan1 import StyleGAN1, StyleGAN1Config
 from disentangle.models.stylegan2 import StyleGAN2, StyleGAN2Config
 from disentangle.models.stylegan3 import StyleGAN3, StyleGAN3Config
 from disentangle.models.vae import VAE, VAEConfig
 from disentangle.models.wrapped import WrappedGenerator, wrap
 
 __all__ = [
+    "DCGAN",
+    "MLPVAE",
     "VAE",
     "Classifier",
     "ClassifierConfig",
+    "DCGANConfig",
     "EigenGAN",
     "EigenGANConfig",
     "Encoder",
     "Generator",
     "LatentSpace",
+    "MLPVAEConfig",
+    "ProGAN",
+    "ProGANConfig",
     "Projection",
     "SimpleGAN",
     "SimpleGANConfig",
+    "StyleGAN1",
+    "StyleGAN1Config",
     "StyleGAN2",
     "StyleGAN2Config",
     "StyleGAN3",

@@ -108,7 +108,7 @@ def _without_rules(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _geometry(record: dict[str, Any]) -> dict[str, Any]:
-    """Layers and input by the paper's rules: cutoffs and stop bands rise geometrically, rates follow as powers of two."""
+    """Layers and input by the paper's rules: cutoffs and stop bands rise geometrically, rates are powers of two."""
     resolution, colours = record.get("resolution", 256), record.get("image_channels", 3)
     if record.get("layers") or not isinstance(resolution, int) or resolution < 16:
         return {}
@@ -172,6 +172,7 @@ class _Input(nn.Module):
         self.affine = EqualizedLinear((config.w_dim, 4))
         with torch.no_grad():
             self.affine.weight.zero_()
+            assert self.affine.bias is not None
             self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
         self.register_buffer("freqs", freqs)
         self.register_buffer("phases", torch.rand(channels) - 0.5)
@@ -218,7 +219,8 @@ class _Layer(nn.Module):
         layer = self.layer
         gain = self.magnitude_ema.rsqrt()
         if layer.torgb:
-            weight, style, scale = self.weight, style * (layer.in_channels * layer.kernel**2) ** -0.5, None
+            weight: Tensor = self.weight
+            style, scale = style * (layer.in_channels * layer.kernel**2) ** -0.5, None
         else:
             weight = self.weight * self.weight.square().mean(dim=(1, 2, 3), keepdim=True).rsqrt()
             style = style * style.square().mean().rsqrt()

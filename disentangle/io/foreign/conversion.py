@@ -19,7 +19,18 @@ from disentangle.io.foreign.inert import read_inert
 from disentangle.io.foreign.nodes import Limits, Node
 from disentangle.models.base import build_model
 
-__all__ = ["Content", "Converted", "Foreign", "Format", "Options", "choose", "convert", "open_content", "read"]
+__all__ = [
+    "Content",
+    "Converted",
+    "Foreign",
+    "Format",
+    "Options",
+    "choose",
+    "convert",
+    "format_of",
+    "open_content",
+    "read",
+]
 
 _AVERAGED_OVER = 10_000  # latents of the mean of w where a file lacks it
 
@@ -32,11 +43,14 @@ class Options:
         weights: which of the networks in the file; the averaged one by default.
         order: of HouseholderGAN's factors, see :class:`disentangle.nn.HouseholderProjection`.
         rank: of HouseholderGAN's projections where the file does not say.
+        fused: whether ProGAN and StyleGAN were trained with upsampling and convolution in one, which meets kernels
+            backwards; "auto" is the published rule, StyleGAN's from 128 pixels on.
     """
 
     weights: str | None = None
     order: Literal["usv", "vsu"] = "usv"
     rank: int | None = None
+    fused: Literal["auto", "always", "never"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ def open_content(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> 
 
 def read(
     path: str | os.PathLike[str], *, weights: str | None = None, order: Literal["usv", "vsu"] = "usv",
-    rank: int | None = None,
+    rank: int | None = None, fused: Literal["auto", "always", "never"] = "auto",
 ) -> Foreign:  # fmt: skip
     """A checkpoint of another project as configuration and tensors; nothing in it is run.
 
@@ -116,13 +130,14 @@ def read(
         weights: which of the networks in it; the averaged one by default.
         order: "usv" or "vsu", of HouseholderGAN's factors.
         rank: of HouseholderGAN's projections, where the file does not say; 10 by default.
+        fused: of genforce's ProGAN and StyleGAN, which the file does not say; see :class:`Options`.
 
     Raises:
         CheckpointError: if it is damaged, of no known format, or its tensors do not fit.
     """
     content = open_content(path)
-    family = _format_of(content)
-    options = Options(weights=weights, order=order, rank=rank)
+    family = format_of(content)
+    options = Options(weights=weights, order=order, rank=rank, fused=fused)
     try:
         converted = family.convert(content, options)
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -148,17 +163,18 @@ def read(
 def convert(
     path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str | None = None,
     order: Literal["usv", "vsu"] = "usv", rank: int | None = None,
+    fused: Literal["auto", "always", "never"] = "auto",
 ) -> Foreign:  # fmt: skip
     """Write a checkpoint of another project as one model file of the toolkit.
 
     Args:
-        path, weights, order, rank: see :func:`read`.
+        path, weights, order, rank, fused: see :func:`read`.
         out: the ``.safetensors`` file; written at the end, atomically.
 
     Raises:
         CheckpointError: as :func:`read`; no file is left then.
     """
-    found = read(path, weights=weights, order=order, rank=rank)
+    found = read(path, weights=weights, order=order, rank=rank, fused=fused)
     model = _model(path, found.format, found.config, found.state)
     _check_image(path, model)
     save(model, out, provenance=found.provenance)
@@ -184,7 +200,12 @@ def choose(data: Mapping[Any, Any], preferred: Sequence[str], wanted: str | None
     return present[0]
 
 
-def _format_of(content: Content) -> Format:
+def format_of(content: Content) -> Format:
+    """The format that knows this file.
+
+    Raises:
+        CheckpointError: if none does.
+    """
     from disentangle.io.foreign.registry import FORMATS
 
     for family in FORMATS:

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from disentangle.io.foreign import nvidia, rosinality, tensorflow
+from disentangle.io.foreign import (
+    eigengan,
+    gan_zoo,
+    genforce,
+    nvidia,
+    pro_gan_pytorch,
+    pythae,
+    rosinality,
+    simple_gan,
+    tensorflow,
+)
 from disentangle.io.foreign.conversion import Format
 
 __all__ = ["FORMATS"]
 
-_MODULES: tuple[ModuleType, ...] = (nvidia, tensorflow, rosinality)
+_MODULES: tuple[ModuleType, ...] = (
+    nvidia,
+    tensorflow,
+    rosinality,
+    genforce,
+    gan_zoo,
+    pro_gan_pytorch,
+    eigengan,
+    simple_gan,
+    pythae,
+)
 FORMATS: tuple[Format, ...] = _MODULES

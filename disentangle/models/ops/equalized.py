@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from disentangle.models.ops.derivatives import differentiated
+
 __all__ = ["EqualizedLinear", "biased_leaky_relu", "pixel_norm"]
 
 _SQRT2 = math.sqrt(2.0)
@@ -29,11 +31,11 @@ def pixel_norm(x: Tensor, *, eps: float = 1e-8) -> Tensor:
 def biased_leaky_relu(x: Tensor, bias: Tensor | None, *, gain: float = _SQRT2, clamp: float | None = None) -> Tensor:
     """``clamp(gain * leaky_relu(x + bias, 0.2))``, the bias along dimension 1.
 
-    Works in place where ``x`` needs no gradient: the caller hands over a tensor of its own.
+    Works in place where no derivative is wanted: the caller hands over a tensor of its own.
     """
     if bias is not None:
         bias = bias.reshape(-1, *[1] * (x.ndim - 2))
-    if x.requires_grad or (bias is not None and bias.requires_grad and torch.is_grad_enabled()):
+    if differentiated(x, bias):
         y = F.leaky_relu(x if bias is None else x + bias, 0.2) * gain
         return y if clamp is None else y.clamp(-clamp, clamp)
     if bias is not None:
@@ -52,18 +54,22 @@ class EqualizedLinear(nn.Module):
         multiplier: m; the weight starts as N(0, 1) / m, so that it is worth the same and learns m times as fast.
         bias: value the used bias starts at, None for no bias.
         activation: ``"linear"``, or ``"lrelu"``: leaky relu of 0.2, times the root of 2.
+        gain_first: multiply the weight by the root of 2, not what leaves the leaky relu. Which one it is changes what
+            a bias is worth.
     """
 
     def __init__(
         self, features: tuple[int, int], *, multiplier: float = 1.0, bias: float | None = 0.0,
         activation: str = "linear",
+        gain_first: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         inputs, outputs = features
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / multiplier)
         self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / multiplier))
         self.multiplier = multiplier
-        self.gain = multiplier / math.sqrt(inputs)
+        self.gain = multiplier * (_SQRT2 if gain_first else 1.0) / math.sqrt(inputs)
+        self.output_gain = 1.0 if gain_first else _SQRT2
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +78,7 @@ class EqualizedLinear(nn.Module):
         bias = None if self.bias is None else self.bias * self.multiplier
         if self.activation == "linear":
             return F.linear(x, weight, bias)
-        return biased_leaky_relu(F.linear(x, weight), bias)
+        return biased_leaky_relu(F.linear(x, weight), bias, gain=self.output_gain)
 
     def matrix(self) -> Tensor:
         """(out, in): the weight as stored, without the multiplier and He's constant."""

@@ -114,7 +114,7 @@ def filtered_lrelu_reference(
     x: Tensor, up_filter: Tensor | None, down_filter: Tensor | None, bias: Tensor, *, up: int = 1, down: int = 1,
     padding: Padding = (0, 0, 0, 0), gain: float = math.sqrt(2.0), slope: float = 0.2, clamp: float | None = None,
 ) -> Tensor:  # fmt: skip
-    """The definition: zeros between the pixels, padding, a convolution at every pixel, and what is dropped dropped last.
+    """The definition: zeros between the pixels, padding, a convolution at every pixel, dropping pixels last.
 
     Arguments and result as of :func:`filtered_lrelu`.
     """

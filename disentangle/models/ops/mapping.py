@@ -23,6 +23,7 @@ class MappingNetwork(nn.Module):
         c_dim: classes; their one-hot vector is embedded, normalised by itself and put after z. 0 for none.
         depth: linear layers.
         multiplier: their learning rate multiplier.
+        gain_first: see :class:`EqualizedLinear`; StyleGAN has it, its successors have not.
 
     Attributes:
         w_avg: (w_dim,) mean of w, which truncation pulls towards.
@@ -30,7 +31,10 @@ class MappingNetwork(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, *, z_dim: int, w_dim: int, c_dim: int = 0, depth: int = 8, multiplier: float = 0.01) -> None:
+    def __init__(
+        self, *, z_dim: int, w_dim: int, c_dim: int = 0, depth: int = 8, multiplier: float = 0.01,
+        gain_first: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.depth = depth
         embedded = w_dim if c_dim else 0
@@ -38,7 +42,8 @@ class MappingNetwork(nn.Module):
             self.embed = EqualizedLinear((c_dim, w_dim))
         for i in range(depth):
             inputs = z_dim + embedded if i == 0 else w_dim
-            self.add_module(f"fc{i}", EqualizedLinear((inputs, w_dim), multiplier=multiplier, activation="lrelu"))
+            layer = EqualizedLinear((inputs, w_dim), multiplier=multiplier, activation="lrelu", gain_first=gain_first)
+            self.add_module(f"fc{i}", layer)
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:

@@ -31,11 +31,13 @@ class StyleBasedModule(LatentModule):
     Attributes:
         label: the class used where a call gives none; None in an unconditional network.
         num_ws: rows of a W+ latent.
+        default_truncation: psi of a call on z that gives none, 1 but for files whose own software always truncates.
     """
 
     mapping: MappingNetwork
     synthesis: nn.Module
     label: int | None = None
+    default_truncation: float = 1.0
 
     def _describe(self, layers: tuple[StyleLayer, ...], *, z_dim: int, w_dim: int, c_dim: int, num_ws: int) -> None:
         self._layers, self.c_dim, self.num_ws = layers, c_dim, num_ws
@@ -170,7 +172,7 @@ class StyleBasedModule(LatentModule):
         return F.one_hot(given.expand(n), self.c_dim).to(self.mapping.w_avg.dtype)
 
     def forward(
-        self, latents: Tensor, *, space: str | None = None, truncation: float = 1.0,
+        self, latents: Tensor, *, space: str | None = None, truncation: float | None = None,
         truncation_cutoff: int | None = None, label: int | Tensor | None = None, **options: Any,
     ) -> Tensor:  # fmt: skip
         """Images of latents of any space.
@@ -178,10 +180,13 @@ class StyleBasedModule(LatentModule):
         Args:
             latents: (n, *shape).
             space: theirs, "z" by default.
-            truncation, truncation_cutoff, label: see :meth:`convert_latents`.
+            truncation, truncation_cutoff, label: see :meth:`convert_latents`; a z is truncated by
+                ``default_truncation`` if nothing is said.
             **options: of the synthesis network.
         """
         chosen = self._space(space)
+        if truncation is None:
+            truncation = self.default_truncation if chosen.name == "z" else 1.0
         styles = self.convert_latents(
             latents, chosen.name, "s", label=label, truncation=truncation, truncation_cutoff=truncation_cutoff
         )

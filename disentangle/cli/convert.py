@@ -1,0 +1,76 @@
+"""``disentangle convert``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from disentangle.cli.options import json_option, note
+
+__all__ = ["command"]
+
+
+@click.command("convert")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The model file to write, .safetensors.")
+@click.option("--list", "only_list", is_flag=True, help="Show what FILE holds and write nothing.")
+@click.option("--weights", help="Which of the networks in it, by its name there; default: the averaged one.")
+@click.option(
+    "--order", type=click.Choice(["usv", "vsu"]), default="usv", show_default=True, help="Of HouseholderGAN's factors."
+)
+@click.option("--rank", type=click.IntRange(1), help="Of HouseholderGAN's layers, where the file does not say.")
+@click.option(
+    "--fused", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
+    help="Whether genforce's ProGAN and StyleGAN upsampled by transposed convolutions, which the file does not say.",
+)  # fmt: skip
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context, file: Path, out: Path | None, only_list: bool, weights: str | None,
+    order: Literal["usv", "vsu"], rank: int | None, fused: Literal["auto", "always", "never"], as_json: bool,
+) -> None:  # fmt: skip
+    """Another project's checkpoint FILE (or folder) as a model file of the toolkit.
+
+    Known are StyleGAN2-ADA and StyleGAN3 pickles, StyleGAN2 pickles of TensorFlow, rosinality's StyleGAN2,
+    HouseholderGAN, genforce and SeFa, pytorch_GAN_zoo, pro_gan_pytorch, EigenGAN, simple GANs and DCGANs, and folders
+    of pythae. The format is told by the content. No code in the file is run, and none can be.
+
+    \b
+    Examples:
+      disentangle convert ffhq.pkl --out ffhq.safetensors
+      disentangle convert checkpoint.pt --list
+    """
+    if only_list == (out is not None):
+        raise click.UsageError("Give --out FILE to convert, or --list to look.")
+    from disentangle.io import foreign
+
+    if only_list:
+        held = foreign.contents(file)
+        click.echo(json.dumps(held, indent=2) if as_json else _table(held))
+        return
+    assert out is not None
+    if out.suffix != ".safetensors":
+        raise click.UsageError(f"--out is {out}; expected a name that ends with .safetensors.")
+    found = foreign.convert(file, out, weights=weights, order=order, rank=rank, fused=fused)
+    if as_json:
+        click.echo(json.dumps({**found.provenance, "kind": found.config["kind"], "out": str(out)}, indent=2))
+        return
+    note(ctx, f"{file.name} is {found.format}; taken: {found.provenance['which']}.")
+    for decision in found.provenance["decisions"]:
+        note(ctx, decision)
+    numbers = sum(tensor.numel() for tensor in found.state.values())
+    note(ctx, f"{found.config['kind']}, {len(found.state)} tensors, {numbers:,} numbers: {out}")
+
+
+def _table(held: dict[str, Any]) -> str:
+    lines = [f"container: {held['container']}", f"format: {held['format'] or 'not known'}"]
+    for part in held["parts"]:
+        shapes = part["tensors"].values()
+        numbers = sum(math.prod(shape) for shape in shapes)
+        size = f", {len(shapes)} tensors, {numbers:,} numbers" if shapes else ""
+        lines.append(f"{part['name'] or '(the whole file)'}: {part['class']}{size}")
+    return "\n".join(lines)

@@ -1,0 +1,68 @@
+"""EigenGAN checkpoints of bryandlee's implementation and of OrthoImproveCond, which builds on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.renaming import Row, rename
+
+__all__ = ["NAME", "convert", "recognise"]
+
+NAME = "an EigenGAN in bryandlee's layout"
+
+_NETWORKS = ("g_ema", "g")
+_MARK = "blocks.0.projection.U"
+
+
+def recognise(content: Content) -> bool:
+    """Whether one of its networks has a subspace in its first block."""
+    return any(_MARK in state for state in _networks(content.data).values())
+
+
+def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
+    if not isinstance(data, dict):
+        return {}
+    found = {"g_ema": data} if _MARK in data or f"module.{_MARK}" in data else {
+        name: data[name] for name in _NETWORKS if isinstance(data.get(name), dict)
+    }  # fmt: skip
+    return {name: {str(k).removeprefix("module."): t for k, t in state.items()} for name, state in found.items()}
+
+
+_TABLE: list[Row] = [
+    (r"fc\.(weight|bias)", r"fc.\1", None),
+    (r"blocks\.(\d+)\.projection\.(U|L|mu)", r"blocks.\1.projection.\2", None),
+    (r"blocks\.(\d+)\.(subspace_conv[12])\.0\.(weight|bias)", r"blocks.\1.\2.\3", None),
+    (r"blocks\.(\d+)\.(feature_conv[12])\.1\.(weight|bias)", r"blocks.\1.\2.\3", None),
+    (r"to_rgb\.0\.1\.(weight|bias)", r"to_image.\1", None),
+]
+
+
+def convert(content: Content, options: Options) -> Converted:
+    """The averaged generator. How far its bases are from orthonormal is said, and left as it is."""
+    networks = _networks(content.data)
+    which = choose(networks, _NETWORKS, options.weights)
+    state = rename(networks[which], _TABLE)
+    count = sum(name.endswith(".projection.U") for name in state)
+    channels = [state[f"blocks.{i}.subspace_conv1.weight"].shape[0] for i in range(count)]
+    channels.append(state["to_image.weight"].shape[1])
+    config = {
+        "kind": "eigengan",
+        "resolution": 4 << count,
+        "image_channels": state["to_image.weight"].shape[0],
+        "basis": state[_MARK].shape[0],
+        "noise_dim": state["fc.weight"].shape[1],
+        "channels": tuple(channels),
+    }
+    defects = []
+    for i in range(count):
+        basis = state[f"blocks.{i}.projection.U"].double()
+        gram = basis @ basis.mT
+        gram.diagonal().sub_(1)
+        defects.append(float(gram.abs().max()))
+    said = ", ".join(f"{defect:.1e}" for defect in defects)
+    return Converted(
+        config, state, which, [f"Largest entries of |U U^T - I|, block by block: {said}; kept as they are."]
+    )

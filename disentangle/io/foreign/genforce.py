@@ -1,0 +1,220 @@
+"""Checkpoints of genforce (and SeFa): ProGAN, StyleGAN and StyleGAN2, from the zoo or from training."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.renaming import DROP, Row, rename
+
+__all__ = ["NAME", "convert", "recognise"]
+
+NAME = "a generator of genforce or SeFa"
+
+_NETWORKS = ("generator_smooth", "generator")
+
+
+def recognise(content: Content) -> bool:
+    """Whether one of its networks has the names of genforce's layers."""
+    return any(
+        "synthesis.layer0.style.weight" in network or ("layer0.weight" in network and "output0.weight" in network)
+        for network in _networks(content.data).values()
+    )
+
+
+def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
+    if not isinstance(data, dict):
+        return {}
+    source = data["models"] if isinstance(data.get("models"), dict) else data
+    found = {name: source[name] for name in _NETWORKS if isinstance(source.get(name), dict)}
+    return found or ({"generator": data} if "layer0.weight" in data or "synthesis.layer0.style.weight" in data else {})
+
+
+def convert(content: Content, options: Options) -> Converted:
+    """The averaged generator."""
+    networks = _networks(content.data)
+    which = choose(networks, _NETWORKS, options.weights)
+    state = networks[which]
+    if "synthesis.early_layer.const" in state:
+        return _stylegan2(state, which)
+    if "synthesis.layer0.apply_noise.weight" in state:
+        return _stylegan1(state, which, options.fused)
+    if "synthesis.layer0.style.weight" in state:
+        raise CheckpointError("its synthesis network is neither StyleGAN's nor StyleGAN2's; expected one of these.")
+    return _progan(state, which, options.fused)
+
+
+def _place(match: re.Match[str], offset: int) -> str:
+    """Layer 2i and 2i + 1 are the two of a resolution; ``offset`` 1 where 4 pixels have one layer only."""
+    index = int(match["index"]) + offset
+    return f"b{4 << index // 2}.conv{index % 2}"
+
+
+def _row(prefix: str, part: str, new: str, offset: int, change: Any = None) -> Row:
+    pattern = rf"{re.escape(prefix)}layer(?P<index>\d+)\.{re.escape(part)}"
+    return pattern, lambda m: f"{prefix}{_place(m, offset)}.{new}", change
+
+
+def _rgb(prefix: str, part: str, new: str, change: Any = None) -> Row:
+    pattern = rf"{re.escape(prefix)}output(?P<index>\d+)\.{re.escape(part)}"
+    return pattern, lambda m: f"{prefix}b{4 << int(m['index'])}.torgb.{new}", change
+
+
+def _channels(state: dict[str, Tensor], prefix: str) -> tuple[int, ...]:
+    widths: list[int] = []
+    while f"{prefix}b{4 << len(widths)}.conv1.weight" in state:
+        widths.append(state[f"{prefix}b{4 << len(widths)}.conv1.weight"].shape[0])
+    if not widths:
+        raise CheckpointError("it has no convolutions at 4 pixels; it is damaged.")
+    return tuple(widths)
+
+
+def _lod(state: dict[str, Tensor], name: str, decisions: list[str]) -> float:
+    value = float(state[name]) if name in state else 0.0
+    if value:
+        decisions.append(f"The file stands at level of detail {value:g}, so its pictures are not at full resolution.")
+    return value
+
+
+_MAPPING: list[Row] = [
+    (r"mapping\.dense(\d+)\.(weight|bias)", r"mapping.fc\1.\2", None),
+    (r"truncation\.w_avg", "mapping.w_avg", None),
+]
+
+
+def _depth(state: dict[str, Tensor]) -> int:
+    return sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state)
+
+
+_STYLEGAN2: list[Row] = [
+    (r".*\.kernel", DROP, None),
+    *_MAPPING,
+    (r"synthesis\.early_layer\.const", "synthesis.b4.const", lambda t: t[0]),
+    (
+        r"synthesis\.layer(?P<index>\d*[13579])\.weight",
+        lambda m: f"synthesis.{_place(m, 1)}.weight",
+        lambda t: t.flip(2, 3),
+    ),
+    _row("synthesis.", "weight", "weight", 1),
+    _row("synthesis.", "bias", "bias", 1),
+    _row("synthesis.", "noise_strength", "noise_strength", 1, lambda t: t.reshape(())),
+    _row("synthesis.", "noise", "noise_const", 1, lambda t: t[0, 0]),
+    _row("synthesis.", "style.weight", "affine.weight", 1),
+    _row("synthesis.", "style.bias", "affine.bias", 1, lambda t: t + 1),
+    _rgb("synthesis.", "weight", "weight"),
+    _rgb("synthesis.", "bias", "bias"),
+    _rgb("synthesis.", "style.weight", "affine.weight"),
+    _rgb("synthesis.", "style.bias", "affine.bias", lambda t: t + 1),
+]
+
+
+def _stylegan2(source: dict[str, Tensor], which: str) -> Converted:
+    if "mapping.label_weight" in source or any(name.startswith("mapping.embedding") for name in source):
+        raise CheckpointError(
+            "it is conditional, and genforce normalises z and class together where StyleGAN2-ADA does each by itself, "
+            "so that no StyleGAN2 here gives its images; convert the pickle it was made from."
+        )
+    state = rename(source, _STYLEGAN2)
+    channels = _channels(state, "synthesis.")
+    painted = sum(name.endswith("torgb.weight") for name in state)
+    config = {
+        "kind": "stylegan2",
+        "resolution": 4 << (len(channels) - 1),
+        "image_channels": state[f"synthesis.b{4 << (len(channels) - 1)}.torgb.bias"].shape[0],
+        "z_dim": state["mapping.fc0.weight"].shape[1],
+        "w_dim": state["synthesis.b4.conv1.affine.weight"].shape[1],
+        "mapping_layers": _depth(state),
+        "channels": channels,
+        "architecture": "skip" if painted > 1 else "orig",
+    }
+    return Converted(config, state, which)
+
+
+_STYLEGAN1: list[Row] = [
+    (r".*\.kernel|synthesis\.lod", DROP, None),
+    *_MAPPING,
+    (r"synthesis\.layer0\.const", "synthesis.b4.const", lambda t: t[0]),
+    _row("synthesis.", "weight", "weight", 0),
+    _row("synthesis.", "bias", "bias", 0),
+    _row("synthesis.", "apply_noise.weight", "noise_strength", 0, lambda t: t.flatten()),
+    _row("synthesis.", "apply_noise.noise", "noise_const", 0, lambda t: t[0, 0]),
+    _row("synthesis.", "style.weight", "affine.weight", 0),
+    _row("synthesis.", "style.bias", "affine.bias", 0),
+    _rgb("synthesis.", "weight", "weight"),
+    _rgb("synthesis.", "bias", "bias"),
+]
+
+
+def _fuse(state: dict[str, Tensor], prefix: str, count: int, setting: str, first: int, decisions: list[str]) -> None:
+    """Turn the kernels of the layers that double the size where they were trained as transposed convolutions.
+
+    Repeating pixels and convolving equals one transposed convolution with the kernel backwards, so a file does not show
+    which of the two it was trained with.
+    """
+    start = {"auto": first, "always": 8, "never": 8 << count}[setting]
+    turned = [4 << index for index in range(1, count) if 4 << index >= start]
+    for resolution in turned:
+        name = f"{prefix}b{resolution}.conv0.weight"
+        state[name] = state[name].flip(2, 3)
+    if turned:
+        decisions.append(
+            f"From {turned[0]} pixels on, upsampling and convolution are taken as fused (setting {setting}), which the "
+            "file does not say."
+        )
+
+
+def _stylegan1(source: dict[str, Tensor], which: str, fused: str) -> Converted:
+    decisions: list[str] = []
+    state = rename(source, _STYLEGAN1)
+    channels = _channels(state, "synthesis.")
+    _fuse(state, "synthesis.", len(channels), fused, 128, decisions)
+    config = {
+        "kind": "stylegan1",
+        "resolution": 4 << (len(channels) - 1),
+        "image_channels": state["synthesis.b4.torgb.bias"].shape[0],
+        "z_dim": state["mapping.fc0.weight"].shape[1],
+        "w_dim": state["synthesis.b4.conv1.affine.weight"].shape[1],
+        "mapping_layers": _depth(state),
+        "channels": channels,
+        "lod": _lod(source, "synthesis.lod", decisions),
+    }
+    return Converted(config, state, which, decisions)
+
+
+_PROGAN: list[Row] = [
+    (r"lod", DROP, None),
+    # A 4x4 convolution of one pixel with 3 pixels of padding meets its kernel backwards.
+    (r"layer0\.weight", "b4.conv0.weight", lambda t: t.flip(2, 3)),
+    _row("", "weight", "weight", 0),
+    _row("", "bias", "bias", 0),
+    _rgb("", "weight", "weight"),
+    _rgb("", "bias", "bias"),
+]
+
+
+def _progan(source: dict[str, Tensor], which: str, fused: str) -> Converted:
+    decisions: list[str] = []
+    state = rename(source, _PROGAN)
+    channels = _channels(state, "")
+    # A fused layer of their ProGAN has its inputs first, which shows where the width changes.
+    ups = {f"b{4 << i}.conv0.weight": (channels[i - 1], channels[i]) for i in range(1, len(channels))}
+    if fused == "auto" and any(tuple(state[n].shape[:2]) == io and io[0] != io[1] for n, io in ups.items()):
+        fused = "always"
+    if fused == "always":
+        state |= {name: state[name].transpose(0, 1) for name in ups}
+    _fuse(state, "", len(channels), fused, 8 << len(channels), decisions)
+    config = {
+        "kind": "progan",
+        "resolution": 4 << (len(channels) - 1),
+        "image_channels": state["b4.torgb.bias"].shape[0],
+        "latent_dim": state["b4.conv0.weight"].shape[1],
+        "channels": channels,
+        "first_gain": math.sqrt(2.0) / 4,
+        "lod": _lod(source, "lod", decisions),
+    }
+    return Converted(config, state, which, decisions)

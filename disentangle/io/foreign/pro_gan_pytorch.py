@@ -1,0 +1,72 @@
+"""Checkpoints of pro_gan_pytorch 3."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.renaming import Row, rename
+
+__all__ = ["NAME", "convert", "recognise"]
+
+NAME = "a ProGAN of pro_gan_pytorch"
+
+_NETWORKS = ("shadow_generator", "generator")
+
+
+def recognise(content: Content) -> bool:
+    """Whether one of its generators has this project's layers."""
+    return any("layers.0.conv_1.weight" in state for state in _networks(content.data).values())
+
+
+def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
+    if not isinstance(data, dict):
+        return {}
+    if "layers.0.conv_1.weight" in data:
+        return {"generator": data}
+    found = {}
+    for name in _NETWORKS:
+        part = data.get(name)
+        state = part.get("state_dict", part) if isinstance(part, dict) else None
+        if isinstance(state, dict) and state:
+            found[name] = state
+    return found
+
+
+_TABLE: list[Row] = [
+    (r"layers\.0\.conv_1\.weight", "b4.conv0.weight", lambda t: t.transpose(0, 1)),
+    (r"layers\.0\.conv_1\.bias", "b4.conv0.bias", None),
+    (r"layers\.(\d+)\.conv_([12])\.(weight|bias)", lambda m: f"b{4 << int(m[1])}.conv{int(m[2]) - 1}.{m[3]}", None),
+    (r"rgb_converters\.(\d+)\.(weight|bias)", lambda m: f"b{4 << int(m[1])}.torgb.{m[2]}", None),
+]
+
+
+def convert(content: Content, options: Options) -> Converted:
+    """The averaged ("shadow") generator."""
+    networks = _networks(content.data)
+    which = choose(networks, _NETWORKS, options.weights)
+    state = rename(networks[which], _TABLE)
+    part = content.data.get(which)
+    settings = part.get("conf", {}) if isinstance(part, dict) else {}
+    decisions = []
+    if not isinstance(settings, dict) or "use_eql" not in settings:
+        settings = {}
+        decisions.append("The file does not say whether its weights are equalised: taken as equalised, the default.")
+    channels: list[int] = []
+    while f"b{4 << len(channels)}.conv1.weight" in state:
+        channels.append(state[f"b{4 << len(channels)}.conv1.weight"].shape[0])
+    config = {
+        "kind": "progan",
+        "resolution": 4 << (len(channels) - 1),
+        "image_channels": state["b4.torgb.bias"].shape[0],
+        "latent_dim": state["b4.conv0.weight"].shape[1],
+        "channels": tuple(channels),
+        "equalized": bool(settings.get("use_eql", True)),
+        "first_gain": math.sqrt(2.0),
+        "first_norm": False,
+        "rgb_gain": math.sqrt(2.0),
+    }
+    return Converted(config, state, which, decisions)

@@ -1,0 +1,92 @@
+"""Plain convolutional generators: the simple GAN of OrthoImproveCond and OroJaR, the DCGAN of torch's examples."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+from disentangle.io.foreign.conversion import Content, Converted, Options
+from disentangle.io.foreign.renaming import Row, rename
+
+__all__ = ["NAME", "convert", "recognise"]
+
+NAME = "the state of a simple GAN or of a DCGAN"
+
+_SIMPLE, _DCGAN = "layers.0.layers.conv.weight", "main.0.weight"
+
+
+def recognise(content: Content) -> bool:
+    """Whether it is a plain dictionary of tensors with one of the two first layers."""
+    state = _state(content.data)
+    return any(mark in state and getattr(state[mark], "ndim", 0) == 4 for mark in (_SIMPLE, _DCGAN))
+
+
+def _state(data: Any) -> dict[str, Tensor]:
+    if not isinstance(data, dict):
+        return {}
+    for name in ("state_dict", "netG", "generator", "model"):
+        if isinstance(data.get(name), dict) and data[name]:
+            data = data[name]
+            break
+    return {str(name).removeprefix("module."): tensor for name, tensor in data.items()}
+
+
+def convert(content: Content, options: Options) -> Converted:
+    """The only network."""
+    state = _state(content.data)
+    return _simple(state) if _SIMPLE in state else _dcgan(state)
+
+
+def _simple(source: dict[str, Tensor]) -> Converted:
+    last = max(int(m[1]) for m in (re.match(r"layers\.(\d+)\.", name) for name in source) if m)
+    if f"layers.{last}.layers.conv.weight" not in source or source[_SIMPLE].shape[2:] != (4, 4) or (
+        source[f"layers.{last}.layers.conv.weight"].shape[2:] != (3, 3)
+    ):  # fmt: skip
+        raise CheckpointError("it is no generator (a discriminator?); expected the file of netG.")
+
+    def body(match: re.Match[str]) -> str:
+        return f"body.{3 * (int(match[1]) - 1) + (match[2] == 'instancenorm')}.{match[3]}"
+
+    table: list[Row] = [
+        (r"layers\.0\.layers\.conv\.(weight|bias)", r"first.\1", None),
+        (rf"layers\.{last}\.layers\.conv\.(weight|bias)", r"to_image.\1", None),
+        (r"layers\.(\d+)\.layers\.(conv|instancenorm)\.(weight|bias)", body, None),
+    ]
+    state = rename(source, table)
+    channels = [state["first.weight"].shape[1], *(state[f"body.{3 * i}.weight"].shape[1] for i in range(last - 1))]
+    config = {
+        "kind": "gan",
+        "resolution": 4 << (len(channels) - 1),
+        "image_channels": state["to_image.weight"].shape[0],
+        "latent_dim": state["first.weight"].shape[0],
+        "channels": tuple(channels),
+    }
+    return Converted(config, state, "the only one")
+
+
+def _dcgan(source: dict[str, Tensor]) -> Converted:
+    if source[_DCGAN].shape[2:] != (4, 4) or "main.1.running_mean" not in source:
+        raise CheckpointError(
+            "it is no generator (a discriminator?); expected a transposed convolution and its norm first."
+        )
+
+    convs = sorted(int(m[1]) for m in (re.fullmatch(r"main\.(\d+)\.weight", n) for n in source) if m)
+    convs = [index for index in convs if source[f"main.{index}.weight"].ndim == 4]
+    places = {index: f"convs.{i}" for i, index in enumerate(convs[:-1])} | {convs[-1]: "to_image"}
+    norms = {index + 1: f"norms.{i}" for i, index in enumerate(convs[:-1])}
+    table: list[Row] = [
+        (rf"main\.({index})\.(\w+)", rf"{name}.\2", None) for index, name in {**places, **norms}.items()
+    ]
+    state = rename(source, table)
+    channels = tuple(source[f"main.{index}.weight"].shape[1] for index in convs[:-1])
+    config = {
+        "kind": "dcgan",
+        "resolution": 4 << len(channels),
+        "image_channels": state["to_image.weight"].shape[1],
+        "latent_dim": state["convs.0.weight"].shape[0],
+        "channels": channels,
+    }
+    return Converted(config, state, "the only one")
