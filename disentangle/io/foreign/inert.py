@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -58,14 +59,9 @@ def read_inert(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> An
         kind = {"pickle": "a pickle", "torch-zip": "a torch zip file", "torch-legacy": "an older torch file"}[container]
         raise CheckpointError(f"{path} looks like {kind}, but {error}. Get the file anew.") from None
     except (
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        MemoryError,
-        RecursionError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+        OSError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, MemoryError, RecursionError, RuntimeError,
+        NotImplementedError, ValueError, OverflowError,
+    ) as error:  # fmt: skip
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} cannot be read ({first}). Get the file anew.") from None
 

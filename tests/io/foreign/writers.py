@@ -1,0 +1,245 @@
+"""Small files in the containers of other projects, written from our own models, name by name."""
+
+from __future__ import annotations
+
+import pickle
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from sample_files import Persistent, module_state, persistent_pickle, pretending, torch_bytes
+from torch import Tensor, nn
+
+from disentangle.models import build_model
+
+
+def rough(config: Mapping[str, Any], seed: int = 0) -> Any:
+    """A model whose constant weights have noise on them, so that no mistake hides behind a zero."""
+    model = build_model(config, seed=seed)
+    random = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point() and (tensor.ndim == 0 or tensor.float().var(unbiased=False) == 0):
+                tensor.add_(0.1 * torch.randn(tensor.shape, generator=random))
+        for name, tensor in model.named_buffers():
+            if name.endswith("magnitude_ema"):
+                tensor.abs_().add_(0.5)
+    return model.eval().requires_grad_(False)
+
+
+def tree(state: Mapping[str, Tensor], attributes: Mapping[str, Mapping[str, Any]], path: str = "") -> Persistent:
+    """Modules inside modules, of the names in a state, with the attributes of each path."""
+    here: dict[str, Tensor] = {}
+    below: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        head, dot, tail = name.partition(".")
+        if dot:
+            below.setdefault(head, {})[tail] = tensor
+        else:
+            here[name] = tensor
+    modules = {name: tree(part, attributes, f"{path}.{name}" if path else name) for name, part in below.items()}
+    buffers = {"w_avg", "noise_const", "resample_filter", "magnitude_ema", "up_filter", "down_filter", "freqs", "phases",
+               "transform"}  # fmt: skip
+    own = dict(attributes.get(path, {}))
+    return Persistent(
+        own.pop("class_name", "Module"),
+        module_state(
+            {k: nn.Parameter(t) for k, t in here.items() if k not in buffers},
+            {k: t for k, t in here.items() if k in buffers},
+            modules,
+            **own,
+        ),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- NVIDIA
+
+
+def nvidia_root(config: Any) -> dict[str, Any]:
+    return {
+        "class_name": "Generator", "z_dim": config.z_dim, "c_dim": config.c_dim, "w_dim": config.w_dim,
+        "img_resolution": config.resolution, "img_channels": config.image_channels,
+    }  # fmt: skip
+
+
+def nvidia_stylegan2(model: Any, *, half: tuple[int, ...] = ()) -> bytes:
+    config = model.config
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    attributes: dict[str, dict[str, Any]] = {
+        "": nvidia_root(config),
+        "mapping": {"num_layers": config.mapping_layers},
+        "mapping.fc0": {"bias_gain": config.mapping_multiplier, "activation": "lrelu"},
+    }
+    fir = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
+    for index in range(len(config.channels)):
+        block = f"synthesis.b{4 << index}"
+        state[f"{block}.resample_filter"] = fir
+        attributes[block] = {
+            "architecture": config.architecture, "resolution": 4 << index, "use_fp16": (4 << index) in half
+        }  # fmt: skip
+        for part in ("conv0", "conv1"):
+            attributes[f"{block}.{part}"] = {"conv_clamp": config.clamp, "activation": "lrelu"}
+    return persistent_pickle({"G": None, "D": None, "G_ema": tree(state, attributes)})
+
+
+def nvidia_stylegan3(model: Any) -> bytes:
+    config = model.config
+    attributes: dict[str, dict[str, Any]] = {
+        "": nvidia_root(config),
+        "mapping": {"num_layers": config.mapping_layers},
+        "mapping.fc0": {"bias_gain": config.mapping_multiplier},
+        "synthesis": {"layer_names": [layer.name for layer in config.layers], "output_scale": 0.25},
+        "synthesis.input": {
+            "channels": config.input_channels, "size": np.array([config.input_size] * 2),
+            "sampling_rate": config.sampling_rate, "bandwidth": config.bandwidth,
+        },
+    }  # fmt: skip
+    for layer in config.layers:
+        attributes[f"synthesis.{layer.name}"] = {
+            "is_torgb": layer.torgb, "in_channels": layer.in_channels, "out_channels": layer.out_channels,
+            "out_size": np.array([layer.out_size] * 2), "conv_kernel": layer.kernel, "up_factor": np.int64(layer.up),
+            "down_factor": layer.down, "padding": list(layer.padding), "conv_clamp": layer.clamp, "use_fp16": True,
+        }  # fmt: skip
+        attributes[f"synthesis.{layer.name}.affine"] = {"diag_size": 3}
+    return persistent_pickle({"G_ema": tree(model.state_dict(), attributes)})
+
+
+# ---------------------------------------------------------------------------------------------------- TensorFlow
+
+
+def tensorflow_stylegan2(model: Any) -> bytes:
+    config, s = model.config, model.state_dict()
+    mapping = {}
+    for i in range(config.mapping_layers):
+        mapping[f"Dense{i}/weight"] = s[f"mapping.fc{i}.weight"].T
+        mapping[f"Dense{i}/bias"] = s[f"mapping.fc{i}.bias"]
+    synthesis: dict[str, Tensor] = {"4x4/Const/const": s["synthesis.b4.const"][None]}
+    noise = 0
+    for index in range(len(config.channels)):
+        size = 4 << index
+        for ours, theirs in (("conv0", "Conv0_up"), ("conv1", "Conv1" if index else "Conv"), ("torgb", "ToRGB")):
+            layer = f"synthesis.b{size}.{ours}"
+            if f"{layer}.weight" not in s:
+                continue
+            weight = s[f"{layer}.weight"]
+            weight = weight.flip(2, 3) if ours == "conv0" else weight
+            synthesis[f"{size}x{size}/{theirs}/weight"] = weight.permute(2, 3, 1, 0)
+            synthesis[f"{size}x{size}/{theirs}/bias"] = s[f"{layer}.bias"]
+            synthesis[f"{size}x{size}/{theirs}/mod_weight"] = s[f"{layer}.affine.weight"].T
+            synthesis[f"{size}x{size}/{theirs}/mod_bias"] = s[f"{layer}.affine.bias"] - 1
+            if ours != "torgb":
+                synthesis[f"{size}x{size}/{theirs}/noise_strength"] = s[f"{layer}.noise_strength"]
+                synthesis[f"noise{noise}"] = s[f"{layer}.noise_const"][None, None]
+                noise += 1
+
+    class Network:
+        pass
+
+    def network(variables: Mapping[str, Tensor], **state: Any) -> Network:
+        made = Network()
+        arrays = [(name, np.ascontiguousarray(tensor.numpy())) for name, tensor in variables.items()]
+        made.__dict__.update(version=4, name="x", static_kwargs={}, components={}, variables=arrays, **state)
+        return made
+
+    with pretending("dnnlib.tflib.network", Network=Network):
+        whole = network({"dlatent_avg": s["mapping.w_avg"], "lod": torch.zeros([])})
+        whole.__dict__.update(components={"mapping": network(mapping), "synthesis": network(synthesis)})
+        return pickle.dumps((network({}), network({}), whole), 2)
+
+
+# ---------------------------------------------------------------------------------------------------- rosinality
+
+
+def rosinality(model: Any, *, training: bool = False, rank: int | None = None) -> bytes:
+    config, s = model.config, model.state_dict()
+    state: dict[str, Tensor] = {"input.input": s["synthesis.b4.const"][None]}
+    for i in range(config.mapping_layers):
+        state[f"style.{i + 1}.weight"], state[f"style.{i + 1}.bias"] = (
+            s[f"mapping.fc{i}.weight"],
+            s[f"mapping.fc{i}.bias"],
+        )
+
+    def conv(theirs: str, ours: str) -> None:
+        state[f"{theirs}.conv.weight"] = s[f"{ours}.weight"][None]
+        for part in ("weight", "U", "V", "bias"):
+            if f"{ours}.affine.{part}" in s:
+                state[f"{theirs}.conv.modulation.{part}"] = s[f"{ours}.affine.{part}"]
+
+    def noisy(theirs: str, ours: str, index: int) -> None:
+        conv(theirs, ours)
+        state[f"{theirs}.noise.weight"] = s[f"{ours}.noise_strength"].reshape(1)
+        state[f"{theirs}.activate.bias"] = s[f"{ours}.bias"]
+        state[f"noises.noise_{index}"] = s[f"{ours}.noise_const"][None, None]
+
+    def rgb(theirs: str, ours: str) -> None:
+        conv(theirs, ours)
+        state[f"{theirs}.bias"] = s[f"{ours}.bias"].reshape(1, -1, 1, 1)
+
+    noisy("conv1", "synthesis.b4.conv1", 0)
+    rgb("to_rgb1", "synthesis.b4.torgb")
+    for i in range(len(config.channels) - 1):
+        noisy(f"convs.{2 * i}", f"synthesis.b{8 << i}.conv0", 2 * i + 1)
+        noisy(f"convs.{2 * i + 1}", f"synthesis.b{8 << i}.conv1", 2 * i + 2)
+        rgb(f"to_rgbs.{i}", f"synthesis.b{8 << i}.torgb")
+        state[f"convs.{2 * i}.conv.blur.kernel"] = torch.ones(4, 4)
+        state[f"to_rgbs.{i}.upsample.kernel"] = torch.ones(4, 4)
+    if not training:
+        return torch_bytes({"g_ema": state, "latent_avg": s["mapping.w_avg"]})
+    arguments = Namespace(size=config.resolution, **({} if rank is None else {"diag_size": rank}))
+    return torch_bytes(
+        {"g": state, "d": {}, "g_ema": state, "g_optim": {"state": {}}, "args": arguments, "ada_aug_p": 0}
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- genforce
+
+
+def genforce(model: Any, *, trained: bool = False, fused: bool = False) -> bytes:
+    config, s = model.config, model.state_dict()
+    kind, state = config.kind, {}
+    prefix = "" if kind == "progan" else "synthesis."
+    offset = 1 if kind == "stylegan2" else 0
+    if kind != "progan":
+        for i in range(config.mapping_layers):
+            for part in ("weight", "bias"):
+                state[f"mapping.dense{i}.{part}"] = s[f"mapping.fc{i}.{part}"]
+        state["truncation.w_avg"] = s["mapping.w_avg"]
+    if kind == "stylegan2":
+        state["synthesis.early_layer.const"] = s["synthesis.b4.const"][None]
+    elif kind == "stylegan1":
+        state["synthesis.layer0.const"] = s["synthesis.b4.const"][None]
+        state["synthesis.lod"] = torch.tensor(0.0)
+    else:
+        state["lod"] = torch.tensor(0.0)
+    for index in range(len(config.channels)):
+        for part in (0, 1):
+            ours, theirs = f"{prefix}b{4 << index}.conv{part}", f"{prefix}layer{2 * index + part - offset}"
+            if f"{ours}.bias" not in s:
+                continue
+            if f"{ours}.weight" in s:
+                weight = s[f"{ours}.weight"]
+                turned = (kind == "stylegan2" and part == 0) or (kind == "progan" and index == part == 0)
+                turned = turned or (fused and part == 0 and index > 0)
+                state[f"{theirs}.weight"] = weight.flip(2, 3) if turned else weight
+            state[f"{theirs}.bias"] = s[f"{ours}.bias"]
+            if kind == "progan":
+                continue
+            state[f"{theirs}.style.weight"] = s[f"{ours}.affine.weight"]
+            state[f"{theirs}.style.bias"] = s[f"{ours}.affine.bias"] - offset
+            if kind == "stylegan2":
+                state[f"{theirs}.noise_strength"] = s[f"{ours}.noise_strength"]
+                state[f"{theirs}.noise"] = s[f"{ours}.noise_const"][None, None]
+            else:
+                state[f"{theirs}.apply_noise.weight"] = s[f"{ours}.noise_strength"]
+                state[f"{theirs}.apply_noise.noise"] = s[f"{ours}.noise_const"][None, None]
+        for part in ("weight", "bias"):
+            state[f"{prefix}output{index}.{part}"] = s[f"{prefix}b{4 << index}.torgb.{part}"]
+            if kind == "stylegan2":
+                shift = 1 if part == "bias" else 0
+                state[f"synthesis.output{index}.style.{part}"] = (
+                    s[f"synthesis.b{4 << index}.torgb.affine.{part}"] - shift
+                )
+    networks = {"generator": {}, "generator_smooth": state, "discriminator": {}}
+    return torch_bytes({"models": networks, "running_metadata": {}} if trained else networks)
