@@ -110,7 +110,7 @@ def test_the_rank_of_a_householder_layer_is_said(tmp_path):
     path = written(tmp_path, rosinality(model, training=True, rank=3))
     assert foreign.read(path).config["householder"]["rank"] == 3
     assert foreign.read(path, rank=2).config["householder"]["rank"] == 2
-    assert foreign.read(path, order="vsu", rank=3).config["householder"]["order"] == "usv" or True
+    assert "order vsu is not defined for its layer b8.conv0" in refused(path, order="vsu")
 
 
 def test_other_weights_on_request(tmp_path):
@@ -143,20 +143,14 @@ def test_a_discriminator_alone(tmp_path):
 
 
 def test_a_tensor_that_is_not_known(tmp_path):
-    import pickle
-
-    from disentangle.io.foreign import read_inert
-
-    data = read_inert(written(tmp_path, rosinality(rough(SG2)), "whole"))
+    data = foreign.read_inert(written(tmp_path, rosinality(rough(SG2)), "whole"))
     (tmp_path / "whole").unlink()
     data["g_ema"]["convs.0.extra"] = torch.ones(3)
     message = refused(written(tmp_path, torch_bytes({"g_ema": dict(data["g_ema"])})))
     assert "convs.0.extra (3,)" in message
     del data["g_ema"]["convs.0.extra"], data["g_ema"]["convs.1.activate.bias"]
-    assert "synthesis.b8.conv1.bias is missing" in refused(
-        written(tmp_path, torch_bytes({"g_ema": dict(data["g_ema"])}))
-    )
-    assert pickle is not None
+    message = refused(written(tmp_path, torch_bytes({"g_ema": dict(data["g_ema"])})))
+    assert "synthesis.b8.conv1.bias is missing" in message
 
 
 def test_a_shape_that_does_not_fit(tmp_path):

@@ -14,6 +14,11 @@ from torch import Tensor, nn
 
 from disentangle.models import build_model
 
+BUFFERS = {
+    "w_avg", "noise_const", "resample_filter", "magnitude_ema", "up_filter", "down_filter", "freqs", "phases",
+    "transform",
+}  # fmt: skip
+
 
 def rough(config: Mapping[str, Any], seed: int = 0) -> Any:
     """A model whose constant weights have noise on them, so that no mistake hides behind a zero."""
@@ -40,14 +45,12 @@ def tree(state: Mapping[str, Tensor], attributes: Mapping[str, Mapping[str, Any]
         else:
             here[name] = tensor
     modules = {name: tree(part, attributes, f"{path}.{name}" if path else name) for name, part in below.items()}
-    buffers = {"w_avg", "noise_const", "resample_filter", "magnitude_ema", "up_filter", "down_filter", "freqs", "phases",
-               "transform"}  # fmt: skip
     own = dict(attributes.get(path, {}))
     return Persistent(
         own.pop("class_name", "Module"),
         module_state(
-            {k: nn.Parameter(t) for k, t in here.items() if k not in buffers},
-            {k: t for k, t in here.items() if k in buffers},
+            {k: nn.Parameter(t) for k, t in here.items() if k not in BUFFERS},
+            {k: t for k, t in here.items() if k in BUFFERS},
             modules,
             **own,
         ),
