@@ -11,7 +11,8 @@ from disentangle.cli.progress import counting_progress
 
 __all__ = ["command"]
 
-_ANIMATED = (".gif", ".webp")
+_ANIMATED = (".gif", ".webp", ".mp4")
+_MANY = 64  # axes above which a model's own are too many to draw
 
 
 @click.command("traverse")
@@ -22,31 +23,40 @@ _ANIMATED = (".gif", ".webp")
 @click.option("--seeds", type=IntegerRanges(), default="0", show_default=True, help="Starting latents.")
 @click.option("--extent", type=float, default=3.0, show_default=True, help="Walk from -EXTENT to EXTENT.")
 @click.option("--steps", type=int, default=9, show_default=True, help="Pictures a walk.")
+@click.option("--space", help="Walk the model's axes of this space; default: its first.")
+@click.option("--layers", type=IntegerRanges(), help="Rows of w+ that directions in w move, e.g. 2-5.")
+@click.option("--start", type=click.Path(path_type=Path), help="Latents to start from, by `disentangle invert`.")
 @click.option("--truncation", type=float, default=1.0, show_default=True, help="Of the starting latents.")
+@click.option("--truncation-cutoff", type=click.IntRange(0), help="Rows of w+ that are truncated; default: all.")
+@click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
 @click.option("--fps", type=float, default=12.0, show_default=True, help="Speed of an animation.")
 @click.option("--scale", type=int, help="Enlargement of the pictures; default: to about 64 pixels.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A .png grid or a .gif or .webp animation.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A .png grid, .gif, .webp or .mp4.")
 @device_option
 @click.pass_context
 def command(
     ctx: click.Context, model: str, dims: tuple[int, ...] | None, active: int | None, directions: Path | None,
-    seeds: tuple[int, ...], extent: float, steps: int, truncation: float, fps: float, scale: int | None, out: Path,
-    device: str | None,
+    seeds: tuple[int, ...], extent: float, steps: int, space: str | None, layers: tuple[int, ...] | None,
+    start: Path | None, truncation: float, truncation_cutoff: int | None, label: int | None, fps: float,
+    scale: int | None, out: Path, device: str | None,
 ) -> None:  # fmt: skip
     """Latent traversals of MODEL: each row walks one direction, everything else held.
 
-    A picture file gets a grid, one row for each direction and seed; a .gif or .webp moves along all of them at once.
+    A picture file gets a grid, one row for each direction and seed; a .gif, .webp or .mp4 moves along all of them at
+    once. A model with many axes shows its ten strongest directions by SeFa instead.
 
     \b
     Examples:
       disentangle traverse vae-rooms --out rooms.png
-      disentangle traverse runs/fashion --active 8 --seeds 0,3 --truncation 0.7 --out walk.gif
+      disentangle traverse ffhq.safetensors --directions dirs.safetensors --seeds 0,3 --truncation 0.7 --out walk.gif
     """
     if dims is not None and active is not None:
         raise click.UsageError("Give --dims or --active, not both.")
+    import dataclasses
+
     from disentangle.errors import InputError
     from disentangle.io import load
-    from disentangle.latents import Directions, basis, most_active, traverse
+    from disentangle.latents import Directions, Latents, basis, most_active, sefa, traverse
     from disentangle.models import Generator
     from disentangle.training import resolve_device
     from disentangle.viz import animation_frames, save_animation, save_grid
@@ -54,23 +64,36 @@ def command(
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
     if not isinstance(generator, Generator):
         raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
-    chosen = basis(generator) if directions is None else Directions.load(directions)
+    if directions is not None:
+        chosen = Directions.load(directions)
+    else:
+        chosen = basis(generator, space=space)
+        if len(chosen) > _MANY and dims is None and active is None and space is None:
+            chosen = sefa(generator)
+            note(ctx, f"{model} has {generator.spaces[chosen.space].size} axes: its {len(chosen)} strongest by SeFa.")
+    if layers is not None:
+        chosen = dataclasses.replace(chosen, layers=layers)
+    started = None if start is None else Latents.load(start)
     if dims is not None:
         chosen = chosen.select(dims)
     elif active is not None:
         chosen = most_active(generator, chosen, top=active)
     with counting_progress(ctx, "traverse") as progress:
         walks = traverse(
-            generator, chosen, seeds=seeds, extent=extent, steps=steps, truncation=truncation, progress=progress
-        )
+            generator, chosen, seeds=seeds, start=started, extent=extent, steps=steps, truncation=truncation,
+            truncation_cutoff=truncation_cutoff, label=label, progress=progress,
+        )  # fmt: skip
+    starts = tuple(f"seed {seed}" for seed in seeds)
+    if started is not None:
+        starts = tuple(f"start {index}" for index in range(len(walks)))
     if out.suffix.lower() in _ANIMATED:
-        columns = tuple(f"seed {seed}" for seed in seeds) if len(seeds) > 1 else ()
+        columns = starts if len(starts) > 1 else ()
         frames = animation_frames(walks, row_labels=chosen.labels, column_labels=columns, scale=scale)
         save_animation(frames, out, fps=fps)
     else:
         labels = chosen.labels
-        if len(seeds) > 1:
-            labels = tuple(f"{label}, seed {seed}" for label in chosen.labels for seed in seeds)
+        if len(starts) > 1:
+            labels = tuple(f"{name}, {where}" for name in chosen.labels for where in starts)
         columns = tuple(f"{-extent + 2 * extent * step / (steps - 1):+.1f}" for step in range(steps))
         save_grid(walks.transpose(0, 1).flatten(0, 1), out, row_labels=labels, column_labels=columns, scale=scale)
-    note(ctx, f"{len(chosen)} directions, {len(seeds)} starting latents: {out}")
+    note(ctx, f"{len(chosen)} directions, {len(starts)} starting latents: {out}")

@@ -3,6 +3,23 @@
 from disentangle.latents.activity import activity, most_active
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions
+from disentangle.latents.ganspace import ganspace, read_ganspace
+from disentangle.latents.latent_file import Latents
+from disentangle.latents.random_directions import random_directions
+from disentangle.latents.sefa import sefa
+from disentangle.latents.style_channels import style_channels
 from disentangle.latents.traversal import traverse
 
-__all__ = ["Directions", "activity", "basis", "most_active", "traverse"]
+__all__ = [
+    "Directions",
+    "Latents",
+    "activity",
+    "basis",
+    "ganspace",
+    "most_active",
+    "random_directions",
+    "read_ganspace",
+    "sefa",
+    "style_channels",
+    "traverse",
+]

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,7 +32,10 @@ class Directions:
         labels: one name a direction.
         method: how they were found, e.g. ``"basis"`` or ``"sefa"``.
         scale: (k,) natural length of one unit along each direction, e.g. a standard deviation.
-        layers: which layers of a W+ latent move; None for all.
+        layers: of directions in w: the rows of a W+ latent that move, for all directions together or a tuple for each;
+            None for all rows.
+        mean: (latent size,) where the directions cross, e.g. the mean of the latents they were found from; None for the
+            origin.
     """
 
     vectors: Tensor
@@ -39,7 +43,8 @@ class Directions:
     labels: tuple[str, ...]
     method: str
     scale: Tensor
-    layers: tuple[int, ...] | None = None
+    layers: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None
+    mean: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or not self.vectors.is_floating_point():
@@ -54,6 +59,24 @@ class Directions:
                 f"{len(self.vectors)} directions with {len(self.labels)} labels and scale of shape "
                 f"{tuple(self.scale.shape)}; expected one of each a direction."
             )
+        if self.layers is not None and self.space != "w":
+            raise InputError(f"layers were given for directions in {self.space!r}; expected them in 'w', or no layers.")
+        if self._each_has_layers and len(self.layers or ()) != len(self.vectors):
+            raise InputError(
+                f"{len(self.vectors)} directions and layers of {len(self.layers or ())}; expected as many."
+            )
+        if self.mean is not None and self.mean.shape != self.vectors.shape[1:]:
+            raise InputError(f"mean has shape {tuple(self.mean.shape)}; expected {tuple(self.vectors.shape[1:])}.")
+
+    @property
+    def _each_has_layers(self) -> bool:
+        return bool(self.layers) and isinstance(self.layers[0], tuple)  # type: ignore[index]
+
+    def rows(self, position: int) -> tuple[int, ...] | None:
+        """The rows of a W+ latent that a direction moves; None for all."""
+        if self._each_has_layers:
+            return self.layers[position]  # type: ignore[index, return-value]
+        return self.layers  # type: ignore[return-value]
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -68,11 +91,15 @@ class Directions:
             if not 0 <= position < len(self):
                 raise InputError(f"There is no direction {position}; expected 0 to {len(self) - 1}.")
         index = torch.tensor(list(positions), dtype=torch.int64)
+        layers: Any = self.layers
+        if self._each_has_layers:
+            layers = tuple(layers[i] for i in positions)
         return dataclasses.replace(
             self,
             vectors=self.vectors[index],
             labels=tuple(self.labels[i] for i in positions),
             scale=self.scale[index],
+            layers=layers,
         )
 
     def label(self, position: int, name: str) -> Directions:
@@ -93,6 +120,8 @@ class Directions:
             "layers": None if self.layers is None else list(self.layers),
         }
         tensors = {"vectors": self.vectors.contiguous(), "scale": self.scale.contiguous()}
+        if self.mean is not None:
+            tensors["mean"] = self.mean.contiguous()
         metadata = {"format": "pt", "disentangle": json.dumps(header)}
         write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
 
@@ -114,7 +143,10 @@ class Directions:
                     labels=tuple(header["labels"]),
                     method=header["method"],
                     scale=file.get_tensor("scale"),
-                    layers=None if header["layers"] is None else tuple(header["layers"]),
+                    layers=None
+                    if header["layers"] is None
+                    else tuple(tuple(row) if isinstance(row, list) else row for row in header["layers"]),
+                    mean=file.get_tensor("mean") if "mean" in file.keys() else None,  # noqa: SIM118 (not a dict)
                 )
         except FileNotFoundError:
             raise CheckpointError(f"{path} does not exist; expected a file of directions.") from None

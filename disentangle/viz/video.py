@@ -1,20 +1,22 @@
-"""Animations of traversals: GIF and animated WebP, written by Pillow."""
+"""Animations of traversals: GIF and animated WebP, written by Pillow, and MP4, written by PyAV."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
 from disentangle.errors import InputError
+from disentangle.files import write_atomically
 from disentangle.viz.grid import image_grid, save_picture
 
 __all__ = ["animation_frames", "save_animation"]
 
-_FORMATS = (".gif", ".webp", ".png")
+_FORMATS = (".gif", ".webp", ".png", ".mp4")
 
 
 def animation_frames(
@@ -42,15 +44,18 @@ def animation_frames(
 
 
 def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], *, fps: float = 12.0) -> None:
-    """Write an endless animation; ``.gif``, ``.webp`` or ``.png`` (APNG).
+    """Write an endless animation, ``.gif``, ``.webp`` or ``.png`` (APNG), or a film of one round, ``.mp4``.
 
     Raises:
-        InputError: on another ending, no frames, or a rate that is not positive.
+        InputError: on another ending, no frames, a rate that is not positive, or ``.mp4`` without the extra "video".
     """
     if Path(path).suffix.lower() not in _FORMATS:
         raise InputError(f"{Path(path).name!r} cannot hold an animation; expected one of {', '.join(_FORMATS)}.")
     if not frames or not fps > 0:
         raise InputError(f"{len(frames)} frames at {fps} a second; expected at least one frame and a positive rate.")
+    if Path(path).suffix.lower() == ".mp4":
+        _save_film(frames, Path(path), fps)
+        return
     options: dict[str, object] = {
         "save_all": True,
         "append_images": list(frames[1:]),
@@ -60,3 +65,28 @@ def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], 
     if Path(path).suffix.lower() == ".webp":
         options |= {"quality": 90, "method": 4}
     save_picture(frames[0], path, **options)
+
+
+def _save_film(frames: Sequence[Image.Image], path: Path, fps: float) -> None:
+    try:
+        import av
+    except ImportError:
+        raise InputError(
+            f"{path.name!r} is a film, which needs PyAV; install disentangle-toolkit[video], or write a .gif or .webp."
+        ) from None
+    width, height = (size + size % 2 for size in frames[0].size)  # H.264 halves its colours' resolution
+
+    def write(temporary: str | os.PathLike[str]) -> None:
+        with av.open(os.fspath(temporary), "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.options = {"crf": "18"}
+            for frame in frames:
+                canvas = Image.new("RGB", (width, height))
+                canvas.paste(frame.convert("RGB"))
+                for packet in stream.encode(av.VideoFrame.from_image(canvas)):
+                    container.mux(packet)
+            for packet in stream.encode():
+                container.mux(packet)
+
+    write_atomically(path, write)

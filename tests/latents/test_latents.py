@@ -74,7 +74,7 @@ def test_eigengan_basis_leaves_the_noise_out():
     assert len(directions) == 4
     assert float(directions.vectors[:, :5].abs().max()) == 0
     assert directions.labels[2] == "block 1, 0"
-    with pytest.raises(KeyError):
+    with pytest.raises(InputError, match="latent space 'w'"):
         basis(model, space="w")
 
 

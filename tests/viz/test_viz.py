@@ -75,7 +75,7 @@ def test_pictures_are_written_atomically(tmp_path):
         (lambda p: save_grid(torch.zeros(1, 1, 4, 8, 8), p / "grid.png"), r"\(1, H, W\) or \(3, H, W\)"),
         (lambda p: save_grid(torch.zeros(2, 1, 1, 8, 8), p / "grid.png", row_labels=["a"]), "row_labels has 1"),
         (lambda p: save_animation([], p / "a.gif"), "0 frames"),
-        (lambda p: save_animation([Image.new("RGB", (2, 2))], p / "a.mp4"), "cannot hold an animation"),
+        (lambda p: save_animation([Image.new("RGB", (2, 2))], p / "a.mkv"), "cannot hold an animation"),
         (lambda p: animation_frames(torch.zeros(1, 1, 3, 8, 8)), "seeds, directions, steps"),
     ],
 )

@@ -1,0 +1,155 @@
+"""``disentangle directions``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from disentangle.cli.options import IntegerRanges, device_option, json_option, note, seed_option, setting
+from disentangle.cli.progress import counting_progress
+
+__all__ = ["command"]
+
+_METHODS = ("sefa", "ganspace", "basis", "style-channel", "random")
+
+
+@click.group("directions")
+def command() -> None:
+    """Find directions of a generator's latent space, name them, look at them.
+
+    \b
+    Examples:
+      disentangle directions find ffhq.safetensors --method sefa --layers 2-5 --top 10 --out dirs.safetensors
+      disentangle directions label dirs.safetensors 0=age 3=smile
+    """
+
+
+@command.command("find")
+@click.argument("model")
+@click.option("--method", type=click.Choice(_METHODS), default="sefa", show_default=True)
+@click.option("--space", help="Latent space: z, w, w+ or s; default: w where there is one.")
+@click.option("--layers", type=IntegerRanges(), help="Rows of w+, e.g. 2-5: whose weights count, and which move.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many, strongest first.")
+@click.option("--normalize/--no-normalize", default=True, show_default=True, help="sefa: all style channels alike.")
+@click.option("--torgb/--no-torgb", default=None, help="sefa: count the layers to the image; default: the last one.")
+@click.option("--module", help="ganspace: analyse this module's activations, e.g. synthesis.b16.conv1.")
+@click.option("--samples", type=click.IntRange(2), default=10_000, show_default=True, help="ganspace: latents drawn.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="ganspace: read an .npz file of the authors'.")
+@click.option("--seeds", type=IntegerRanges(), default="0,1", show_default=True, help="style-channel: pictures tried.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file of directions, .safetensors.")
+@seed_option
+@device_option
+@click.pass_context
+def find(
+    ctx: click.Context, model: str, method: str, space: str | None, layers: tuple[int, ...] | None, top: int,
+    normalize: bool, torgb: bool | None, module: str | None, samples: int, source: Path | None,
+    seeds: tuple[int, ...], out: Path, seed: int | None, device: str | None,
+) -> None:  # fmt: skip
+    """Directions of MODEL by one method.
+
+    sefa: from the weights alone (normalised as its authors do; --no-normalize as rosinality's and HouseholderGAN's code
+    does). ganspace: principal axes of w, or of a module's activations. basis: the model's own axes; of HouseholderGAN
+    those of its orthogonal layers. style-channel: single channels of s. random: something to compare with.
+
+    \b
+    Examples:
+      disentangle directions find ffhq.safetensors --layers 2-5 --top 10 --out dirs.safetensors
+      disentangle directions find eigengan-rooms --method basis --out axes.safetensors
+    """
+    import dataclasses
+
+    from disentangle.errors import InputError
+    from disentangle.io import load
+    from disentangle.latents import basis, ganspace, random_directions, read_ganspace, sefa, style_channels
+    from disentangle.models import Generator
+    from disentangle.training import resolve_device
+
+    generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
+    if not isinstance(generator, Generator):
+        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
+    number = setting(ctx, "seed", seed, 0)
+    if method == "sefa":
+        found = sefa(generator, top=top, layers=layers, normalize=normalize, torgb=torgb)
+        if space not in (None, found.space):
+            raise InputError(f"sefa finds directions in {found.space!r} on this model, not in {space!r}.")
+    elif method == "ganspace" and source is not None:
+        found = read_ganspace(source, space=space or "w", top=top)
+    elif method == "ganspace":
+        with counting_progress(ctx, "ganspace") as progress:
+            found = ganspace(
+                generator, space=space, layer=module, top=top, samples=samples, seed=number, progress=progress
+            )
+    elif method == "basis":
+        found = basis(generator, space=space)
+        found = found.select(range(min(top, len(found))))
+    elif method == "style-channel":
+        if space not in (None, "s"):
+            raise InputError(f"style channels live in 's', not in {space!r}.")
+        with counting_progress(ctx, "style channels") as progress:
+            found = style_channels(generator, layers=layers, top=top, seeds=seeds, progress=progress)
+    else:
+        found = random_directions(generator, space=space, top=top, seed=number)
+    if layers is not None and found.layers is None and method != "style-channel":
+        if found.space != "w":
+            raise InputError(f"--layers chooses rows of w+, but these directions live in {found.space!r}.")
+        found = dataclasses.replace(found, layers=layers)
+    found.save(out)
+    note(ctx, f"{len(found)} directions in {found.space} by {method}: {out}")
+
+
+@command.command("label")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("names", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Another file; default: FILE itself.")
+@click.pass_context
+def label(ctx: click.Context, file: Path, names: tuple[str, ...], out: Path | None) -> None:
+    """Name directions of FILE, each as POSITION=NAME.
+
+    \b
+    Examples:
+      disentangle directions label dirs.safetensors 0=age 3="open mouth"
+      disentangle directions label dirs.safetensors 1=pose --out named.safetensors
+    """
+    from disentangle.latents import Directions
+
+    found = Directions.load(file)
+    for name in names:
+        position, equals, text = name.partition("=")
+        if not equals or not position.strip().isdigit() or not text:
+            raise click.UsageError(f"{name!r} is no name; expected POSITION=NAME, e.g. 0=age.")
+        found = found.label(int(position), text)
+    found.save(out or file)
+    note(ctx, f"{len(names)} names: {out or file}")
+
+
+@command.command("show")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def show(file: Path, as_json: bool) -> None:
+    """What FILE holds: names, space, layers, scale.
+
+    \b
+    Examples:
+      disentangle directions show dirs.safetensors
+      disentangle directions show dirs.safetensors --json
+    """
+    from disentangle.latents import Directions
+
+    found = Directions.load(file)
+    rows = [
+        {"position": i, "label": found.labels[i], "scale": float(found.scale[i]), "layers": found.rows(i)}
+        for i in range(len(found))
+    ]
+    if as_json:
+        size = found.vectors.shape[1]
+        click.echo(
+            json.dumps({"method": found.method, "space": found.space, "size": size, "directions": rows}, indent=2)
+        )
+        return
+    click.echo(f"{found.method}, in {found.space} ({found.vectors.shape[1]} numbers)")
+    for i, name in enumerate(found.labels):
+        moved = found.rows(i)
+        where = "all layers" if moved is None else "layers " + ",".join(map(str, moved))
+        click.echo(f"{i:4d}  {name:24}  scale {float(found.scale[i]):8.3g}  {where}")

@@ -1,0 +1,36 @@
+"""Random directions: what a method must be better than."""
+
+from __future__ import annotations
+
+import torch
+
+from disentangle.errors import InputError
+from disentangle.latents.directions import Directions
+from disentangle.latents.sefa import with_fixed_signs
+from disentangle.models.base import Generator
+
+__all__ = ["random_directions"]
+
+
+def random_directions(generator: Generator, *, space: str | None = None, top: int = 10, seed: int = 0) -> Directions:
+    """Orthonormal directions drawn uniformly from the coordinates a space is walked along.
+
+    Args:
+        generator: any generator.
+        space: one of its spaces; "w" if there is one, else the first.
+        top: how many, at most the walked coordinates.
+        seed: of the draw.
+    """
+    name = space or ("w" if "w" in generator.spaces else next(iter(generator.spaces)))
+    chosen = generator.spaces.get(name)
+    if chosen is None:
+        raise InputError(f"this generator has no space {name!r}; it has {', '.join(generator.spaces)}.")
+    if not 1 <= top <= len(chosen.walk):
+        raise InputError(f"top is {top}; expected 1 to {len(chosen.walk)}.")
+    drawn = torch.randn(len(chosen.walk), top, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    vectors = torch.zeros(top, chosen.size)
+    vectors[:, list(chosen.walk)] = with_fixed_signs(torch.linalg.qr(drawn)[0].mT).to(torch.float32)
+    return Directions(
+        vectors=vectors, space=name, labels=tuple(f"random {i}" for i in range(top)), method="random",
+        scale=torch.ones(top),
+    )  # fmt: skip
