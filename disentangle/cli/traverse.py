@@ -68,9 +68,11 @@ def command(
         chosen = Directions.load(directions)
     else:
         chosen = basis(generator, space=space)
-        if len(chosen) > _MANY and dims is None and active is None and space is None:
-            chosen = sefa(generator)
-            note(ctx, f"{model} has {generator.spaces[chosen.space].size} axes: its {len(chosen)} strongest by SeFa.")
+        plain = dims is None and active is None and space is None
+        if plain and (len(chosen) > _MANY or (start is not None and "w" in generator.spaces)):
+            space_of = generator.spaces["w" if "w" in generator.spaces else chosen.space]
+            chosen = sefa(generator, top=min(10, len(space_of.walk)))
+            note(ctx, f"No directions given: the {len(chosen)} strongest by SeFa.")
     if layers is not None:
         chosen = dataclasses.replace(chosen, layers=layers)
     started = None if start is None else Latents.load(start)

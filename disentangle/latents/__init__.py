@@ -4,6 +4,7 @@ from disentangle.latents.activity import activity, most_active
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions
 from disentangle.latents.ganspace import ganspace, read_ganspace
+from disentangle.latents.inversion import Inversion, invert
 from disentangle.latents.latent_file import Latents
 from disentangle.latents.random_directions import random_directions
 from disentangle.latents.sefa import sefa
@@ -12,10 +13,12 @@ from disentangle.latents.traversal import traverse
 
 __all__ = [
     "Directions",
+    "Inversion",
     "Latents",
     "activity",
     "basis",
     "ganspace",
+    "invert",
     "most_active",
     "random_directions",
     "read_ganspace",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,6 +70,8 @@ def traverse(
         raise InputError(f"extent is {extent}; expected a positive number.")
     if not seeds and start is None:
         raise InputError("seeds is empty; expected one or more.")
+    if start is not None and start.space == "w+" and directions.space == "w" and directions.layers is None:
+        directions = dataclasses.replace(directions, layers=tuple(range(len(start.values[0]))))  # all rows move
     space = _walked_space(generator, directions)
     options = {} if label is None else {"label": label}
     late: dict[str, Any] = dict(options) if space.name == "z" else {}

@@ -10,7 +10,23 @@ from typing import Any
 from disentangle.errors import InputError
 from disentangle.files import write_atomically
 
-__all__ = ["save_training_curves"]
+__all__ = ["save_curves", "save_training_curves"]
+
+
+def save_curves(curves: Mapping[str, Sequence[float]], path: str | os.PathLike[str], *, title: str = "loss") -> None:
+    """Positive numbers over steps, on a logarithmic axis: one line a name, as a .png file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for name, values in curves.items():
+        axis.plot(range(len(values)), values, label=name, linewidth=1.2)
+    axis.set_yscale("log")
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("step", fontsize=8)
+    axis.tick_params(labelsize=8)
+    axis.legend(fontsize=7)
+    write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 
 
 def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,127 @@
+"""``disentangle invert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from disentangle.cli.options import device_option, note, seed_option, setting
+from disentangle.cli.progress import counting_progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["command"]
+
+
+@click.command("invert")
+@click.argument("model")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--space", help="Latent space: z, w, w+ or s; default: w+ where there is one.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file of latents, .safetensors.")
+@click.option("--steps", type=click.IntRange(1), default=500, show_default=True, help="Of the descent.")
+@click.option("--learning-rate", type=float, help="Default: 0.1, in s 0.02.")
+@click.option("--pull", type=float, default=1e-3, show_default=True, help="Towards the mean of the space.")
+@click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
+@click.option("--weights", type=click.Path(path_type=Path), help="VGG16 for LPIPS, if not in its usual place.")
+@click.option("--pixels-only", is_flag=True, help="No perceptual distance.")
+@seed_option
+@device_option
+@click.pass_context
+def command(
+    ctx: click.Context, model: str, photos: tuple[Path, ...], space: str | None, out: Path, steps: int,
+    learning_rate: float | None, pull: float, label: int | None, weights: Path | None, pixels_only: bool,
+    seed: int | None, device: str | None,
+) -> None:  # fmt: skip
+    """Latents from which MODEL makes PHOTOS, so that a traversal can start from them.
+
+    Each photo is turned upright, cropped to its centre and resized. Distances are of pixels and LPIPS, or, without
+    VGG16's weights, features of the offline extractor. Beside OUT come a picture of before and after, OUT.png, and the
+    loss curve, OUT.loss.png.
+
+    \b
+    Examples:
+      disentangle invert ffhq.safetensors photo.png --space w+ --out photo.safetensors
+      disentangle traverse ffhq.safetensors --start photo.safetensors --directions dirs.safetensors --out edits.png
+    """
+    import torch
+
+    from disentangle.errors import InputError
+    from disentangle.io import load
+    from disentangle.latents import invert
+    from disentangle.models import Generator
+    from disentangle.training import resolve_device
+    from disentangle.viz import save_grid
+    from disentangle.viz.figures import save_curves
+
+    if out.suffix != ".safetensors":
+        raise click.UsageError(f"--out is {out}; expected a name that ends with .safetensors.")
+    where = resolve_device(setting(ctx, "device", device, "auto"))
+    generator = load(model, device=where)
+    if not isinstance(generator, Generator):
+        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
+    options: dict[str, Any] = {} if label is None else {"label": label}
+    with torch.no_grad():
+        shape = generator(generator.sample_latents(1, **options), **options).shape[1:]
+    targets = torch.stack([_photo(path, tuple(shape)) for path in photos])
+    distance = None if pixels_only else _distance(ctx, weights, where)
+    with counting_progress(ctx, "invert") as progress:
+        found = invert(
+            generator, targets, space=space, perceptual=distance, steps=steps, learning_rate=learning_rate, pull=pull,
+            label=label, seed=setting(ctx, "seed", seed, 0), progress=progress,
+        )  # fmt: skip
+    found.latents.save(out, note={"photos": [path.name for path in photos], "steps": steps})
+    pictures = torch.stack([targets, found.images.clamp(-1, 1)], dim=1)
+    names = tuple(path.name for path in photos)
+    save_grid(pictures, out.with_suffix(".png"), row_labels=names, column_labels=("photo", "found"))
+    save_curves({name: found.losses[:, i].tolist() for i, name in enumerate(names)}, out.with_suffix(".loss.png"))
+    for i, name in enumerate(names):
+        seen = "" if found.perceptual is None else f", perceptual distance {float(found.perceptual[i]):.3f}"
+        note(ctx, f"{name}: {float(found.psnr[i]):.1f} dB{seen}")
+    note(ctx, f"{len(photos)} latents in {found.latents.space}: {out}")
+
+
+def _photo(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """(C, H, W) in [-1, 1]: upright, on white, its centre cropped to the shape and resized."""
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    from disentangle.errors import InputError
+
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise InputError(f"this model makes images of {channels} channels; expected 1 or 3 for a photo.")
+    try:
+        with Image.open(path) as opened:
+            upright = ImageOps.exif_transpose(opened).convert("RGBA")
+    except FileNotFoundError:
+        raise InputError(f"There is no photo {path}.") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as an image ({str(error)[:100]}); expected a photo.") from None
+    white = Image.new("RGBA", upright.size, "white")
+    flat = Image.alpha_composite(white, upright).convert("RGB" if channels == 3 else "L")
+    fitted = ImageOps.fit(flat, (width, height), Image.Resampling.LANCZOS)
+    array = np.asarray(fitted, dtype=np.float32).reshape(height, width, channels)
+    return torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1)
+
+
+def _distance(ctx: click.Context, weights: Path | None, device: Any) -> Any:
+    """LPIPS, else the offline extractor's features, else None; which one is said."""
+    from disentangle.errors import InputError
+    from disentangle.evaluations.features import load_distance
+
+    try:
+        found = load_distance("lpips", weights=weights, device=device)
+    except InputError as error:
+        if weights is not None:
+            raise
+        try:
+            found = load_distance("efficientnet-lite0", device=device)
+        except InputError:
+            note(ctx, f"Pixels alone: {error}")
+            return None
+    note(ctx, f"Distance: pixels and {found.name}.")
+    return found
