@@ -68,9 +68,19 @@ def command(
 
 def _table(held: dict[str, Any]) -> str:
     lines = [f"container: {held['container']}", f"format: {held['format'] or 'not known'}"]
+    listed: list[tuple[str, dict[str, Any]]] = []
     for part in held["parts"]:
         shapes = part["tensors"].values()
         numbers = sum(math.prod(shape) for shape in shapes)
         size = f", {len(shapes)} tensors, {numbers:,} numbers" if shapes else ""
-        lines.append(f"{part['name'] or '(the whole file)'}: {part['class']}{size}")
+        name = part["name"] or "(the whole file)"
+        lines.append(f"{name}: {part['class']}{size}")
+        if not shapes:
+            continue
+        same = next((other for other, tensors in listed if tensors == part["tensors"]), None)
+        if same is not None:
+            lines.append(f"  the same names and shapes as {same}")
+            continue
+        listed.append((name, part["tensors"]))
+        lines += [f"  {key}: {' x '.join(map(str, shape)) or 'one number'}" for key, shape in part["tensors"].items()]
     return "\n".join(lines)

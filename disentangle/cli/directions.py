@@ -31,10 +31,11 @@ def command() -> None:
 @click.option("--method", type=click.Choice(_METHODS), default="sefa", show_default=True)
 @click.option("--space", help="Latent space: z, w, w+ or s; default: w where there is one.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+, e.g. 2-5: whose weights count, and which move.")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many, strongest first.")
+@click.option("--top", type=click.IntRange(1), help="How many, strongest first; default: 10, of basis all.")
 @click.option("--normalize/--no-normalize", default=True, show_default=True, help="sefa: all style channels alike.")
 @click.option("--torgb/--no-torgb", default=None, help="sefa: count the layers to the image; default: the last one.")
 @click.option("--module", help="ganspace: analyse this module's activations, e.g. synthesis.b16.conv1.")
+@click.option("--label", type=click.IntRange(0), help="ganspace, style-channel: class of a conditional model.")
 @click.option("--samples", type=click.IntRange(2), default=10_000, show_default=True, help="ganspace: latents drawn.")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="ganspace: read an .npz file of the authors'.")
 @click.option("--seeds", type=IntegerRanges(), default="0,1", show_default=True, help="style-channel: pictures tried.")
@@ -43,9 +44,9 @@ def command() -> None:
 @device_option
 @click.pass_context
 def find(
-    ctx: click.Context, model: str, method: str, space: str | None, layers: tuple[int, ...] | None, top: int,
-    normalize: bool, torgb: bool | None, module: str | None, samples: int, source: Path | None,
-    seeds: tuple[int, ...], out: Path, seed: int | None, device: str | None,
+    ctx: click.Context, model: str, method: str, space: str | None, layers: tuple[int, ...] | None,
+    top: int | None, normalize: bool, torgb: bool | None, module: str | None, label: int | None, samples: int,
+    source: Path | None, seeds: tuple[int, ...], out: Path, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
     """Directions of MODEL by one method.
 
@@ -62,39 +63,61 @@ def find(
 
     from disentangle.errors import InputError
     from disentangle.io import load
-    from disentangle.latents import basis, ganspace, random_directions, read_ganspace, sefa, style_channels
+    from disentangle.latents import (
+        basis,
+        check_fit,
+        fingerprint,
+        ganspace,
+        random_directions,
+        read_ganspace,
+        sefa,
+        style_channels,
+    )  # fmt: skip
     from disentangle.models import Generator
     from disentangle.training import resolve_device
 
+    if source is not None and method != "ganspace":
+        raise click.UsageError("--from reads components of GANSpace; give --method ganspace.")
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
     if not isinstance(generator, Generator):
         raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
-    number = setting(ctx, "seed", seed, 0)
+    number, count = setting(ctx, "seed", seed, 0), top or 10
+    if label is not None and not getattr(generator, "c_dim", 0):
+        raise InputError(f"--label is {label}, but {model} has no classes; leave it out.")
     if method == "sefa":
-        found = sefa(generator, top=top, layers=layers, normalize=normalize, torgb=torgb)
+        found = sefa(generator, top=count, layers=layers, normalize=normalize, torgb=torgb)
         if space not in (None, found.space):
             raise InputError(f"sefa finds directions in {found.space!r} on this model, not in {space!r}.")
     elif method == "ganspace" and source is not None:
-        found = read_ganspace(source, space=space or "w", top=top)
+        found = read_ganspace(source, space=space or ("w" if "w" in generator.spaces else "z"), top=count)
+        check_fit(generator, found)
+        found = dataclasses.replace(found, generator=fingerprint(generator, found.space))
     elif method == "ganspace":
         with counting_progress(ctx, "ganspace") as progress:
             found = ganspace(
-                generator, space=space, layer=module, top=top, samples=samples, seed=number, progress=progress
-            )
+                generator, space=space, layer=module, top=count, samples=samples, seed=number, label=label,
+                progress=progress,
+            )  # fmt: skip
     elif method == "basis":
         found = basis(generator, space=space)
-        found = found.select(range(min(top, len(found))))
+        if layers is not None and found.layers is not None:
+            within = [i for i in range(len(found)) if set(found.rows(i) or ()) <= set(layers)]
+            if not within:
+                raise InputError(f"{model} has no orthogonal layer among {list(layers)}; leave --layers out.")
+            found = found.select(within)
+        found = found.select(range(min(top or len(found), len(found))))
     elif method == "style-channel":
         if space not in (None, "s"):
             raise InputError(f"style channels live in 's', not in {space!r}.")
         with counting_progress(ctx, "style channels") as progress:
-            found = style_channels(generator, layers=layers, top=top, seeds=seeds, progress=progress)
+            found = style_channels(generator, layers=layers, top=count, seeds=seeds, label=label, progress=progress)
     else:
-        found = random_directions(generator, space=space, top=top, seed=number)
+        found = random_directions(generator, space=space, top=count, seed=number)
     if layers is not None and found.layers is None and method != "style-channel":
         if found.space != "w":
             raise InputError(f"--layers chooses rows of w+, but these directions live in {found.space!r}.")
         found = dataclasses.replace(found, layers=layers)
+    check_fit(generator, found)
     found.save(out)
     note(ctx, f"{len(found)} directions in {found.space} by {method}: {out}")
 
@@ -145,10 +168,17 @@ def show(file: Path, as_json: bool) -> None:
     if as_json:
         size = found.vectors.shape[1]
         click.echo(
-            json.dumps({"method": found.method, "space": found.space, "size": size, "directions": rows}, indent=2)
-        )
+            json.dumps(
+                {
+                    "method": found.method, "space": found.space, "size": size, "generator": found.generator,
+                    "directions": rows,
+                },
+                indent=2,
+            )
+        )  # fmt: skip
         return
-    click.echo(f"{found.method}, in {found.space} ({found.vectors.shape[1]} numbers)")
+    of = "" if found.generator is None else f", of {found.generator}"
+    click.echo(f"{found.method}, in {found.space} ({found.vectors.shape[1]} numbers){of}")
     for i, name in enumerate(found.labels):
         moved = found.rows(i)
         where = "all layers" if moved is None else "layers " + ",".join(map(str, moved))

@@ -26,9 +26,10 @@ _MANY = 64  # axes above which a model's own are too many to draw
 @click.option("--space", help="Walk the model's axes of this space; default: its first.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+ that directions in w move, e.g. 2-5.")
 @click.option("--start", type=click.Path(path_type=Path), help="Latents to start from, by `disentangle invert`.")
-@click.option("--truncation", type=float, default=1.0, show_default=True, help="Of the starting latents.")
+@click.option("--truncation", type=float, help="Of the starting latents; default: the model's own, mostly none.")
 @click.option("--truncation-cutoff", type=click.IntRange(0), help="Rows of w+ that are truncated; default: all.")
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
+@click.option("--absolute/--relative", default=None, help="Set the position along a direction, or add to the start's.")
 @click.option("--fps", type=float, default=12.0, show_default=True, help="Speed of an animation.")
 @click.option("--scale", type=int, help="Enlargement of the pictures; default: to about 64 pixels.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A .png grid, .gif, .webp or .mp4.")
@@ -37,8 +38,8 @@ _MANY = 64  # axes above which a model's own are too many to draw
 def command(
     ctx: click.Context, model: str, dims: tuple[int, ...] | None, active: int | None, directions: Path | None,
     seeds: tuple[int, ...], extent: float, steps: int, space: str | None, layers: tuple[int, ...] | None,
-    start: Path | None, truncation: float, truncation_cutoff: int | None, label: int | None, fps: float,
-    scale: int | None, out: Path, device: str | None,
+    start: Path | None, truncation: float | None, truncation_cutoff: int | None, label: int | None,
+    absolute: bool | None, fps: float, scale: int | None, out: Path, device: str | None,
 ) -> None:  # fmt: skip
     """Latent traversals of MODEL: each row walks one direction, everything else held.
 
@@ -66,6 +67,8 @@ def command(
         raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
     if directions is not None:
         chosen = Directions.load(directions)
+        if space not in (None, chosen.space):
+            raise InputError(f"{directions} holds directions in {chosen.space!r}, not in {space!r}; leave --space out.")
     else:
         chosen = basis(generator, space=space)
         plain = dims is None and active is None and space is None
@@ -79,11 +82,11 @@ def command(
     if dims is not None:
         chosen = chosen.select(dims)
     elif active is not None:
-        chosen = most_active(generator, chosen, top=active)
+        chosen = most_active(generator, chosen, top=active, label=label)
     with counting_progress(ctx, "traverse") as progress:
         walks = traverse(
             generator, chosen, seeds=seeds, start=started, extent=extent, steps=steps, truncation=truncation,
-            truncation_cutoff=truncation_cutoff, label=label, progress=progress,
+            truncation_cutoff=truncation_cutoff, label=label, absolute=absolute, progress=progress,
         )  # fmt: skip
     starts = tuple(f"seed {seed}" for seed in seeds)
     if started is not None:

@@ -2,14 +2,14 @@
 
 from disentangle.latents.activity import activity, most_active
 from disentangle.latents.basis import basis
-from disentangle.latents.directions import Directions
+from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.ganspace import ganspace, read_ganspace
 from disentangle.latents.inversion import Inversion, invert
 from disentangle.latents.latent_file import Latents
 from disentangle.latents.random_directions import random_directions
 from disentangle.latents.sefa import sefa
 from disentangle.latents.style_channels import style_channels
-from disentangle.latents.traversal import traverse
+from disentangle.latents.traversal import check_fit, traverse
 
 __all__ = [
     "Directions",
@@ -17,6 +17,8 @@ __all__ = [
     "Latents",
     "activity",
     "basis",
+    "check_fit",
+    "fingerprint",
     "ganspace",
     "invert",
     "most_active",

@@ -14,8 +14,9 @@ __all__ = ["activity", "most_active"]
 
 
 def activity(
-    generator: Generator, directions: Directions | None = None, *, samples: int = 16, extent: float = 2.0, seed: int = 0
-) -> Tensor:
+    generator: Generator, directions: Directions | None = None, *, samples: int = 16, extent: float = 2.0,
+    seed: int = 0, label: int | None = None,
+) -> Tensor:  # fmt: skip
     """Mean absolute pixel change between the two ends of a walk, averaged over starting latents.
 
     Args:
@@ -24,19 +25,23 @@ def activity(
         samples: starting latents.
         extent: half the length of the walk.
         seed: of the starting latents.
+        label: class of a conditional generator.
 
     Returns:
         (k,) float32 in [0, 2]: 0 for a direction that does nothing.
     """
     directions = basis(generator) if directions is None else directions
-    ends = traverse(generator, directions, seeds=range(seed, seed + samples), extent=extent, steps=2)
+    ends = traverse(
+        generator, directions, seeds=range(seed, seed + samples), extent=extent, steps=2, label=label
+    )  # fmt: skip
     return (ends[:, :, 1] - ends[:, :, 0]).abs().mean(dim=(0, 2, 3, 4))
 
 
 def most_active(
-    generator: Generator, directions: Directions | None = None, *, top: int, samples: int = 16, seed: int = 0
-) -> Directions:
+    generator: Generator, directions: Directions | None = None, *, top: int, samples: int = 16, seed: int = 0,
+    label: int | None = None,
+) -> Directions:  # fmt: skip
     """The ``top`` directions that change the picture most, strongest first."""
     directions = basis(generator) if directions is None else directions
-    order = torch.argsort(activity(generator, directions, samples=samples, seed=seed), descending=True)
+    order = torch.argsort(activity(generator, directions, samples=samples, seed=seed, label=label), descending=True)
     return directions.select(order[:top].tolist())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from disentangle.errors import unknown_name
-from disentangle.latents.directions import Directions
+from disentangle.latents.directions import Directions, fingerprint
 from disentangle.models.base import Generator, StyleLayer
 
 __all__ = ["basis"]
@@ -28,21 +28,22 @@ def basis(generator: Generator, *, space: str | None = None) -> Directions:
     """
     orthogonal = [layer for layer in _style_layers(generator) if hasattr(layer.affine, "basis")]
     if orthogonal and space in (None, "w"):
-        return _of_layers(orthogonal)
+        return _of_layers(generator, orthogonal)
     if space is not None and space not in generator.spaces:
         raise unknown_name("latent space", space, generator.spaces)
     chosen = next(iter(generator.spaces.values())) if space is None else generator.spaces[space]
     vectors = torch.eye(chosen.size)[list(chosen.walk)]
     return Directions(
-        vectors=vectors, space=chosen.name, labels=chosen.labels, method="basis", scale=torch.ones(len(vectors))
-    )
+        vectors=vectors, space=chosen.name, labels=chosen.labels, method="basis", scale=torch.ones(len(vectors)),
+        generator=fingerprint(generator, chosen.name),
+    )  # fmt: skip
 
 
 def _style_layers(generator: Any) -> tuple[StyleLayer, ...]:
     return generator.style_layers() if hasattr(generator, "style_layers") else ()
 
 
-def _of_layers(layers: list[StyleLayer]) -> Directions:
+def _of_layers(generator: Generator, layers: list[StyleLayer]) -> Directions:
     bases: list[Any] = [layer.affine.basis().detach().float().cpu() for layer in layers]  # type: ignore[operator]
     vectors = torch.cat(bases)
     return Directions(
@@ -52,4 +53,5 @@ def _of_layers(layers: list[StyleLayer]) -> Directions:
         method="basis",
         scale=torch.ones(len(vectors)),
         layers=tuple((layer.ws_index,) for layer, rows in zip(layers, bases, strict=True) for _ in rows),
+        generator=fingerprint(generator, "w"),
     )

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError, InputError
 from disentangle.files import write_atomically
+from disentangle.models.base import Generator
 
-__all__ = ["Directions"]
+__all__ = ["Directions", "fingerprint"]
 
 _FORMAT, _VERSION = "disentangle-directions", 1
 
@@ -36,6 +37,8 @@ class Directions:
             None for all rows.
         mean: (latent size,) where the directions cross, e.g. the mean of the latents they were found from; None for the
             origin.
+        generator: :func:`fingerprint` of the generator they belong to; walking one of another kind or latent shape
+            raises. None, as in files of others, fits every generator that has the space.
     """
 
     vectors: Tensor
@@ -45,6 +48,7 @@ class Directions:
     scale: Tensor
     layers: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None
     mean: Tensor | None = None
+    generator: str | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or not self.vectors.is_floating_point():
@@ -59,8 +63,12 @@ class Directions:
                 f"{len(self.vectors)} directions with {len(self.labels)} labels and scale of shape "
                 f"{tuple(self.scale.shape)}; expected one of each a direction."
             )
+        if not torch.isfinite(self.scale).all():
+            raise InputError("scale holds NaN or infinity; expected finite lengths.")
         if self.layers is not None and self.space != "w":
             raise InputError(f"layers were given for directions in {self.space!r}; expected them in 'w', or no layers.")
+        if self.layers == ():
+            raise InputError("layers is empty, so that nothing would move; expected one row of w+ or more, or None.")
         if self._each_has_layers and len(self.layers or ()) != len(self.vectors):
             raise InputError(
                 f"{len(self.vectors)} directions and layers of {len(self.layers or ())}; expected as many."
@@ -118,6 +126,7 @@ class Directions:
             "labels": list(self.labels),
             "method": self.method,
             "layers": None if self.layers is None else list(self.layers),
+            "generator": self.generator,
         }
         tensors = {"vectors": self.vectors.contiguous(), "scale": self.scale.contiguous()}
         if self.mean is not None:
@@ -130,25 +139,48 @@ class Directions:
         """Read a file written by :meth:`save`.
 
         Raises:
-            CheckpointError: if it is missing, damaged, or holds no directions.
+            CheckpointError: if it is missing, damaged, of a later version, or holds no directions.
         """
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("disentangle", "null"))
                 if not isinstance(header, dict) or header.get("format") != _FORMAT:
                     raise CheckpointError(f"{path} holds no directions; expected a file written by Directions.save.")
+                if header["version"] > _VERSION:
+                    raise CheckpointError(
+                        f"{path} is of version {header['version']}, but this release reads up to {_VERSION}; update it."
+                    )
+                # Left out by the first files of this version.
+                own = header.get("generator")
+                if not isinstance(own, str | None):
+                    raise TypeError(f"generator is {own!r}")
                 return cls(
                     vectors=file.get_tensor("vectors"),
-                    space=header["space"],
-                    labels=tuple(header["labels"]),
-                    method=header["method"],
+                    space=str(header["space"]),
+                    labels=tuple(str(label) for label in header["labels"]),
+                    method=str(header["method"]),
                     scale=file.get_tensor("scale"),
-                    layers=None
-                    if header["layers"] is None
-                    else tuple(tuple(row) if isinstance(row, list) else row for row in header["layers"]),
+                    layers=_rows(header["layers"]),
                     mean=file.get_tensor("mean") if "mean" in file.keys() else None,  # noqa: SIM118 (not a dict)
+                    generator=own,
                 )
         except FileNotFoundError:
             raise CheckpointError(f"{path} does not exist; expected a file of directions.") from None
-        except (SafetensorError, OSError, json.JSONDecodeError, KeyError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, InputError) as error:
             raise CheckpointError(f"{path} is not a readable file of directions ({error}).") from None
+
+
+def _rows(record: Any) -> tuple[Any, ...] | None:
+    """Layers as a file keeps them: null, a list of rows, or a list of such lists."""
+    if record is None:
+        return None
+    return tuple(tuple(int(row) for row in entry) if isinstance(entry, list) else int(entry) for entry in record)
+
+
+def fingerprint(generator: Generator, space: str) -> str:
+    """The kind of a generator and the shape of a latent: ``"stylegan2, w+ 18x512"``.
+
+    Networks trained from one another share it, and directions carry over between them; weights are not compared.
+    """
+    kind = getattr(getattr(generator, "config", None), "kind", None) or type(generator).__name__
+    return f"{kind}, {space} {'x'.join(map(str, generator.spaces[space].shape))}"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,25 +17,27 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.errors import CheckpointError, InputError
-from disentangle.latents.directions import Directions
+from disentangle.latents.directions import Directions, fingerprint
+from disentangle.latents.moments import Moments, leading_eigenpairs
 from disentangle.latents.sefa import with_fixed_signs
 from disentangle.models.base import Generator
 
 __all__ = ["ganspace", "read_ganspace"]
 
 _DRAWN = 1000  # latents at once, whatever the batch: a draw depends on how it is cut into pieces
-_WIDE = 4096  # features up to which their covariance is kept; beyond, the samples are
+_WIDE = 8192  # features up to which their covariance is accumulated (0.5 GiB); beyond, the samples are kept
 _MOST = 2**31  # bytes of samples that are kept
 
 
 def ganspace(
     generator: Generator, *, space: str | None = None, layer: str | None = None, top: int = 10, samples: int = 10_000,
-    batch: int = 50, seed: int = 0, progress: Callable[[int, int], None] | None = None,
+    batch: int = 50, seed: int = 0, label: int | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Directions:  # fmt: skip
     """Principal axes of w, or of the activations of a layer carried back to the latents.
 
-    The covariance is accumulated exactly in float64, so that neither the batch nor the order of anything matters;
-    published components are from an incremental approximation on a million samples.
+    The covariance is accumulated exactly in float64, so that neither the batch nor the order of anything matters, and
+    no samples are kept; published components are from an incremental approximation on a million samples. Nothing is
+    truncated.
 
     Args:
         generator: any generator.
@@ -45,94 +49,141 @@ def ganspace(
         samples: latents drawn.
         batch: pictures made at once where a layer is analysed.
         seed: of the draw.
+        label: class of a conditional generator.
         progress: called with (samples done, samples in all).
 
     Returns:
         Directions whose ``scale`` is the standard deviation of the latents along them, and their ``mean``.
 
     Raises:
-        InputError: if there is no such space or layer, too few samples, or too many features for the memory.
+        InputError: if there is no such space or layer, more directions than axes the samples vary along, or a layer of
+            over 8192 features for so many samples that they do not fit 2 GiB.
     """
     name = space or ("w" if "w" in generator.spaces else next(iter(generator.spaces)))
     if name not in generator.spaces:
         raise InputError(f"this generator has no space {name!r}; it has {', '.join(generator.spaces)}.")
-    if samples < max(2, top + 1):
+    if top < 1:
+        raise InputError(f"top is {top}; expected 1 or more.")
+    if samples < top + 1:
         raise InputError(f"samples is {samples}; expected more than top, which is {top}.")
-    random = torch.Generator().manual_seed(seed)
-    latents = torch.cat([
-        generator.sample_latents(min(_DRAWN, samples - start), space=name, generator=random).flatten(1).cpu()
-        for start in range(0, samples, _DRAWN)
-    ])  # fmt: skip
-    mean = latents.to(torch.float64).mean(0)
+    drawn = _drawn(generator, name, samples, seed, label)
     if layer is None:
-        vectors = _principal(latents, top)
+        moments = Moments(_within(generator.spaces[name].size, top))
+        for latents in drawn:
+            moments.add(latents.flatten(1))
+            if progress is not None:
+                progress(moments.count, samples)
+        mean, covariance = moments.mean(), moments.covariance()
+        vectors = leading_eigenpairs(covariance, top, rounding=moments.rounding())[1]
     else:
-        features = _activations(generator, latents.reshape(samples, *generator.spaces[name].shape), name, layer,
-                                batch, progress)  # fmt: skip
-        axes = _principal(features, top)
-        centred = features.to(torch.float64) - features.to(torch.float64).mean(0)
-        coordinates = centred @ axes.mT
-        coordinates = coordinates / coordinates.std(dim=0, keepdim=True).clamp(min=1e-12)
-        # Coordinates are uncorrelated, but nothing else is asked of them: solve for all together.
-        solved = torch.linalg.lstsq(coordinates, latents.to(torch.float64) - mean).solution
-        vectors = with_fixed_signs(solved / solved.norm(dim=1, keepdim=True).clamp(min=1e-300))
-    scale = ((latents.to(torch.float64) - mean) @ vectors.mT).std(dim=0)
+        mean, covariance, vectors = _through_a_layer(
+            generator, name, layer, drawn, samples, top, batch, label, progress
+        )
+    vectors = with_fixed_signs(vectors)
+    scale = ((vectors @ covariance) * vectors).sum(1).sqrt()
     return Directions(
         vectors=vectors.to(torch.float32), space=name, labels=tuple(f"pc {i}" for i in range(top)), method="ganspace",
-        scale=scale.to(torch.float32), mean=mean.to(torch.float32),
+        scale=scale.to(torch.float32), mean=mean.to(torch.float32), generator=fingerprint(generator, name),
     )  # fmt: skip
 
 
-def _principal(rows: Tensor, top: int) -> Tensor:
-    """(top, features) principal axes of (n, features), strongest first, float64."""
-    n, width = rows.shape
-    if top > min(n - 1, width):
-        raise InputError(f"top is {top}; expected at most {min(n - 1, width)}.")
-    mean = rows.to(torch.float64).mean(0)
-    if width <= _WIDE:
-        covariance = torch.zeros(width, width, dtype=torch.float64)
-        for start in range(0, n, _DRAWN):
-            part = rows[start : start + _DRAWN].to(torch.float64) - mean
-            covariance.addmm_(part.mT, part)
-        return with_fixed_signs(torch.linalg.eigh(covariance / (n - 1))[1].flip(1).mT[:top])
-    centred = rows.to(torch.float64) - mean
-    left = torch.linalg.eigh(centred @ centred.mT)[1]
-    axes = left.flip(1).mT[:top] @ centred
-    return with_fixed_signs(axes / axes.norm(dim=1, keepdim=True).clamp(min=1e-300))
+def _drawn(generator: Any, space: str, samples: int, seed: int, label: int | None) -> Iterator[Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    options = {} if label is None else {"label": label}
+    for start in range(0, samples, _DRAWN):
+        yield generator.sample_latents(min(_DRAWN, samples - start), space=space, generator=random, **options)
 
 
-def _activations(
-    generator: Any, latents: Tensor, space: str, layer: str, batch: int, progress: Callable[[int, int], None] | None
-) -> Tensor:
-    """(n, features): the flattened output of a module for each latent."""
+def _within(width: int, top: int) -> int:
+    if top > width:
+        raise InputError(f"top is {top}; expected at most {width}, the numbers of a sample.")
+    return width
+
+
+def _through_a_layer(
+    generator: Any, space: str, layer: str, drawn: Iterator[Tensor], samples: int, top: int, batch: int,
+    label: int | None, progress: Callable[[int, int], None] | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Mean and covariance of the latents, and (top, latent size) unit directions of the layer's principal axes.
+
+    Coordinates along principal axes are uncorrelated, so that the least squares of the latents on them are their
+    covariances with the latents.
+    """
+    size = generator.spaces[space].size
+    own, joint, kept = Moments(size), None, []
+    done = 0
+    with torch.inference_mode(), _recorded(generator, layer) as held:
+        for latents in drawn:
+            own.add(latents.flatten(1))
+            for part in latents.split(batch):
+                held.clear()
+                generator(part, space=space, **({} if label is None else {"label": label}))
+                if not held or not isinstance(held[0], Tensor) or len(held[0]) != len(part):
+                    raise InputError(
+                        f"module {layer!r} gives no tensor with a row a latent when the generator runs from {space!r}; "
+                        "choose another."
+                    )
+                features = held[0].flatten(1).to("cpu")
+                if not done:
+                    width = _within(features.shape[1], top)
+                    if width <= _WIDE:
+                        joint = Moments(width + size)
+                    else:
+                        _refuse_too_many(samples, width)
+                if joint is None:
+                    kept.append((features.float(), part.flatten(1).cpu()))
+                else:
+                    joint.add(torch.cat([features.double(), part.flatten(1).cpu().double()], dim=1))
+                done += len(part)
+                if progress is not None:
+                    progress(done, samples)
+    if joint is not None:
+        together = joint.covariance()
+        axes = leading_eigenpairs(together[:width, :width], top, rounding=joint.rounding())[1]
+        vectors = axes @ together[:width, width:]
+    else:
+        # As many numbers as samples instead: eigenvectors of the samples' products are the coordinates.
+        coordinates = leading_eigenpairs(_products([rows for rows, _ in kept]), top)[1]
+        vectors = coordinates @ (torch.cat([rows for _, rows in kept]).double() - own.mean())
+    lengths = vectors.norm(dim=1, keepdim=True)
+    return own.mean(), own.covariance(), vectors / lengths.clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def _refuse_too_many(samples: int, width: int) -> None:
+    most = min(_WIDE, _MOST // (4 * width))
+    if samples > most:
+        raise InputError(
+            f"{samples} samples of {width} features do not fit the memory; take at most {most} samples, or a smaller "
+            "layer."
+        )
+
+
+def _products(parts: list[Tensor]) -> Tensor:
+    """(n, n) scalar products of all rows about their mean, float64."""
+    n, width = sum(map(len, parts)), parts[0].shape[1]
+    products = torch.zeros(n, n, dtype=torch.float64)
+    for first in range(0, width, _DRAWN):
+        columns = torch.cat([part[:, first : first + _DRAWN] for part in parts]).double()
+        columns -= columns.mean(0)
+        products.addmm_(columns, columns.mT)
+    return products
+
+
+@contextmanager
+def _recorded(generator: Any, layer: str) -> Iterator[list[Any]]:
+    """A list to which a module's outputs are appended while it runs."""
     if not isinstance(generator, nn.Module):
         raise InputError("layer was given, but this generator is no torch module; leave it out.")
     modules = dict(generator.named_modules())
     if layer not in modules:
         near = [name for name in modules if name.endswith(layer.rpartition(".")[2])][:4] or list(modules)[1:5]
         raise InputError(f"this generator has no module {layer!r}; it has for example {', '.join(near)}.")
-    held: list[Tensor] = []
-    parts: list[Tensor] = []
+    held: list[Any] = []
     hook = modules[layer].register_forward_hook(lambda module, inputs, output: held.append(output))
     try:
-        with torch.inference_mode():
-            for start in range(0, len(latents), batch):
-                held.clear()
-                reference = next(generator.parameters())
-                generator(latents[start : start + batch].to(reference), space=space)
-                if not held or not isinstance(held[0], Tensor):
-                    raise InputError(f"module {layer!r} gives no tensor when the generator runs; choose another.")
-                parts.append(held[0].flatten(1).float().cpu())
-                if start == 0 and parts[0].shape[1] * len(latents) * 4 > _MOST:
-                    raise InputError(
-                        f"{len(latents)} samples of {parts[0].shape[1]} features take more than {_MOST >> 30} GiB; "
-                        "take fewer samples or a smaller layer."
-                    )
-                if progress is not None:
-                    progress(min(start + batch, len(latents)), len(latents))
+        yield held
     finally:
         hook.remove()
-    return torch.cat(parts)
 
 
 def read_ganspace(path: str | os.PathLike[str], *, space: str = "w", top: int | None = None) -> Directions:
@@ -147,19 +198,36 @@ def read_ganspace(path: str | os.PathLike[str], *, space: str = "w", top: int | 
         CheckpointError: if it is no such file. Nothing in it is unpickled.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in ("lat_comp", "lat_stdev") if key not in file.files]
-            if missing:
-                raise CheckpointError(f"{path} has no {missing[0]}; expected components saved by GANSpace.")
-            components, deviations = np.asarray(file["lat_comp"]), np.asarray(file["lat_stdev"])
-            mean = np.asarray(file["lat_mean"]) if "lat_mean" in file.files else None
+        arrays = _read_numbers(path)
+        vectors = arrays["lat_comp"].flatten(1)[:top]
+        scale, mean = arrays["lat_stdev"].flatten()[:top], arrays.get("lat_mean")
+        return Directions(
+            vectors=vectors, space=space, labels=tuple(f"pc {i}" for i in range(len(vectors))), method="ganspace",
+            scale=scale, mean=None if mean is None else mean.flatten(),
+        )  # fmt: skip
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; expected components saved by GANSpace.") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise CheckpointError(f"{path} is no readable .npz file of numbers ({error}); expected GANSpace's.") from None
-    vectors = torch.from_numpy(np.array(components, dtype=np.float32)).flatten(1)[:top]
-    scale = torch.from_numpy(np.array(deviations, dtype=np.float32)).flatten()[:top]
-    return Directions(
-        vectors=vectors, space=space, labels=tuple(f"pc {i}" for i in range(len(vectors))), method="ganspace",
-        scale=scale, mean=None if mean is None else torch.from_numpy(np.array(mean, dtype=np.float32)).flatten(),
-    )  # fmt: skip
+    except KeyError as error:
+        raise CheckpointError(f"{path} has no {error.args[0]}; expected components saved by GANSpace.") from None
+    except (
+        OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, IndexError,
+        zipfile.BadZipFile, zlib.error, InputError,
+    ) as error:  # fmt: skip
+        reason = str(error).rstrip(".")
+        raise CheckpointError(f"{path} is no readable .npz file of GANSpace's numbers ({reason}).") from None
+
+
+def _read_numbers(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.startswith("lat_") and entry.file_size > _MOST:
+                raise ValueError(f"{entry.filename} has {entry.file_size} bytes, over the limit of {_MOST}")
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in ("lat_comp", "lat_stdev", "lat_mean") if key in file.files}
+    for key in ("lat_comp", "lat_stdev"):
+        if key not in arrays:
+            raise KeyError(key)
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+            raise ValueError(f"{key} is of {getattr(array, 'dtype', 'no dtype')}; expected an array of numbers")
+    return {key: torch.from_numpy(np.array(array, dtype=np.float32)) for key, array in arrays.items()}

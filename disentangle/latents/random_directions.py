@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from disentangle.errors import InputError
-from disentangle.latents.directions import Directions
+from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.sefa import with_fixed_signs
 from disentangle.models.base import Generator
 
@@ -20,6 +20,9 @@ def random_directions(generator: Generator, *, space: str | None = None, top: in
         space: one of its spaces; "w" if there is one, else the first.
         top: how many, at most the walked coordinates.
         seed: of the draw.
+
+    Raises:
+        InputError: if there is no such space, or fewer coordinates than directions.
     """
     name = space or ("w" if "w" in generator.spaces else next(iter(generator.spaces)))
     chosen = generator.spaces.get(name)
@@ -32,5 +35,5 @@ def random_directions(generator: Generator, *, space: str | None = None, top: in
     vectors[:, list(chosen.walk)] = with_fixed_signs(torch.linalg.qr(drawn)[0].mT).to(torch.float32)
     return Directions(
         vectors=vectors, space=name, labels=tuple(f"random {i}" for i in range(top)), method="random",
-        scale=torch.ones(top),
+        scale=torch.ones(top), generator=fingerprint(generator, name),
     )  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import InputError
-from disentangle.latents.directions import Directions
+from disentangle.latents.directions import Directions, fingerprint
 from disentangle.models.base import Generator, StyleLayer
 
 __all__ = ["sefa", "with_fixed_signs"]
@@ -38,14 +38,15 @@ def sefa(
         layers: rows of w+ whose layers count, and which the directions will move; all by default.
         normalize: divide the weights of each style channel (each feature) by their norm, so that all count alike, as
             the authors' code does; rosinality's and HouseholderGAN's factorisation does not.
-        torgb: whether the layers to the image count. By default only the one that ends the network does when
-            normalised, as in the authors' code, and none otherwise, as in rosinality's.
+        torgb: whether the layers to the image count. By default as in either published code: normalised, only the one
+            that ends the network; otherwise, where all layers count, only the first of several, which rosinality's
+            filter of names lets through, and where some were chosen, none.
 
     Raises:
         InputError: if there is no such layer, or fewer directions than asked for.
     """
     if hasattr(generator, "style_layers"):
-        chosen = _chosen(generator.style_layers(), layers, normalize if torgb is None else torgb, every=bool(torgb))
+        chosen = _chosen(generator.style_layers(), layers, torgb, last=normalize)
         matrix = torch.cat([_stored(layer) for layer in chosen])
         space, coordinates = "w", tuple(range(matrix.shape[1]))
     else:
@@ -55,8 +56,10 @@ def sefa(
         if projection is None:
             raise InputError("this generator names no projection, whose weight SeFa reads; expected one.")
         matrix, space, coordinates = projection.matrix(), projection.space, projection.coordinates
-    if not 1 <= top <= matrix.shape[1]:
-        raise InputError(f"top is {top}; expected 1 to {matrix.shape[1]}.")
+    if not 1 <= top <= min(matrix.shape):
+        raise InputError(
+            f"top is {top}; expected 1 to {min(matrix.shape)} for a weight of {' x '.join(map(str, matrix.shape))}."
+        )
     weights = matrix.detach().to("cpu", torch.float64)
     if normalize:
         weights = weights / weights.norm(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
@@ -66,20 +69,27 @@ def sefa(
     return Directions(
         vectors=vectors, space=space, labels=tuple(f"sefa {i}" for i in range(top)), method="sefa",
         scale=torch.ones(top), layers=None if layers is None else tuple(sorted(set(layers))),
+        generator=fingerprint(generator, space),
     )  # fmt: skip
 
 
-def _chosen(layers: tuple[StyleLayer, ...], rows: Sequence[int] | None, last: bool, *, every: bool) -> list[StyleLayer]:
-    final = layers[-1].name
+def _chosen(
+    layers: tuple[StyleLayer, ...], rows: Sequence[int] | None, torgb: bool | None, *, last: bool
+) -> list[StyleLayer]:
     count = max(layer.ws_index for layer in layers) + 1
     wrong = [row for row in rows or () if not 0 <= row < count]
     if wrong:
         raise InputError(f"there is no layer {wrong[0]}; expected 0 to {count - 1}.")
+    to_image = [layer.name for layer in layers if layer.kind == "torgb"]
+    counted = set(to_image) if torgb else set()
+    if torgb is None and last:
+        counted = {layers[-1].name}
+    elif torgb is None and rows is None and len(to_image) > 1:
+        counted = {to_image[0]}
     chosen = [
         layer
         for layer in layers
-        if (rows is None or layer.ws_index in rows)
-        and (layer.kind == "conv" or (layer.kind == "torgb" and (every or (last and layer.name == final))))
+        if (rows is None or layer.ws_index in rows) and (layer.kind == "conv" or layer.name in counted)
     ]
     if not chosen:
         raise InputError(f"none of the layers {list(rows or ())} counts; layers to the image take torgb=True.")

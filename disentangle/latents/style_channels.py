@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from disentangle.errors import InputError
-from disentangle.latents.directions import Directions
+from disentangle.latents.directions import Directions, fingerprint
 from disentangle.models.base import Generator
 
 __all__ = ["style_channels"]
@@ -20,7 +20,8 @@ __all__ = ["style_channels"]
 
 def style_channels(
     generator: Generator, *, layers: Sequence[int] | None = None, top: int = 10, seeds: Sequence[int] = (0, 1),
-    samples: int = 1000, step: float = 2.0, batch: int = 32, progress: Callable[[int, int], None] | None = None,
+    samples: int = 1000, step: float = 2.0, batch: int = 32, label: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Directions:  # fmt: skip
     """The style channels that change the pictures most, one direction each, in s.
 
@@ -36,6 +37,7 @@ def style_channels(
         samples: latents from which the standard deviations are taken.
         step: in standard deviations.
         batch: pictures at once.
+        label: class of a conditional generator.
         progress: called with (pictures done, pictures in all).
 
     Returns:
@@ -47,18 +49,19 @@ def style_channels(
     if not hasattr(generator, "style_layers") or "s" not in generator.spaces:
         raise InputError("this generator has no style space; style channels need a StyleGAN.")
     model: Any = generator
+    options = {} if label is None else {"label": label}
     chosen = [layer for layer in model.style_layers() if layers is None or layer.ws_index in layers]
     channels = torch.tensor([i for layer in chosen for i in range(layer.start, layer.start + layer.channels)])
     if not len(channels):
         raise InputError(f"there are no layers {list(layers or ())}; expected rows of w+, 0 to {model.num_ws - 1}.")
     if not 1 <= top <= len(channels):
         raise InputError(f"top is {top}; expected 1 to {len(channels)}, the channels tried.")
-    spread = model.sample_latents(samples, space="s", generator=torch.Generator().manual_seed(0)).std(dim=0)
+    spread = model.sample_latents(samples, space="s", generator=torch.Generator().manual_seed(0), **options).std(dim=0)
     changes = torch.zeros(len(channels))
     done, total = 0, 2 * len(seeds) * len(channels)
     with torch.inference_mode():
         for seed in seeds:
-            start = model.sample_latents(1, space="s", generator=torch.Generator().manual_seed(seed))
+            start = model.sample_latents(1, space="s", generator=torch.Generator().manual_seed(seed), **options)
             before = model(start, space="s").float()
             for sign in (-step, step):
                 for first in range(0, len(channels), batch):
@@ -77,5 +80,6 @@ def style_channels(
     vectors[torch.arange(top), positions] = 1
     labels = tuple(generator.spaces["s"].labels[int(position)] for position in positions)
     return Directions(
-        vectors=vectors, space="s", labels=labels, method="style-channel", scale=spread.cpu()[positions].float()
-    )
+        vectors=vectors, space="s", labels=labels, method="style-channel", scale=spread.cpu()[positions].float(),
+        generator=fingerprint(generator, "s"),
+    )  # fmt: skip

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from disentangle.errors import InputError
 from disentangle.latents.basis import basis
-from disentangle.latents.directions import Directions
+from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.latent_file import Latents
 from disentangle.models.base import Generator, LatentSpace, check_latents
 
-__all__ = ["traverse", "walk_latents"]
+__all__ = ["check_fit", "traverse", "walk_latents"]
 
 
 def traverse(
@@ -24,9 +24,10 @@ def traverse(
     *,
     seeds: Sequence[int] = (0,),
     start: Latents | None = None,
+    space: str | None = None,
     extent: float = 3.0,
     steps: int = 7,
-    truncation: float = 1.0,
+    truncation: float | None = None,
     truncation_cutoff: int | None = None,
     label: int | None = None,
     absolute: bool | None = None,
@@ -35,20 +36,24 @@ def traverse(
 ) -> Tensor:
     """Images along each direction from each starting latent.
 
-    Directions of a StyleGAN's w that name layers are walked in w+, where only those rows move.
+    Directions of a StyleGAN's w that name layers are walked in w+, where only those rows move; so are all of w from
+    starting latents of w+, or with a ``truncation_cutoff``. Truncation comes first, so that a step is as long at any.
 
     Args:
         generator: any generator.
         directions: what to walk along; the generator's own axes by default.
         seeds: one starting latent a seed.
         start: starting latents in place of the seeds, e.g. of a photograph.
+        space: whose axes to walk along, where no directions are given; the first by default.
         extent: the walk goes from ``-extent`` to ``extent``, in units of each direction's scale.
         steps: images a walk, at least 2, evenly spaced.
-        truncation: pulls the starting latents towards the mean.
+        truncation: pulls the starting latents towards the mean, 1 not at all; by default as much as the generator
+            itself does where nothing is said.
         truncation_cutoff: the first rows of w+ that truncation acts on; all by default.
         label: class of a conditional generator.
-        absolute: True sets the position along the direction (the usual traversal of one code), False adds to the
-            starting latent (the usual edit). By default True for a generator's own axes in z, else False.
+        absolute: True sets the position along the direction (the usual traversal of one code; where the directions have
+            a mean, counted from it), False adds to the starting latent (the usual edit). By default True for a
+            generator's own axes in z, else False.
         batch: images generated at once.
         progress: called with (images done, images in all).
 
@@ -56,46 +61,52 @@ def traverse(
         (seeds, directions, steps, C, H, W) float32 on the CPU, in [-1, 1].
 
     Raises:
-        InputError: if the directions belong to another space, or an option is out of range.
+        InputError: if the directions belong to another space or generator, or an option is out of range or without
+            meaning for this generator.
 
     >>> import disentangle
     >>> model = disentangle.models.build_model({"kind": "gan", "resolution": 32, "latent_dim": 4}, seed=0)
     >>> traverse(model, seeds=[1, 2], steps=5).shape
     torch.Size([2, 4, 5, 3, 32, 32])
     """
-    directions = basis(generator) if directions is None else directions
+    if directions is None:
+        directions = basis(generator, space=space)
+    elif space not in (None, directions.space):
+        raise InputError(f"space is {space!r}, but the directions live in {directions.space!r}; give one of the two.")
     if steps < 2:
         raise InputError(f"steps is {steps}; expected 2 or more.")
     if not extent > 0:
         raise InputError(f"extent is {extent}; expected a positive number.")
     if not seeds and start is None:
         raise InputError("seeds is empty; expected one or more.")
-    if start is not None and start.space == "w+" and directions.space == "w" and directions.layers is None:
-        directions = dataclasses.replace(directions, layers=tuple(range(len(start.values[0]))))  # all rows move
-    space = _walked_space(generator, directions)
-    options = {} if label is None else {"label": label}
-    late: dict[str, Any] = dict(options) if space.name == "z" else {}
-    early: dict[str, Any] = dict(options)
-    if truncation != 1 and space.truncated_by == "call":
-        late.update(truncation=truncation, truncation_cutoff=truncation_cutoff)
-    elif truncation != 1 or truncation_cutoff is not None:
-        early["truncation"] = truncation
-        if truncation_cutoff is not None:
-            early["truncation_cutoff"] = truncation_cutoff
+    _check_options(generator, start, truncation, truncation_cutoff, label)
+    check_fit(generator, directions)
+    by_rows = truncation_cutoff is not None or (start is not None and start.space == "w+")
+    if by_rows and directions.space == "w" and directions.layers is None and "w+" in generator.spaces:
+        directions = dataclasses.replace(directions, layers=tuple(range(generator.spaces["w+"].shape[0])))
+    walked = check_fit(generator, directions)
+    options: dict[str, Any] = {} if label is None else {"label": label}
+    early, late = dict(options), dict(options) if walked.name == "z" else {}
+    if walked.truncated_by == "call":
+        late |= {} if truncation is None else {"truncation": truncation}
+        late |= {} if truncation_cutoff is None else {"truncation_cutoff": truncation_cutoff}
+    else:
+        early["truncation"] = getattr(generator, "default_truncation", 1.0) if truncation is None else truncation
+        early |= {} if truncation_cutoff is None else {"truncation_cutoff": truncation_cutoff}
     if start is None:
         starts = torch.cat([
-            generator.sample_latents(1, space=space.name, generator=torch.Generator().manual_seed(seed), **early)
+            generator.sample_latents(1, space=walked.name, generator=torch.Generator().manual_seed(seed), **early)
             for seed in seeds
         ])  # fmt: skip
     else:
-        starts = _converted(generator, start, space, options)
-    absolute = directions.method == "basis" and space.name == "z" if absolute is None else absolute
+        starts = _converted(generator, start, walked, early if start.space == "z" else options)
+    absolute = directions.method == "basis" and walked.name == "z" if absolute is None else absolute
     walk = walk_latents(generator, starts, directions, torch.linspace(-extent, extent, steps), absolute=absolute)
     flat = walk.flatten(0, 2)
     images = []
     with torch.inference_mode():
         for first in range(0, len(flat), batch):
-            images.append(generator(flat[first : first + batch], space=space.name, **late).float().cpu())
+            images.append(generator(flat[first : first + batch], space=walked.name, **late).float().cpu())
             if progress is not None:
                 progress(min(first + batch, len(flat)), len(flat))
     pictures = torch.cat(images)
@@ -107,29 +118,36 @@ def walk_latents(
 ) -> Tensor:
     """(seeds, directions, steps, *latent shape): the starting latents moved to each position along each direction.
 
-    ``starts`` are latents of the space that is walked: that of the directions, or w+ where they name layers.
+    ``starts`` are latents of the space that is walked: that of the directions, or w+ where they name layers. There
+    every moved row is walked like a latent of its own.
     """
-    space = _walked_space(generator, directions)
+    space = check_fit(generator, directions)
     vectors = directions.vectors.to(starts)
+    size = vectors.shape[1]
+    rows = starts.reshape(len(starts), 1, -1, size)  # (seeds, 1, rows, size)
+    moved = torch.ones(len(vectors), rows.shape[2]).to(starts)
     if directions.layers is not None:
-        rows = torch.zeros(len(directions), *space.shape).to(starts)
+        moved = torch.zeros_like(moved)
         for i in range(len(directions)):
-            rows[i, list(directions.rows(i) or ())] = vectors[i]
-        vectors = rows.flatten(1)
-    flat = starts.flatten(1)[:, None]  # (seeds, 1, size)
+            moved[i, list(directions.rows(i) or ())] = 1
+    moves = moved[:, :, None] * vectors[:, None]  # (k, rows, size)
+    held = rows.expand(-1, len(vectors), -1, -1)
     if absolute:
-        if directions.layers is not None:
-            raise InputError("absolute positions are not defined for directions that move some layers only.")
-        unit = vectors / vectors.norm(dim=1, keepdim=True)
-        centred = flat if directions.mean is None else flat - directions.mean.to(starts)
-        flat = flat - (centred * unit).sum(-1, keepdim=True) * unit
-    moves = (directions.scale.to(starts)[:, None] * positions.to(starts))[..., None] * vectors[:, None]
-    moved = flat.expand(-1, len(vectors), -1)[:, :, None] + moves
-    return moved.reshape(*moved.shape[:3], *space.shape)
+        unit = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=torch.finfo(vectors.dtype).tiny)
+        centred = rows if directions.mean is None else rows - directions.mean.to(starts)
+        along = (centred * unit[:, None]).sum(-1, keepdim=True)  # (seeds, k, rows, 1)
+        held = held - along * moved[:, :, None] * unit[:, None]
+    lengths = directions.scale.to(starts)[:, None] * positions.to(starts)  # (k, steps)
+    walk = held[:, :, None] + lengths[..., None, None] * moves[:, None]
+    return walk.reshape(*walk.shape[:3], *space.shape)
 
 
-def _walked_space(generator: Generator, directions: Directions) -> LatentSpace:
-    """The space that is walked, or an InputError if the directions do not fit the generator."""
+def check_fit(generator: Generator, directions: Directions) -> LatentSpace:
+    """The space that is walked along the directions: theirs, or w+ where they name layers.
+
+    Raises:
+        InputError: if they do not fit the generator.
+    """
     if directions.space not in generator.spaces:
         raise InputError(
             f"The directions live in space {directions.space!r}, which this generator lacks; "
@@ -141,6 +159,11 @@ def _walked_space(generator: Generator, directions: Directions) -> LatentSpace:
             f"The directions have {directions.vectors.shape[1]} numbers, but a latent of space {space.name!r} has "
             f"{space.size}; they were found on another generator."
         )
+    own = fingerprint(generator, space.name)
+    if directions.generator not in (None, own):
+        raise InputError(
+            f"The directions were found on a {directions.generator}, but this generator is a {own}; find them on it."
+        )
     if directions.layers is None:
         return space
     if "w+" not in generator.spaces:
@@ -148,8 +171,28 @@ def _walked_space(generator: Generator, directions: Directions) -> LatentSpace:
     rows = generator.spaces["w+"].shape[0]
     named = [row for i in range(len(directions)) for row in directions.rows(i) or ()]
     if named and not 0 <= min(named) <= max(named) < rows:
-        raise InputError(f"The directions name layers up to {max(named)}, but this generator has 0 to {rows - 1}.")
+        wrong = max(named) if max(named) >= rows else min(named)
+        raise InputError(f"The directions name layer {wrong}, but this generator has 0 to {rows - 1}.")
     return generator.spaces["w+"]
+
+
+def _check_options(
+    generator: Any, start: Latents | None, truncation: float | None, cutoff: int | None, label: int | None
+) -> None:
+    """An InputError for what this generator or these starting latents leave without meaning."""
+    if label is not None and not getattr(generator, "c_dim", 0):
+        raise InputError(f"label is {label}, but this generator has no classes; leave it out.")
+    if cutoff is not None and "w+" not in generator.spaces:
+        raise InputError(
+            f"truncation_cutoff is {cutoff}, but it chooses rows of w+, which this generator lacks; leave it out."
+        )
+    if start is None or (truncation in (None, 1) and cutoff is None):
+        return
+    if start.space != "z" or generator.spaces["z"].truncated_by == "prior":
+        raise InputError(
+            f"truncation was given for starting latents in {start.space!r}, which are walked as they are; leave it "
+            "out, or start from seeds."
+        )
 
 
 def _converted(generator: Any, start: Latents, space: LatentSpace, options: dict[str, Any]) -> Tensor:
@@ -159,10 +202,12 @@ def _converted(generator: Any, start: Latents, space: LatentSpace, options: dict
             f"The starting latents live in space {start.space!r}, which this generator lacks; "
             f"it has {', '.join(map(repr, generator.spaces))}."
         )
-    reference = generator.sample_latents(1, space=space.name, **options)
+    reference = generator.sample_latents(1, space=start.space, **{k: v for k, v in options.items() if k == "label"})
     values = check_latents(start.values.to(reference), generator.spaces[start.space])
     if start.space == space.name:
         return values
     if not hasattr(generator, "convert_latents"):
-        raise InputError(f"The starting latents live in {start.space!r}, the directions in {space.name!r}.")
+        raise InputError(
+            f"The starting latents live in {start.space!r}, but the directions in {space.name!r}; expected the same."
+        )
     return generator.convert_latents(values, start.space, space.name, **options)

@@ -8,6 +8,7 @@ Generative Adversarial Networks with Limited Data", NeurIPS 2020; orthogonal aff
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import pydantic
@@ -19,11 +20,14 @@ from disentangle.config import Config
 from disentangle.errors import InputError
 from disentangle.models.base import StyleLayer, register_model
 from disentangle.models.ops.affine import Householder, style_affine
-from disentangle.models.ops.equalized import biased_leaky_relu
+from disentangle.models.ops.derivatives import differentiated
 from disentangle.models.ops.fir import upsample
 from disentangle.models.ops.mapping import MappingNetwork
-from disentangle.models.ops.modulation import demodulation, modulated_conv2d
+from disentangle.models.ops.minimal_filtering import minimal_filters, worthwhile_axes
+from disentangle.models.ops.modulation import demodulation, half_range, modulated_pointwise, squared_filters
 from disentangle.models.ops.style_spaces import StyleBasedModule
+from disentangle.models.ops.styled import styled_conv2d
+from disentangle.nn.derived import Derived
 
 __all__ = ["StyleGAN2", "StyleGAN2Config"]
 
@@ -50,9 +54,9 @@ class StyleGAN2Config(Config):
     )
     channels: tuple[int, ...] = ()
     architecture: Literal["skip", "resnet", "orig"] = "skip"
-    kernel: int = pydantic.Field(3, description="size of the modulated convolutions")
+    kernel: int = pydantic.Field(3, ge=1, description="size of the modulated convolutions")
     resample_filter: tuple[float, ...] = pydantic.Field((1.0, 3.0, 3.0, 1.0), description="taps")
-    clamp: float | None = pydantic.Field(None, description="largest magnitude of a layer's output")
+    clamp: float | None = pydantic.Field(None, gt=0, description="largest magnitude of a layer's output")
     noise: Noise = "const"
     use_noise: bool = True
     householder: Householder | None = None
@@ -77,13 +81,22 @@ class StyleGAN2Config(Config):
                 f"channels has {len(self.channels)} entries; {self.resolution} pixels need "
                 f"{self.resolution.bit_length() - 2}, one for each of 4, 8, ..., {self.resolution}"
             )
-        if len(self.resample_filter) % 2:
-            raise ValueError(f"resample_filter has {len(self.resample_filter)} taps; expected an even number")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}; expected an odd number")
+        if len(self.resample_filter) % 2 or len(self.resample_filter) + 1 < self.kernel:
+            raise ValueError(
+                f"resample_filter has {len(self.resample_filter)} taps; expected an even number from "
+                f"{self.kernel - 1} on"
+            )
         return self
 
 
 class _SynthesisLayer(nn.Module):
-    """Modulated convolution, noise, bias, leaky relu."""
+    """Modulated convolution, noise, bias, leaky relu.
+
+    Without gradients, the squares of the filters and, in wide layers, their sums for minimal filtering (up to 16/9 the
+    memory of the filters) are kept from call to call.
+    """
 
     noise_const: Tensor
 
@@ -100,7 +113,12 @@ class _SynthesisLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.affine = style_affine(config.w_dim, inputs, name=name, householder=config.householder)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, config.kernel, config.kernel))
+        if up == 2:
+            # Laid out in memory as a transposed convolution reads it, which would copy it in each call otherwise.
+            weight = torch.randn(inputs, outputs, config.kernel, config.kernel).transpose(0, 1)
+        else:
+            weight = torch.randn(outputs, inputs, config.kernel, config.kernel)
+        self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise_strength = nn.Parameter(torch.zeros([])) if config.use_noise else None
         if config.use_noise:
@@ -108,21 +126,32 @@ class _SynthesisLayer(nn.Module):
         self.resolution, self.up, self.taps = resolution, up, config.resample_filter
         self.gain = _SQRT2 * gain
         self.clamp = None if config.clamp is None else config.clamp * gain
+        self._squares, self._filters = Derived(), Derived()
 
     def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: torch.Generator | None) -> Tensor:
+        weight: Tensor = self.weight
+        filters = None
+        if x.dtype in (torch.float16, torch.bfloat16):
+            weight, style, scale = half_range(weight, style)
+        elif differentiated(x, style, weight):
+            scale = demodulation(weight, style)
+        else:
+            scale = demodulation(weight, style, squares=self._squares(squared_filters, weight))
+            axes = worthwhile_axes(weight, self.resolution) if self.up == 1 and x.device.type == "cpu" else 0
+            if axes:
+                filters = self._filters(partial(minimal_filters, axes=axes), weight)
         # The leaky relu lets positive factors through, so its gain is put where it costs a vector, not a picture.
-        scale = demodulation(self.weight, style) * self.gain
-        x = modulated_conv2d(x, self.weight, style, up=self.up, taps=self.taps, scale=scale)
-        added = self._noise(x, noise, generator)
-        if added is not None:
-            x = x + added if x.requires_grad or added.requires_grad else x.add_(added)
-        return biased_leaky_relu(x, self.bias * self.gain, gain=1.0, clamp=self.clamp)
+        return styled_conv2d(
+            x, weight, style, scale=scale * self.gain, bias=self.bias * self.gain,
+            noise=self._noise(x, noise, generator), up=self.up, taps=self.taps, clamp=self.clamp, filters=filters,
+        )  # fmt: skip
 
     def _noise(self, x: Tensor, mode: Noise, generator: torch.Generator | None) -> Tensor | None:
+        """(1 or n, 1, H, W) noise times its strength, or None."""
         if mode == "none" or self.noise_strength is None:
             return None
         if mode == "const":
-            return self.noise_const * (self.noise_strength * self.gain)
+            return (self.noise_const * (self.noise_strength * self.gain))[None, None]
         drawn = torch.randn(len(x), 1, self.resolution, self.resolution, generator=generator).to(x)
         return drawn * (self.noise_strength * self.gain)
 
@@ -139,7 +168,7 @@ class _ToRGB(nn.Module):
         self.clamp = config.clamp
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        y = modulated_conv2d(x, self.weight, style * self.gain) + self.bias[:, None, None]
+        y = modulated_pointwise(x, self.weight.flatten(1), style * self.gain) + self.bias[:, None, None]
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
@@ -181,19 +210,22 @@ class _Synthesis(nn.Module):
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
         self.config = config
-        self.blocks = [_Block(config, index) for index in range(len(config.channels))]
-        for block in self.blocks:
-            self.add_module(f"b{block.resolution}", block)
-        self.num_ws = 2 * len(self.blocks)
+        for index in range(len(config.channels)):
+            self.add_module(f"b{4 * 2**index}", _Block(config, index))
+        self.num_ws = 2 * len(config.channels)
+        self.widths = [layer.channels for layer in self.style_layers()]
+
+    def blocks(self) -> list[_Block]:
+        return [block for block in self.children() if isinstance(block, _Block)]
 
     def style_layers(self) -> tuple[StyleLayer, ...]:
         layers: list[StyleLayer] = []
         row = start = 0
-        for block in self.blocks:
+        for block in self.blocks():
             for part in block.names:
                 affine = block.get_submodule(part).affine
                 assert isinstance(affine, nn.Module)
-                channels = affine.matrix().shape[0]  # type: ignore[operator]
+                channels = len(affine.bias)  # type: ignore[arg-type]
                 layers.append(
                     StyleLayer(
                         name=f"b{block.resolution}.{part}", kind="torgb" if part == "torgb" else "conv", ws_index=row,
@@ -211,11 +243,11 @@ class _Synthesis(nn.Module):
         mode = self.config.noise if noise is None else noise
         if mode not in ("const", "random", "none"):
             raise InputError(f"noise is {mode!r}; expected 'const', 'random' or 'none'.")
-        flat = iter(styles.split([layer.channels for layer in self.style_layers()], dim=1))
-        first = self.blocks[0].const
-        x = first.to(styles).expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        flat = iter(styles.split(self.widths, dim=1))
+        blocks = self.blocks()
+        x = blocks[0].const.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         image: Tensor | None = None
-        for block in self.blocks:
+        for block in blocks:
             residual = block.skip(x) if hasattr(block, "skip") else None
             if hasattr(block, "conv0"):
                 x = block.conv0(x, next(flat), mode, generator)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disentangle.errors import InputError
+from disentangle.nn.derived import Derived
 
 __all__ = ["HouseholderProjection", "SubspaceProjection", "reflector_product", "reflectors_of"]
 
@@ -60,6 +61,8 @@ def reflector_product(vectors: Tensor) -> Tensor:
     tensor([[-1.,  0.],
             [ 0.,  1.]])
     """
+    if vectors.dtype in (torch.float16, torch.bfloat16):  # in which nothing is solved
+        return reflector_product(vectors.float()).to(vectors.dtype)
     n, m = vectors.shape
     norms = vectors.norm(dim=0, keepdim=True)
     v = vectors / torch.where(norms > 0, norms, 1)
@@ -122,7 +125,7 @@ class HouseholderProjection(nn.Module):
         self.V = nn.Parameter(torch.randn(inputs, inputs))
         self.bias = nn.Parameter(torch.full((outputs,), float(bias)))
         self.rank, self.order = rank, order
-        self._built: tuple[tuple[int, ...], Tensor] | None = None
+        self._built = Derived()
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) to (n, outputs)."""
@@ -131,25 +134,33 @@ class HouseholderProjection(nn.Module):
     def matrix(self) -> Tensor:
         """(outputs, inputs): the weight, kept while U and V stay the same and need no gradient."""
         if torch.is_grad_enabled() and (self.U.requires_grad or self.V.requires_grad):
-            left, right = self._factors()
-            return left @ right
-        # An in-place change (an optimizer, load_state_dict) raises a tensor's version.
-        stamp = (self.U.data_ptr(), self.U._version, self.V.data_ptr(), self.V._version, id(self.U.dtype))
-        if self._built is None or self._built[0] != stamp or self._built[1].device != self.U.device:
-            left, right = self._factors()
-            self._built = (stamp, left @ right)
-        return self._built[1]
+            return self._product(self.U, self.V)
+        return self._built(self._product, self.U, self.V)
+
+    def fit(self, weight: Tensor) -> None:
+        """Make the layer pass the leading singular directions of a (outputs, inputs) weight, all equally strongly.
+
+        Both reflector products become the weight's singular vectors, so that the weight is the nearest of its rank
+        with singular values of one.
+        """
+        if weight.shape != (len(self.U), len(self.V)):
+            raise InputError(f"weight has shape {tuple(weight.shape)}; expected ({len(self.U)}, {len(self.V)}).")
+        left, _, right = torch.linalg.svd(weight.detach().to(torch.float64))
+        first, last = (self.V, self.U) if self._swapped else (self.U, self.V)
+        with torch.no_grad():
+            first.copy_(reflectors_of(left))
+            last.copy_(reflectors_of(right))
 
     def basis(self) -> Tensor:
         """(rank, inputs) orthonormal rows: the directions of the input that the layer passes, one by one.
 
         Their singular values are all 1, so no singular value decomposition could tell them from a rotation of them.
         """
-        return self._factors()[1]
+        return reflector_product(self.U if self._swapped else self.V)[: self.rank]
 
-    def _factors(self) -> tuple[Tensor, Tensor]:
-        first, last = (self.V, self.U) if self._swapped else (self.U, self.V)
-        return reflector_product(first)[:, : self.rank], reflector_product(last)[: self.rank]
+    def _product(self, U: Tensor, V: Tensor) -> Tensor:
+        first, last = (V, U) if self._swapped else (U, V)
+        return reflector_product(first)[:, : self.rank] @ reflector_product(last)[: self.rank]
 
     @property
     def _swapped(self) -> bool:

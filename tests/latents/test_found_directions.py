@@ -54,9 +54,13 @@ def test_sefa_is_the_authors_factorisation(model):
     assert bool((found.vectors[torch.arange(4), largest] > 0).all())
 
 
-def test_sefa_without_normalisation_is_rosinalitys(model):
-    expected = leading(stacked(model, ["b4.conv1", "b8.conv0", "b8.conv1", "b16.conv0", "b16.conv1"]), 3)
-    found = sefa(model, top=3, normalize=False)
+@pytest.mark.parametrize("torgb", [None, False, True])
+def test_sefa_without_normalisation_is_rosinalitys(model, torgb):
+    """Their filter of names leaves ``to_rgbs.*`` out and lets ``to_rgb1`` through."""
+    names = ["b4.conv1", "b8.conv0", "b8.conv1", "b16.conv0", "b16.conv1"]
+    names += {None: ["b4.torgb"], False: [], True: ["b4.torgb", "b8.torgb", "b16.torgb"]}[torgb]
+    found = sefa(model, top=3, normalize=False, torgb=torgb)
+    expected = leading(stacked(model, names), 3)
     np.testing.assert_allclose(np.abs(np.sum(found.vectors.numpy() * expected, axis=1)), 1, atol=1e-5)
 
 
@@ -205,7 +209,7 @@ def test_layers_and_means_are_kept_in_the_file(tmp_path):
         (lambda m: ganspace(m, samples=5), "expected more than top"),
         (lambda m: style_channels(m, top=9000), "the channels tried"),
         (lambda m: traverse(m, Directions(torch.eye(1, 10), "w", ("a",), "own", torch.ones(1), layers=(7,))),
-         "name layers up to 7, but this generator has 0 to 5"),
+         "name layer 7, but this generator has 0 to 5"),
         (lambda m: Directions(torch.eye(1, 10), "z", ("a",), "own", torch.ones(1), layers=(1,)), "layers were given"),
     ],
 )  # fmt: skip

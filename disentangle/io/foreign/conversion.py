@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from disentangle.errors import CheckpointError, DisentangleError
+from disentangle.errors import CheckpointError, DisentangleError, InputError
 from disentangle.files import sha256_of
 from disentangle.io.checkpoint import save
 from disentangle.io.foreign.container import sniff
+from disentangle.io.foreign.fitting import check_picture, fitted, other_layers
 from disentangle.io.foreign.inert import read_inert
 from disentangle.io.foreign.nodes import Limits, Node
-from disentangle.models.base import build_model
 
 __all__ = [
     "Content",
@@ -71,12 +71,14 @@ class Converted:
         state: tensors by the toolkit's names.
         which: the network that was taken, as the file calls it.
         decisions: one sentence for everything that the file left open or that was left out.
+        used: of orthogonal layers, by name, the weights that the other software last used, where the file has them.
     """
 
     config: dict[str, Any]
     state: dict[str, Tensor]
     which: str
     decisions: list[str] = field(default_factory=list)
+    used: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,14 @@ def read(
             "variant that is not known."
         ) from None
     _complete(path, family.NAME, converted)
+    if converted.used:
+        others = other_layers(fitted(path, family.NAME, converted.config, converted.state), converted.used)
+        if others:
+            another = "usv" if order == "vsu" else "vsu"
+            converted.decisions.append(
+                f"The weights that {len(others)} of its orthogonal layers were last used with ({others[0]} first) are "
+                f"not those of the order {order}: its pictures will differ, try the order {another}."
+            )
     source = Path(path)
     provenance = {
         "source": source.resolve().name,
@@ -173,11 +183,17 @@ def convert(
 
     Raises:
         CheckpointError: as :func:`read`; no file is left then.
+        InputError: if ``out`` cannot be written.
     """
+    if Path(out).is_dir():
+        raise InputError(f"{out} is a folder; expected the name of a .safetensors file to write.")
     found = read(path, weights=weights, order=order, rank=rank, fused=fused)
-    model = _model(path, found.format, found.config, found.state)
-    _check_image(path, model)
-    save(model, out, provenance=found.provenance)
+    model = fitted(path, found.format, found.config, found.state)
+    check_picture(path, model)
+    try:
+        save(model, out, provenance=found.provenance)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}); choose another place for it.") from None
     return found
 
 
@@ -242,7 +258,7 @@ def _complete(path: str | os.PathLike[str], name: str, converted: Converted) -> 
             raise CheckpointError(f"{path} looks like {name}, but its tensor {key} holds NaN or infinity.")
     if "mapping.fc0.weight" in state and "mapping.w_avg" not in state:
         state["mapping.w_avg"] = torch.zeros(state["mapping.fc0.weight"].shape[0])
-        model: Any = _model(path, name, converted.config, state)
+        model: Any = fitted(path, name, converted.config, state)
         random = torch.Generator().manual_seed(0)
         total = torch.zeros_like(state["mapping.w_avg"], dtype=torch.float64)
         with torch.inference_mode():
@@ -254,38 +270,6 @@ def _complete(path: str | os.PathLike[str], name: str, converted: Converted) -> 
         converted.decisions.append(
             f"The file has no mean of w, which truncation needs: computed from {_AVERAGED_OVER:,} latents of seed 0."
         )
-
-
-def _model(path: str | os.PathLike[str], name: str, config: dict[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """The model, with all tensors, or an error that lists what does not fit."""
-    try:
-        model = build_model(config, seed=0)
-    except DisentangleError as error:
-        raise CheckpointError(f"{path} looks like {name}, but {_lowered(error)}") from None
-    expected = model.state_dict()
-    wrong = [f"{key} is missing" for key in sorted(expected.keys() - state.keys())]
-    wrong += [f"{key} is not known" for key in sorted(state.keys() - expected.keys())]
-    wrong += [
-        f"{key} has shape {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
-        for key, tensor in expected.items()
-        if key in state and state[key].shape != tensor.shape
-    ]
-    if wrong:
-        shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise CheckpointError(f"{path} looks like {name}, but its tensors do not fit the network: {shown}.")
-    model.load_state_dict(dict(state), assign=True)
-    return model.eval().requires_grad_(False)
-
-
-def _check_image(path: str | os.PathLike[str], model: Any) -> None:
-    """One picture must come out finite."""
-    if not hasattr(model, "sample_latents"):
-        return
-    label = {"label": 0} if getattr(model, "c_dim", 0) else {}
-    with torch.inference_mode():
-        image = model(model.sample_latents(1, generator=torch.Generator().manual_seed(0)), **label)
-    if not torch.isfinite(image).all():
-        raise CheckpointError(f"{path} makes pictures of NaN or infinity; its weights are damaged.")
 
 
 def _lowered(error: Exception) -> str:

@@ -12,6 +12,7 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.conversion import format_of, open_content
 from disentangle.io.foreign.module_tree import class_name, is_module, state_dict
 from disentangle.io.foreign.nodes import Node
+from disentangle.io.foreign.tensorflow import variables_of
 
 __all__ = ["contents"]
 
@@ -53,11 +54,7 @@ def _tensors(part: Any) -> dict[str, Tensor]:
     if is_module(part):
         return state_dict(part)
     if isinstance(part, Node):
-        variables = part.attributes.get("variables")
-        pairs = variables if isinstance(variables, (list, tuple)) else ()
-        return {
-            str(p[0]): p[1] for p in pairs if isinstance(p, (list, tuple)) and len(p) == 2 and isinstance(p[1], Tensor)
-        }
+        return variables_of(part)
     if isinstance(part, Mapping):
         inner = part.get("state_dict")
         named = inner if isinstance(inner, Mapping) else part

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
@@ -13,6 +12,7 @@ from disentangle.io.foreign.conversion import Content, Converted, Options, choos
 from disentangle.io.foreign.module_tree import attribute, class_name, is_module, state_dict
 from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import DROP, Row, rename
+from disentangle.io.foreign.smoothing import taps_of
 
 __all__ = ["NAME", "convert", "recognise"]
 
@@ -41,6 +41,10 @@ def convert(content: Content, options: Options) -> Converted:
     data = content.data
     if isinstance(data, Node):
         which, network = class_name(data), data
+        if options.weights is not None:
+            raise CheckpointError(
+                f"it holds one network, a {which}, so there are no weights {options.weights!r} to choose."
+            )
     else:
         which = choose(data, _NETWORKS, options.weights)
         network = data[which]
@@ -58,14 +62,19 @@ def convert(content: Content, options: Options) -> Converted:
     )
 
 
-def _common(network: Node) -> dict[str, Any]:
+def _common(network: Node, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in tensors)
+    if depth != _whole(network, "mapping.num_layers"):
+        raise CheckpointError(
+            f"it has {depth} mapping layers, and says {_whole(network, 'mapping.num_layers')}; it is damaged."
+        )
     return {
         "resolution": _whole(network, "img_resolution"),
         "image_channels": _whole(network, "img_channels"),
         "z_dim": _whole(network, "z_dim"),
         "w_dim": _whole(network, "w_dim"),
         "c_dim": _whole(network, "c_dim"),
-        "mapping_layers": _whole(network, "mapping.num_layers"),
+        "mapping_layers": depth,
         "mapping_multiplier": float(attribute(network, "mapping.fc0.bias_gain")),
     }
 
@@ -105,31 +114,15 @@ def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Convert
     clamp = clamps.pop()
     config = {
         "kind": "stylegan2",
-        **_common(network),
+        **_common(network, tensors),
         "channels": tuple(tensors[f"{block}.conv1.weight"].shape[0] for block in blocks),
         "architecture": architectures.pop(),
         "kernel": tensors[f"{blocks[0]}.conv1.weight"].shape[-1],
         "clamp": None if clamp is None else float(clamp),
-        "resample_filter": _taps(attribute(network, f"{blocks[-1]}.resample_filter")),
+        "resample_filter": taps_of(attribute(network, f"{blocks[-1]}.resample_filter")),
         "use_noise": any(name.endswith("noise_strength") for name in tensors),
     }
     return Converted(config, rename(tensors, _AS_IS), which, decisions)
-
-
-def _taps(kernel: Any) -> tuple[float, ...]:
-    """The 1-D taps behind a filter; a 2-D one must be their outer product."""
-    if not isinstance(kernel, Tensor):
-        return (1.0, 3.0, 3.0, 1.0)
-    kernel = kernel.to(torch.float64)
-    taps = kernel.sum(0) if kernel.ndim == 2 else kernel
-    if (
-        kernel.ndim == 2
-        and (torch.outer(taps, taps) / taps.sum() - kernel * taps.sum() / kernel.sum()).abs().max() > 1e-6
-    ):
-        raise CheckpointError("its resampling filter is not separable; expected one as [1, 3, 3, 1].")
-    taps = taps / taps.sum()
-    eighths = (taps * 8).round()
-    return tuple(eighths.tolist()) if (taps * 8 - eighths).abs().max() < 1e-5 else tuple(taps.tolist())
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -146,6 +139,7 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
             key=lambda n: int(n[1:].split("_")[0]),
         )
     decisions, layers, orthogonal, rank = [], [], [], options.rank
+    used: dict[str, Tensor] = {}
     for name in names:
         layer = attribute(synthesis, name)
         padding = attribute(layer, "padding")
@@ -168,10 +162,14 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
         if f"synthesis.{name}.affine.U" in tensors:
             orthogonal.append(name)
             rank = rank or attribute(layer, "affine.diag_size")
+            last = attribute(layer, "affine.weight")  # an attribute that its forward leaves behind
+            if isinstance(last, Tensor):
+                used[name] = last
     size = _pair(attribute(synthesis, "input.size"))
+    _check_canvas(size[0], layers, _whole(network, "img_resolution"))
     config: dict[str, Any] = {
         "kind": "stylegan3",
-        **_common(network),
+        **_common(network, tensors),
         "layers": tuple(layers),
         "input_channels": int(attribute(synthesis, "input.channels")),
         "input_size": size[0],
@@ -187,7 +185,27 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
     half = [name for name in names if attribute(synthesis, f"{name}.use_fp16")]
     if half:
         decisions.append(f"{len(half)} layers were run in half precision on GPUs; here all are float32.")
-    return Converted(config, rename(tensors, _AS_IS), which, decisions)
+    return Converted(config, rename(tensors, _AS_IS), which, decisions, used)
+
+
+def _check_canvas(size: int, layers: list[dict[str, Any]], resolution: int) -> None:
+    """Each layer must turn the canvas it gets into the one it says; nothing else holds its paddings and factors."""
+    for layer in layers:
+        up, down, padding = layer["up"], layer["down"], layer["padding"]
+        taps = sum(shape[0] - 1 for shape in (layer["up_filter"], layer["down_filter"]) if shape)
+        whole = up >= 1 and down >= 1 and len(padding) == 4 and 1 <= layer["kernel"] <= 15
+        made = {
+            ((size + layer["kernel"] - 1) * up + low + high - taps - 1) // down + 1
+            for low, high in (padding[:2], padding[2:])
+        } if whole else set()  # fmt: skip
+        # A margin lies around the picture; between its two filters a layer works at some times the size.
+        small = max(size, layer["out_size"], *padding, (size + layer["kernel"]) * up) <= 16 * resolution + 1024
+        if made != {layer["out_size"]} or not small:
+            raise CheckpointError(
+                f"its layer {layer['name']} does not make {layer['out_size']} pixels of {size} by its factors and "
+                "paddings; it is damaged."
+            )
+        size = layer["out_size"]
 
 
 def _filter_shape(kernel: Any) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.conversion import Content, Converted, Options, choose
 from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import DROP, Row, rename
+from disentangle.io.foreign.smoothing import taps_of
 
 __all__ = ["NAME", "convert", "recognise"]
 
@@ -22,7 +23,7 @@ _MARK = "conv1.conv.modulation.bias"
 
 def recognise(content: Content) -> bool:
     """Whether one of its networks has this layout's first modulated convolution."""
-    return any(_MARK in network for network in _networks(content.data).values())
+    return bool(_networks(content.data))
 
 
 def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
@@ -30,7 +31,13 @@ def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
         return {}
     if _MARK in data:
         return {"g_ema": data}
-    return {name: data[name] for name in _NETWORKS if isinstance(data.get(name), dict)}
+    found = {name: data[name] for name in _NETWORKS if isinstance(data.get(name), dict)}
+    plain = {name: {_unwrapped(key): tensor for key, tensor in network.items()} for name, network in found.items()}
+    return {name: network for name, network in plain.items() if _MARK in network}
+
+
+def _unwrapped(name: Any) -> str:
+    return str(name).removeprefix("module.")  # of torch's data parallelism
 
 
 def _block(match: re.Match[str]) -> str:
@@ -71,7 +78,7 @@ def _alternatives(names: Any) -> str:
 
 
 _TABLE: list[Row] = [
-    (r".*\.kernel", DROP, None),  # the smoothing filter, with its gain baked in
+    (r".*\.kernel", DROP, None),  # the smoothing filter, read apart
     (r"style\.(\d+)\.(weight|bias)", lambda m: f"mapping.fc{int(m[1]) - 1}.{m[2]}", None),
     (r"input\.input", "synthesis.b4.const", lambda t: t[0]),
     (r"conv1\.noise\.weight", "synthesis.b4.conv1.noise_strength", lambda t: t.reshape(())),
@@ -90,7 +97,7 @@ def convert(content: Content, options: Options) -> Converted:
     """The averaged generator; the mean of w is taken from ``latent_avg``, or left to be computed."""
     networks = _networks(content.data)
     which = choose(networks, _NETWORKS, options.weights)
-    source = {name.removeprefix("module."): tensor for name, tensor in networks[which].items()}
+    source = networks[which]
     state = rename(source, _TABLE)
     average = content.data.get("latent_avg")
     if isinstance(average, Tensor):
@@ -109,6 +116,7 @@ def convert(content: Content, options: Options) -> Converted:
         "mapping_layers": depth,
         "channels": tuple(channels),
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
+        "resample_filter": taps_of(source.get("convs.0.conv.blur.kernel")),
     }
     decisions = []
     orthogonal = [

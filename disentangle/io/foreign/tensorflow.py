@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.conversion import Content, Converted, Options, choose
 from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import DROP, Row, rename
+from disentangle.io.foreign.smoothing import taps_of
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["NAME", "convert", "recognise", "variables_of"]
 
 NAME = "a network pickle of StyleGAN2 (TensorFlow)"
 
@@ -87,7 +89,7 @@ def convert(content: Content, options: Options) -> Converted:
     which = choose(networks, ("Gs", "G"), options.weights)
     network = networks[which]
     version = network.attributes.get("version")
-    variables = _variables(network)
+    variables = variables_of(network)
     if "synthesis/4x4/Const/const" not in variables or "synthesis/4x4/Conv/mod_weight" not in variables:
         raise CheckpointError(
             f"its network {which} ({network.attributes.get('name')!s:.40}, version {version!s:.10}, {len(variables)} "
@@ -106,7 +108,7 @@ def convert(content: Content, options: Options) -> Converted:
     painted = sum(name.endswith(".torgb.weight") for name in state)
     classes = "mapping.embed.weight" in state
     width = state["mapping.fc0.weight"].shape[0]
-    clamp = settings.get("conv_clamp")
+    clamp, taps = settings.get("conv_clamp"), settings.get("resample_kernel")
     config: dict[str, Any] = {
         "kind": "stylegan2",
         "resolution": 4 << (len(channels) - 1),
@@ -119,12 +121,13 @@ def convert(content: Content, options: Options) -> Converted:
         "channels": tuple(channels),
         "architecture": "resnet" if skips else "skip" if painted > 1 else "orig",
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
+        "resample_filter": taps_of(None if taps is None else torch.tensor(taps, dtype=torch.float64)),
         "clamp": None if clamp is None else float(clamp),
     }
     return Converted(config, state, which)
 
 
-def _variables(network: Node) -> dict[str, Tensor]:
+def variables_of(network: Node) -> dict[str, Tensor]:
     """Its own variables and those of its components, by "component/name"."""
     found = dict(_named(network.attributes.get("variables")))
     components = network.attributes.get("components")

@@ -24,17 +24,14 @@ def fir_filter(taps: Sequence[float], *, gain: float = 1.0, like: Tensor) -> Ten
 
 
 def smooth(x: Tensor, taps: Sequence[float], *, padding: tuple[int, int], gain: float = 1.0) -> Tensor:
-    """(n, C, H, W) filtered, with ``padding`` zeros (before, after) on both axes.
+    """(n, C, H, W) filtered, with ``padding`` zeros (above and below, left and right).
 
     One depthwise convolution over channels, which keeps the layout of a channels_last input.
     """
     kernel = fir_filter(taps, gain=gain, like=x).flip(0, 1)
     channels = x.shape[1]
     weight = kernel.expand(channels, 1, *kernel.shape)
-    before, after = padding
-    if before == after:
-        return F.conv2d(x, weight, padding=before, groups=channels)
-    return F.conv2d(F.pad(x, (before, after, before, after)), weight, groups=channels)
+    return F.conv2d(x, weight, padding=padding, groups=channels)
 
 
 def upsample(x: Tensor, taps: Sequence[float]) -> Tensor:

@@ -7,11 +7,43 @@ Karras et al., "Training Generative Adversarial Networks with Limited Data", Neu
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from disentangle.errors import InputError
 from disentangle.models.ops.equalized import EqualizedLinear, pixel_norm
 
-__all__ = ["MappingNetwork"]
+__all__ = ["MappingNetwork", "class_weights"]
+
+
+def class_weights(label: int | Tensor | None, c_dim: int, *, n: int) -> Tensor | None:
+    """(n, c_dim) one-hot classes; None for an unconditional network.
+
+    Args:
+        label: one class for all, (n,) classes, or (n, c_dim) weights of classes, returned as they are.
+        c_dim: classes of the network, 0 if it has none.
+        n: latents.
+
+    Raises:
+        InputError: if a class is missing, out of range or not wanted.
+    """
+    if not c_dim:
+        if label is not None and torch.as_tensor(label).numel():
+            raise InputError("a label was given, but this network has no classes; leave it out.")
+        return None
+    if label is None:
+        raise InputError(f"this network has {c_dim} classes and none was given; choose one by label (--label).")
+    given = torch.as_tensor(label)
+    if given.shape == (n, c_dim):
+        return given
+    if given.is_floating_point() or given.ndim > 1 or (given.ndim == 1 and len(given) not in (1, n)):
+        raise InputError(
+            f"label has shape {tuple(given.shape)} and dtype {given.dtype}; expected a class, ({n},) classes or "
+            f"({n}, {c_dim}) weights of classes."
+        )
+    if given.numel() and not 0 <= int(given.min()) <= int(given.max()) < c_dim:
+        raise InputError(f"label is {given.flatten().tolist()}; expected 0 to {c_dim - 1}.")
+    return F.one_hot(given.long().expand(n), c_dim)
 
 
 class MappingNetwork(nn.Module):
@@ -36,7 +68,7 @@ class MappingNetwork(nn.Module):
         gain_first: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.depth = depth
+        self.depth, self.c_dim = depth, c_dim
         embedded = w_dim if c_dim else 0
         if c_dim:
             self.embed = EqualizedLinear((c_dim, w_dim))
@@ -46,9 +78,10 @@ class MappingNetwork(nn.Module):
             self.add_module(f"fc{i}", layer)
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        """(n, z_dim) and, in a conditional network, (n, c_dim) to (n, w_dim)."""
+    def forward(self, z: Tensor, label: int | Tensor | None = None) -> Tensor:
+        """(n, z_dim) and, in a conditional network, a class, (n,) classes or (n, c_dim) weights, to (n, w_dim)."""
         x = pixel_norm(z)
+        classes = class_weights(label, self.c_dim, n=len(z))
         if classes is not None:
             x = torch.cat([x, pixel_norm(self.embed(classes.to(z)))], dim=1)
         for i in range(self.depth):

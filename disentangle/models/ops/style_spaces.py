@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disentangle.errors import InputError, unknown_name
 from disentangle.models.base import LatentModule, LatentSpace, Projection, StyleLayer, check_latents
-from disentangle.models.ops.mapping import MappingNetwork
+from disentangle.models.ops.mapping import MappingNetwork, class_weights
 
 __all__ = ["StyleBasedModule"]
 
@@ -145,31 +144,10 @@ class StyleBasedModule(LatentModule):
         return latents
 
     def classes(self, label: int | Tensor | None, n: int) -> Tensor | None:
-        """(n, c_dim) one-hot classes, None for an unconditional network.
-
-        Raises:
-            InputError: if a class is missing, out of range or not wanted.
-        """
-        if not self.c_dim:
-            if label is not None:
-                raise InputError("a label was given, but this network has no classes; leave it out.")
+        """(n, c_dim) weights of classes, ``self.label`` where none is given; see :func:`class_weights`."""
+        if not self.c_dim and label is None:
             return None
-        label = self.label if label is None else label
-        if label is None:
-            raise InputError(
-                f"this network has {self.c_dim} classes and none was given; choose one by label (--label)."
-            )
-        given = torch.as_tensor(label, device=self.mapping.w_avg.device)
-        if given.ndim == 2 and given.shape == (n, self.c_dim):
-            return given.to(self.mapping.w_avg.dtype)
-        if given.is_floating_point() or given.ndim > 1 or (given.ndim == 1 and len(given) not in (1, n)):
-            raise InputError(
-                f"label has shape {tuple(given.shape)} and dtype {given.dtype}; expected a class, ({n},) classes or "
-                f"({n}, {self.c_dim}) weights of classes."
-            )
-        if int(given.min()) < 0 or int(given.max()) >= self.c_dim:
-            raise InputError(f"label is {given.flatten().tolist()}; expected 0 to {self.c_dim - 1}.")
-        return F.one_hot(given.expand(n), self.c_dim).to(self.mapping.w_avg.dtype)
+        return class_weights(self.label if label is None else label, self.c_dim, n=n)
 
     def forward(
         self, latents: Tensor, *, space: str | None = None, truncation: float | None = None,

@@ -186,8 +186,9 @@ def rosinality(model: Any, *, training: bool = False, rank: int | None = None) -
         noisy(f"convs.{2 * i}", f"synthesis.b{8 << i}.conv0", 2 * i + 1)
         noisy(f"convs.{2 * i + 1}", f"synthesis.b{8 << i}.conv1", 2 * i + 2)
         rgb(f"to_rgbs.{i}", f"synthesis.b{8 << i}.torgb")
-        state[f"convs.{2 * i}.conv.blur.kernel"] = torch.ones(4, 4)
-        state[f"to_rgbs.{i}.upsample.kernel"] = torch.ones(4, 4)
+        fir = torch.outer(torch.tensor(config.resample_filter), torch.tensor(config.resample_filter))
+        state[f"convs.{2 * i}.conv.blur.kernel"] = 4 * fir / fir.sum()
+        state[f"to_rgbs.{i}.upsample.kernel"] = 4 * fir / fir.sum()
     if not training:
         return torch_bytes({"g_ema": state, "latent_avg": s["mapping.w_avg"]})
     arguments = Namespace(size=config.resolution, **({} if rank is None else {"diag_size": rank}))

@@ -1,0 +1,37 @@
+"""The smoothing filter that a file's network was made with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+
+__all__ = ["taps_of"]
+
+
+def taps_of(kernel: Any) -> tuple[float, ...]:
+    """The 1-D taps behind a filter, whatever gain it has; those of the papers, (1, 3, 3, 1), if it is no tensor.
+
+    Args:
+        kernel: (taps,) or (taps, taps), the outer product of such.
+
+    Raises:
+        CheckpointError: if it is none.
+    """
+    if not isinstance(kernel, Tensor):
+        return (1.0, 3.0, 3.0, 1.0)
+    kernel = kernel.to(torch.float64)
+    total = kernel.sum()
+    if kernel.ndim not in (1, 2) or not 1 <= max(kernel.shape) <= 64 or not torch.isfinite(total) or total == 0:
+        raise CheckpointError("its smoothing filter is no filter; expected one as [1, 3, 3, 1].")
+    kernel = kernel / total
+    taps = kernel.sum(0) if kernel.ndim == 2 else kernel
+    if kernel.ndim == 2 and (
+        kernel.shape[0] != kernel.shape[1] or (torch.outer(taps, taps) - kernel).abs().max() > 1e-6
+    ):
+        raise CheckpointError("its smoothing filter is not separable; expected one as [1, 3, 3, 1].")
+    eighths = (taps * 8).round()
+    return tuple(eighths.tolist()) if (taps * 8 - eighths).abs().max() < 1e-5 else tuple(taps.tolist())
