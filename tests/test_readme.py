@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from disentangle.cli import cli
 from disentangle.evaluations import evaluate, save_scores
@@ -29,6 +31,9 @@ def commands() -> list[list[str]]:
 # Options that make a command small; it stays the same command.
 SMALL = {
     "compare": [],
+    "convert": [],
+    "directions": [],
+    "invert": ["--steps", "3"],
     "train": ["--steps", "2", "--batch", "4"],
     "evaluate": ["--num", "300", "--jobs", "1"],
     "traverse": [],
@@ -54,6 +59,12 @@ def test_commands_in_the_order_they_are_shown(tmp_path: Path, monkeypatch: pytes
     mig = evaluate(rng.normal(size=(300, 4)), rng.integers(0, 3, (300, 2)), "mig")
     for name in ("a.json", "b.json"):
         save_scores(name, mig, subject={})
+    sys.path.insert(0, str(ROOT / "tests" / "io" / "foreign"))
+    from writers import nvidia_stylegan2, rough
+
+    style = {"kind": "stylegan2", "resolution": 16, "z_dim": 10, "w_dim": 10, "mapping_layers": 2}
+    Path("network.pkl").write_bytes(nvidia_stylegan2(rough({**style, "channels": (6, 6, 4)})))
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save("photo.png")
     here = {info.name for info in list_data() if info.available}
     shown = commands()
     assert {"train", "traverse", "evaluate", "report"} <= {arguments[0] for arguments in shown}
