@@ -37,7 +37,7 @@ def command(
 
     Known are StyleGAN2-ADA and StyleGAN3 pickles, StyleGAN2 pickles of TensorFlow, rosinality's StyleGAN2,
     HouseholderGAN, genforce and SeFa, pytorch_GAN_zoo, pro_gan_pytorch, EigenGAN, simple GANs and DCGANs, and folders
-    of pythae. The format is told by the content. No code in the file is run, and none can be.
+    of pythae and diffusers. The format is told by the content. No code in the file is run, and none can be.
 
     \b
     Examples:

@@ -1,5 +1,6 @@
 """Generators, encoders and classifiers, one family a file. Importing this package registers all kinds."""
 
+from disentangle.models.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from disentangle.models.base import (
     Encoder,
     Generator,
@@ -27,6 +28,8 @@ __all__ = [
     "DCGAN",
     "MLPVAE",
     "VAE",
+    "AutoencoderKL",
+    "AutoencoderKLConfig",
     "Classifier",
     "ClassifierConfig",
     "DCGANConfig",

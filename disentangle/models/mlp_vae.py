@@ -25,7 +25,7 @@ class MLPVAEConfig(Config):
     """Architecture of an :class:`MLPVAE`; ``image_shape`` is (channels, height, width)."""
 
     kind: Literal["mlp-vae"] = "mlp-vae"
-    image_shape: tuple[int, int, int] = (1, 28, 28)
+    image_shape: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (1, 28, 28)
     latent_dim: int = pydantic.Field(10, ge=1)
     hidden: int = pydantic.Field(512, ge=1)
 

@@ -137,6 +137,8 @@ def _stylegan1(source: dict[str, Tensor], settings: dict[Any, Any], which: str) 
     ]
     state = rename(state, table)
     channels = _channels(state, "synthesis.")
+    if not 2 <= len(channels) <= 10:
+        raise CheckpointError(f"it has {len(channels)} scales; expected 2 (8 pixels) to 10 (2,048 pixels).")
     random = torch.Generator().manual_seed(0)
     for index, count in enumerate(channels):
         for part in ("conv0", "conv1"):
@@ -146,8 +148,6 @@ def _stylegan1(source: dict[str, Tensor], settings: dict[Any, Any], which: str) 
     state["synthesis.b4.conv0.bias"] = torch.zeros(channels[0])
     psi = settings.get("phiTruncation", 0.5)
     psi = float(psi) if isinstance(psi, (int, float)) else 0.5
-    if len(channels) < 2:
-        raise CheckpointError("it has no layer to the image; it was saved before its first scale.")
     config = {
         "kind": "stylegan1",
         "resolution": 4 << (len(channels) - 1),

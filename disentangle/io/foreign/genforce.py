@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.fused import turn_fused
 from disentangle.io.foreign.renaming import DROP, Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -17,6 +18,7 @@ __all__ = ["NAME", "convert", "recognise"]
 NAME = "a generator of genforce or SeFa"
 
 _NETWORKS = ("generator_smooth", "generator")
+Fused = Literal["auto", "always", "never"]
 
 
 def recognise(content: Content) -> bool:
@@ -150,29 +152,11 @@ _STYLEGAN1: list[Row] = [
 ]
 
 
-def _fuse(state: dict[str, Tensor], prefix: str, count: int, setting: str, first: int, decisions: list[str]) -> None:
-    """Turn the kernels of the layers that double the size where they were trained as transposed convolutions.
-
-    Repeating pixels and convolving equals one transposed convolution with the kernel backwards, so a file does not show
-    which of the two it was trained with.
-    """
-    start = {"auto": first, "always": 8, "never": 8 << count}[setting]
-    turned = [4 << index for index in range(1, count) if 4 << index >= start]
-    for resolution in turned:
-        name = f"{prefix}b{resolution}.conv0.weight"
-        state[name] = state[name].flip(2, 3)
-    if turned:
-        decisions.append(
-            f"From {turned[0]} pixels on, upsampling and convolution are taken as fused (setting {setting}), which the "
-            "file does not say."
-        )
-
-
-def _stylegan1(source: dict[str, Tensor], which: str, fused: str) -> Converted:
+def _stylegan1(source: dict[str, Tensor], which: str, fused: Fused) -> Converted:
     decisions: list[str] = []
     state = rename(source, _STYLEGAN1)
     channels = _channels(state, "synthesis.")
-    _fuse(state, "synthesis.", len(channels), fused, 128, decisions)
+    decisions += turn_fused(state, "synthesis.", len(channels), fused, first=128)
     config = {
         "kind": "stylegan1",
         "resolution": 4 << (len(channels) - 1),
@@ -197,7 +181,7 @@ _PROGAN: list[Row] = [
 ]
 
 
-def _progan(source: dict[str, Tensor], which: str, fused: str) -> Converted:
+def _progan(source: dict[str, Tensor], which: str, fused: Fused) -> Converted:
     decisions: list[str] = []
     state = rename(source, _PROGAN)
     channels = _channels(state, "")
@@ -207,7 +191,7 @@ def _progan(source: dict[str, Tensor], which: str, fused: str) -> Converted:
         fused = "always"
     if fused == "always":
         state |= {name: state[name].transpose(0, 1) for name in ups}
-    _fuse(state, "", len(channels), fused, 8 << len(channels), decisions)
+    decisions += turn_fused(state, "", len(channels), fused, first=8 << len(channels))
     config = {
         "kind": "progan",
         "resolution": 4 << (len(channels) - 1),

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.files import sha256_of
 from disentangle.io.foreign.conversion import Content, Converted, Options
 from disentangle.io.foreign.inert import read_inert
 from disentangle.io.foreign.renaming import Row, rename
@@ -18,6 +19,12 @@ __all__ = ["NAME", "convert", "recognise"]
 NAME = "a model folder of pythae"
 
 _WEIGHTS, _CONFIG = "model.pt", "model_config.json"
+_PRIORS = {  # models whose latents are not those that the decoder is given for N(0, I)
+    "VAMPConfig": "a mixture of its own posteriors",
+    "PoincareVAEConfig": "on a Poincaré ball",
+    "VAE_IAF_Config": "N(0, I) behind a flow, which is left out",
+    "VAE_LinNF_Config": "N(0, I) behind a flow, which is left out",
+}
 _TABLE: list[Row] = [
     (r"encoder\.layers\.0\.0\.(weight|bias)", r"encoder.0.\1", None),
     (r"encoder\.embedding\.(weight|bias)", r"mean.\1", None),
@@ -56,7 +63,10 @@ def convert(content: Content, options: Options) -> Converted:
     state = rename(kept, _TABLE)
     if "log_variance.weight" not in state:
         raise CheckpointError(f"its {settings['name']} has an encoder without variances; expected a variational one.")
-    decisions = []
+    decisions = [f"Weights of {_WEIGHTS}, sha256 {sha256_of(content.path / _WEIGHTS)}."]
+    if settings["name"] in _PRIORS:
+        prior = _PRIORS[settings["name"]]
+        decisions.append(f"Its prior ({settings['name']}) is {prior}: latents drawn from N(0, I) are not its own.")
     if len(kept) < len(source):
         decisions.append(f"{len(source) - len(kept)} tensors beside encoder and decoder were left out.")
     config = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import ModuleType
 
 from disentangle.io.foreign import (
+    diffusers,
     eigengan,
     gan_zoo,
+    ganspace_stylegan1,
     genforce,
     nvidia,
     pro_gan_pytorch,
@@ -28,6 +30,8 @@ _MODULES: tuple[ModuleType, ...] = (
     pro_gan_pytorch,
     eigengan,
     simple_gan,
+    ganspace_stylegan1,
     pythae,
+    diffusers,
 )
 FORMATS: tuple[Format, ...] = _MODULES

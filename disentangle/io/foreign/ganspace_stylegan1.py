@@ -1,0 +1,84 @@
+"""StyleGAN in the layout of lernapparat's port, which GANSpace uses: flat names under g_mapping and g_synthesis."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+from disentangle.io.foreign.conversion import Content, Converted, Options
+from disentangle.io.foreign.fused import turn_fused
+from disentangle.io.foreign.renaming import DROP, Row, rename
+
+__all__ = ["NAME", "convert", "recognise"]
+
+NAME = "a StyleGAN as GANSpace uses it"
+
+_MAPPING, _FIRST = "g_mapping.dense0.weight", "g_synthesis.blocks.4x4.const"
+
+
+def recognise(content: Content) -> bool:
+    """Whether it is a dictionary of tensors with the two networks' first layers."""
+    return isinstance(content.data, dict) and _FIRST in content.data and _MAPPING in content.data
+
+
+def _layer(match: re.Match[str]) -> str:
+    """Layer of a block ``NxN``; anything but a square is left to be refused as unknown."""
+    return f"synthesis.b{match['size']}.conv{int(match['part']) - 1}"
+
+
+_BLOCK = r"g_synthesis\.blocks\.(?P<size>\d+)x(?P=size)"
+
+
+def _row(theirs: str, ours: str) -> Row:
+    pattern = rf"{_BLOCK}\.epi(?P<part>[12])\.{re.escape(theirs)}"
+    return pattern, lambda match: f"{_layer(match)}.{ours}", None
+
+
+_TABLE: list[Row] = [
+    (r"g_synthesis\.blocks\.\d+x\d+\.conv0_up\.intermediate\.kernel", DROP, None),
+    (r"g_mapping\.dense(\d+)\.(weight|bias)", r"mapping.fc\1.\2", None),
+    (r"truncation\.avg_latent", "mapping.w_avg", lambda t: t.flatten()),
+    (r"g_synthesis\.blocks\.4x4\.const", "synthesis.b4.const", lambda t: t[0]),
+    (r"g_synthesis\.blocks\.4x4\.bias", "synthesis.b4.conv0.bias", None),
+    (r"g_synthesis\.blocks\.4x4\.conv\.(weight|bias)", r"synthesis.b4.conv1.\1", None),
+    (rf"{_BLOCK}\.conv0_up\.(weight|bias)", r"synthesis.b\g<size>.conv0.\2", None),
+    (rf"{_BLOCK}\.conv1\.(weight|bias)", r"synthesis.b\g<size>.conv1.\2", None),
+    _row("top_epi.noise.weight", "noise_strength"),
+    _row("style_mod.lin.weight", "affine.weight"),
+    _row("style_mod.lin.bias", "affine.bias"),
+]
+
+
+def convert(content: Content, options: Options) -> Converted:
+    """The only network."""
+    source: dict[Any, Tensor] = content.data
+    count = sum(re.fullmatch(r"g_synthesis\.blocks\.\d+x\d+\.conv1?\.weight", str(name)) is not None for name in source)
+    if not 2 <= count <= 10:
+        raise CheckpointError(f"it has {count} blocks; expected those from 4x4 to at most 2048x2048.")
+    top: list[Row] = [(r"g_synthesis\.torgb\.(weight|bias)", rf"synthesis.b{2 << count}.torgb.\1", None)]
+    state = rename({str(name): tensor for name, tensor in source.items()}, _TABLE + top)
+    channels = tuple(state[f"synthesis.b{4 << index}.conv1.weight"].shape[0] for index in range(count))
+    decisions = turn_fused(state, "synthesis.", count, options.fused, first=128)
+    random = torch.Generator().manual_seed(0)
+    for index in range(count):
+        for part in ("conv0", "conv1"):
+            noise = torch.randn(4 << index, 4 << index, generator=random)
+            state[f"synthesis.b{4 << index}.{part}.noise_const"] = noise
+    decisions.append("The file has no noise, which this software draws for every image: so does the model.")
+    config = {
+        "kind": "stylegan1",
+        "resolution": 2 << count,
+        "image_channels": state[f"synthesis.b{2 << count}.torgb.bias"].shape[0],
+        "z_dim": state["mapping.fc0.weight"].shape[1],
+        "w_dim": state["mapping.fc0.weight"].shape[0],
+        "mapping_layers": sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state),
+        "channels": channels,
+        "norm_eps": 1e-5,
+        "rgb_first": count - 1,
+        "noise": "random",
+    }
+    return Converted(config, state, "the only one", decisions)
