@@ -111,6 +111,11 @@ def test_heavy_packages_are_not_loaded(statement: str):
     subprocess.run([sys.executable, "-c", f"{statement}; {check}"], check=True)
 
 
+def test_the_compiler_is_not_loaded_with_the_models():
+    check = "import sys, disentangle.models, disentangle.io.foreign; assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
 def test_public_names_exist():
     import disentangle
 

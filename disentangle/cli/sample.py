@@ -15,13 +15,14 @@ __all__ = ["command"]
 @click.argument("model")
 @click.option("--seeds", type=IntegerRanges(), default="0-15", show_default=True, help="One picture a seed.")
 @click.option("--truncation", type=float, default=1.0, show_default=True, help="Shrinks latents towards the mean.")
+@click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
 @click.option("--columns", type=int, help="Pictures a row; default: as square as possible.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A picture file.")
 @device_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str, seeds: tuple[int, ...], truncation: float, columns: int | None, out: Path,
-    device: str | None,
+    ctx: click.Context, model: str, seeds: tuple[int, ...], truncation: float, label: int | None, columns: int | None,
+    out: Path, device: str | None,
 ) -> None:  # fmt: skip
     """Pictures of random latents of MODEL, one for each seed.
 
@@ -46,14 +47,17 @@ def command(
     columns = columns or math.ceil(math.sqrt(len(seeds)))
     if columns < 1:
         raise InputError(f"--columns is {columns}; expected 1 or more.")
+    # A StyleGAN's z cannot be shrunk: its w is.
+    first = next(iter(generator.spaces.values()))
+    space = "w" if truncation != 1 and first.truncated_by == "call" and "w" in generator.spaces else first.name
+    options = {} if label is None else {"label": label}
+    drawn = [torch.Generator().manual_seed(seed) for seed in seeds]
     latents = torch.cat(
-        [
-            generator.sample_latents(1, truncation=truncation, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
+        [generator.sample_latents(1, space=space, truncation=truncation, generator=g, **options) for g in drawn]
     )
+    late = options if space == "z" else {}
     with torch.inference_mode():
-        images = torch.cat([generator(part).cpu() for part in latents.split(64)])
+        images = torch.cat([generator(part, space=space, **late).cpu() for part in latents.split(64)])
     blank = torch.ones(-len(images) % columns, *images.shape[1:])
     rows = torch.cat([images, blank]).reshape(-1, columns, *images.shape[1:])
     save_grid(rows, out)

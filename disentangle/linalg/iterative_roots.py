@@ -92,7 +92,6 @@ def _cubics(steps: int) -> list[tuple[float, float, float]]:
     return [(1.5, -0.5, 0.0)] * steps
 
 
-@torch.compiler.assume_constant_result
 def quintics(steps: int) -> list[tuple[float, float, float]]:
     """Coefficients (a, b, c) of the odd quintics ``a x + b x^3 + c x^5`` that bring [l, 1] closest to 1 in turn.
 
@@ -108,6 +107,10 @@ def quintics(steps: int) -> list[tuple[float, float, float]]:
         result.append((a * shrink, b * shrink, c * shrink))
         lower = (1 - error) / (1 + error)
     return result
+
+
+# What torch.compiler.assume_constant_result sets; calling that imports the whole compiler, 160 MB, with the package.
+quintics._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _minimax(lower: float) -> tuple[float, float, float, float]:

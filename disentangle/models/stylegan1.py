@@ -18,7 +18,6 @@ from disentangle.errors import InputError
 from disentangle.models.base import StyleLayer, register_model
 from disentangle.models.ops.equalized import EqualizedLinear, biased_leaky_relu
 from disentangle.models.ops.fir import smooth
-from disentangle.models.ops.mapping import MappingNetwork
 from disentangle.models.ops.style_spaces import StyleBasedModule
 
 __all__ = ["StyleGAN1", "StyleGAN1Config"]
@@ -184,15 +183,5 @@ class StyleGAN1(StyleBasedModule):
     """
 
     def __init__(self, config: StyleGAN1Config) -> None:
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(
-            z_dim=config.z_dim, w_dim=config.w_dim, depth=config.mapping_layers,
-            multiplier=config.mapping_multiplier, gain_first=True,
-        )  # fmt: skip
-        synthesis = _Synthesis(config)
-        self.synthesis = synthesis
+        super().__init__(config, _Synthesis(config), gain_first=True)
         self.default_truncation = config.truncation
-        self._describe(
-            synthesis.style_layers(), z_dim=config.z_dim, w_dim=config.w_dim, c_dim=0, num_ws=synthesis.num_ws
-        )

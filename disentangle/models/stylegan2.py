@@ -22,7 +22,6 @@ from disentangle.models.base import StyleLayer, register_model
 from disentangle.models.ops.affine import Householder, style_affine
 from disentangle.models.ops.derivatives import differentiated
 from disentangle.models.ops.fir import upsample
-from disentangle.models.ops.mapping import MappingNetwork
 from disentangle.models.ops.minimal_filtering import minimal_filters, worthwhile_axes
 from disentangle.models.ops.modulation import demodulation, half_range, modulated_pointwise, squared_filters
 from disentangle.models.ops.style_spaces import StyleBasedModule
@@ -271,18 +270,4 @@ class StyleGAN2(StyleBasedModule):
     """
 
     def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(
-            z_dim=config.z_dim, w_dim=config.w_dim, c_dim=config.c_dim, depth=config.mapping_layers,
-            multiplier=config.mapping_multiplier,
-        )  # fmt: skip
-        synthesis = _Synthesis(config)
-        self.synthesis = synthesis
-        self._describe(
-            synthesis.style_layers(),
-            z_dim=config.z_dim,
-            w_dim=config.w_dim,
-            c_dim=config.c_dim,
-            num_ws=synthesis.num_ws,
-        )
+        super().__init__(config, _Synthesis(config))

@@ -21,7 +21,6 @@ from disentangle.models.base import StyleLayer, register_model
 from disentangle.models.ops.affine import Householder, style_affine
 from disentangle.models.ops.equalized import EqualizedLinear
 from disentangle.models.ops.filtered_lrelu import filtered_lrelu, low_pass
-from disentangle.models.ops.mapping import MappingNetwork
 from disentangle.models.ops.modulation import demodulation
 from disentangle.models.ops.style_spaces import StyleBasedModule
 
@@ -282,18 +281,4 @@ class StyleGAN3(StyleBasedModule):
     """
 
     def __init__(self, config: StyleGAN3Config) -> None:
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(
-            z_dim=config.z_dim, w_dim=config.w_dim, c_dim=config.c_dim, depth=config.mapping_layers,
-            multiplier=config.mapping_multiplier,
-        )  # fmt: skip
-        synthesis = _Synthesis(config)
-        self.synthesis = synthesis
-        self._describe(
-            synthesis.style_layers(),
-            z_dim=config.z_dim,
-            w_dim=config.w_dim,
-            c_dim=config.c_dim,
-            num_ws=synthesis.num_ws,
-        )
+        super().__init__(config, _Synthesis(config))

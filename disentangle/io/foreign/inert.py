@@ -59,8 +59,8 @@ def read_inert(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> An
         kind = {"pickle": "a pickle", "torch-zip": "a torch zip file", "torch-legacy": "an older torch file"}[container]
         raise CheckpointError(f"{path} looks like {kind}, but {error}. Get the file anew.") from None
     except (
-        OSError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, MemoryError, RecursionError, RuntimeError,
-        NotImplementedError, ValueError, OverflowError,
+        OSError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, MemoryError, RuntimeError, ValueError,
+        OverflowError,
     ) as error:  # fmt: skip
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} cannot be read ({first}). Get the file anew.") from None

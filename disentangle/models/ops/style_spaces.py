@@ -24,8 +24,11 @@ _ORDER = ("z", "w", "w+", "s")
 class StyleBasedModule(LatentModule):
     """Base of the style-based generators: a mapping network, style layers, and a synthesis network that reads styles.
 
-    A subclass sets ``mapping``, ``synthesis`` (called with the flat styles and the keywords of the family) and calls
-    :meth:`_describe`.
+    Args:
+        config: has ``z_dim``, ``w_dim``, ``mapping_layers``, ``mapping_multiplier``, and ``c_dim`` where there may be
+            classes.
+        synthesis: called with the flat styles and the keywords of the family; has ``style_layers()`` and ``num_ws``.
+        gain_first: see :class:`MappingNetwork`.
 
     Attributes:
         label: the class used where a call gives none; None in an unconditional network.
@@ -33,20 +36,27 @@ class StyleBasedModule(LatentModule):
         default_truncation: psi of a call on z that gives none, 1 but for files whose own software always truncates.
     """
 
-    mapping: MappingNetwork
-    synthesis: nn.Module
     label: int | None = None
     default_truncation: float = 1.0
 
-    def _describe(self, layers: tuple[StyleLayer, ...], *, z_dim: int, w_dim: int, c_dim: int, num_ws: int) -> None:
-        self._layers, self.c_dim, self.num_ws = layers, c_dim, num_ws
-        width = sum(layer.channels for layer in layers)
-        names = tuple(f"{layer.name} {i}" for layer in layers for i in range(layer.channels))
-        rows = tuple(f"w{row}, {i}" for row in range(num_ws) for i in range(w_dim))
+    def __init__(self, config: Any, synthesis: Any, *, gain_first: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.c_dim: int = getattr(config, "c_dim", 0)
+        self.mapping = MappingNetwork(
+            z_dim=config.z_dim, w_dim=config.w_dim, c_dim=self.c_dim, depth=config.mapping_layers,
+            multiplier=config.mapping_multiplier, gain_first=gain_first,
+        )  # fmt: skip
+        self.synthesis = synthesis
+        self.num_ws: int = synthesis.num_ws
+        self._layers: tuple[StyleLayer, ...] = synthesis.style_layers()
+        width = sum(layer.channels for layer in self._layers)
+        names = tuple(f"{layer.name} {i}" for layer in self._layers for i in range(layer.channels))
+        rows = tuple(f"w{row}, {i}" for row in range(self.num_ws) for i in range(config.w_dim))
         self.spaces: Mapping[str, LatentSpace] = {
-            "z": LatentSpace("z", (z_dim,), truncated_by="call"),
-            "w": LatentSpace("w", (w_dim,)),
-            "w+": LatentSpace("w+", (num_ws, w_dim), labels=rows),
+            "z": LatentSpace("z", (config.z_dim,), truncated_by="call"),
+            "w": LatentSpace("w", (config.w_dim,)),
+            "w+": LatentSpace("w+", (self.num_ws, config.w_dim), labels=rows),
             "s": LatentSpace("s", (width,), labels=names),
         }
 
