@@ -52,6 +52,7 @@ def command(
     from disentangle.io import load
     from disentangle.latents import invert
     from disentangle.models import Generator
+    from disentangle.models.base import class_option
     from disentangle.training import resolve_device
     from disentangle.viz import save_grid
     from disentangle.viz.figures import save_curves
@@ -62,7 +63,7 @@ def command(
     generator = load(model, device=where)
     if not isinstance(generator, Generator):
         raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
-    options: dict[str, Any] = {} if label is None else {"label": label}
+    options = class_option(generator, label)
     with torch.no_grad():
         shape = generator(generator.sample_latents(1, **options), **options).shape[1:]
     targets = torch.stack([_photo(path, tuple(shape)) for path in photos])

@@ -38,6 +38,7 @@ def command(
     from disentangle.errors import InputError
     from disentangle.io import load
     from disentangle.models import Generator
+    from disentangle.models.base import class_option
     from disentangle.training import resolve_device
     from disentangle.viz import save_grid
 
@@ -50,7 +51,7 @@ def command(
     # A StyleGAN's z cannot be shrunk: its w is.
     first = next(iter(generator.spaces.values()))
     space = "w" if truncation != 1 and first.truncated_by == "call" and "w" in generator.spaces else first.name
-    options = {} if label is None else {"label": label}
+    options = class_option(generator, label)
     drawn = [torch.Generator().manual_seed(seed) for seed in seeds]
     latents = torch.cat(
         [generator.sample_latents(1, space=space, truncation=truncation, generator=g, **options) for g in drawn]

@@ -20,7 +20,7 @@ from disentangle.errors import CheckpointError, InputError
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.moments import Moments, leading_eigenpairs
 from disentangle.latents.sefa import with_fixed_signs
-from disentangle.models.base import Generator
+from disentangle.models.base import Generator, class_option
 
 __all__ = ["ganspace", "read_ganspace"]
 
@@ -89,7 +89,7 @@ def ganspace(
 
 def _drawn(generator: Any, space: str, samples: int, seed: int, label: int | None) -> Iterator[Tensor]:
     random = torch.Generator().manual_seed(seed)
-    options = {} if label is None else {"label": label}
+    options = class_option(generator, label)
     for start in range(0, samples, _DRAWN):
         yield generator.sample_latents(min(_DRAWN, samples - start), space=space, generator=random, **options)
 
@@ -117,7 +117,7 @@ def _through_a_layer(
             own.add(latents.flatten(1))
             for part in latents.split(batch):
                 held.clear()
-                generator(part, space=space, **({} if label is None else {"label": label}))
+                generator(part, space=space, **class_option(generator, label))
                 if not held or not isinstance(held[0], Tensor) or len(held[0]) != len(part):
                     raise InputError(
                         f"module {layer!r} gives no tensor with a row a latent when the generator runs from {space!r}; "

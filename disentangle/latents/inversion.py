@@ -16,7 +16,7 @@ from torch import Tensor
 
 from disentangle.errors import InputError, unknown_name
 from disentangle.latents.latent_file import Latents
-from disentangle.models.base import Encoder, Generator, LatentSpace
+from disentangle.models.base import Encoder, Generator, LatentSpace, class_option
 
 __all__ = ["Inversion", "invert"]
 
@@ -87,7 +87,7 @@ def invert(
     rate = learning_rate if learning_rate is not None else 0.02 if name == "s" else 0.1
     if not rate > 0:
         raise InputError(f"learning_rate is {rate}; expected a positive number.")
-    options: dict[str, Any] = {} if label is None else {"label": label}
+    options = class_option(generator, label)
     random = torch.Generator().manual_seed(seed)
     mean, spread = _statistics(generator, chosen, options)
     call = options if name == "z" else {}

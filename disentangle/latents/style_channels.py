@@ -13,7 +13,7 @@ import torch
 
 from disentangle.errors import InputError
 from disentangle.latents.directions import Directions, fingerprint
-from disentangle.models.base import Generator
+from disentangle.models.base import Generator, class_option
 
 __all__ = ["style_channels"]
 
@@ -49,7 +49,7 @@ def style_channels(
     if not hasattr(generator, "style_layers") or "s" not in generator.spaces:
         raise InputError("this generator has no style space; style channels need a StyleGAN.")
     model: Any = generator
-    options = {} if label is None else {"label": label}
+    options = class_option(generator, label)
     chosen = [layer for layer in model.style_layers() if layers is None or layer.ws_index in layers]
     channels = torch.tensor([i for layer in chosen for i in range(layer.start, layer.start + layer.channels)])
     if not len(channels):

@@ -13,7 +13,7 @@ from disentangle.errors import InputError
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.latent_file import Latents
-from disentangle.models.base import Generator, LatentSpace, check_latents
+from disentangle.models.base import Generator, LatentSpace, check_latents, class_option
 
 __all__ = ["check_fit", "traverse", "walk_latents"]
 
@@ -79,13 +79,13 @@ def traverse(
         raise InputError(f"extent is {extent}; expected a positive number.")
     if not seeds and start is None:
         raise InputError("seeds is empty; expected one or more.")
-    _check_options(generator, start, truncation, truncation_cutoff, label)
+    _check_options(generator, start, truncation, truncation_cutoff)
     check_fit(generator, directions)
     by_rows = truncation_cutoff is not None or (start is not None and start.space == "w+")
     if by_rows and directions.space == "w" and directions.layers is None and "w+" in generator.spaces:
         directions = dataclasses.replace(directions, layers=tuple(range(generator.spaces["w+"].shape[0])))
     walked = check_fit(generator, directions)
-    options: dict[str, Any] = {} if label is None else {"label": label}
+    options = class_option(generator, label)
     early, late = dict(options), dict(options) if walked.name == "z" else {}
     if walked.truncated_by == "call":
         late |= {} if truncation is None else {"truncation": truncation}
@@ -176,12 +176,8 @@ def check_fit(generator: Generator, directions: Directions) -> LatentSpace:
     return generator.spaces["w+"]
 
 
-def _check_options(
-    generator: Any, start: Latents | None, truncation: float | None, cutoff: int | None, label: int | None
-) -> None:
+def _check_options(generator: Any, start: Latents | None, truncation: float | None, cutoff: int | None) -> None:
     """An InputError for what this generator or these starting latents leave without meaning."""
-    if label is not None and not getattr(generator, "c_dim", 0):
-        raise InputError(f"label is {label}, but this generator has no classes; leave it out.")
     if cutoff is not None and "w+" not in generator.spaces:
         raise InputError(
             f"truncation_cutoff is {cutoff}, but it chooses rows of w+, which this generator lacks; leave it out."

@@ -25,6 +25,7 @@ __all__ = [
     "StyleLayer",
     "build_model",
     "check_latents",
+    "class_option",
     "config_class",
     "model_kinds",
     "register_model",
@@ -178,6 +179,19 @@ def check_latents(latents: Tensor, space: LatentSpace) -> Tensor:
             f"({expected}) floating point."
         )
     return latents
+
+
+def class_option(generator: Any, label: int | None) -> dict[str, Any]:
+    """The keyword that hands a class to a generator's calls; empty for none.
+
+    Raises:
+        InputError: if the generator has no classes.
+    """
+    if label is None:
+        return {}
+    if not getattr(generator, "c_dim", 0):
+        raise InputError(f"label is {label}, but this generator has no classes; leave it out.")
+    return {"label": label}
 
 
 # ------------------------------------------------------------------------------------------------ registry of kinds

@@ -70,6 +70,22 @@ def test_every_method_finds_directions_that_are_walked(method, pickled, tmp_path
     )
 
 
+def test_samples_are_truncated_and_take_a_class(tmp_path, monkeypatch, capsys):
+    from disentangle.io import save
+
+    monkeypatch.chdir(tmp_path)
+    save(rough({**CONFIG, "c_dim": 3}), "m.safetensors")
+    assert run("sample", "m.safetensors", "--seeds", "0-3", "--out", "s.png") == 1
+    assert "choose one by label (--label)" in capsys.readouterr().err
+    assert run("sample", "m.safetensors", "--seeds", "0-3", "--label", "2", "--out", "s.png") == 0
+    for seed in ("0", "1"):  # truncated to nothing, every picture is the mean's
+        options = ["--label", "2", "--truncation", "0", "--seeds", seed]
+        assert run("sample", "m.safetensors", *options, "--out", f"t{seed}.png") == 0
+    assert Path("t0.png").read_bytes() == Path("t1.png").read_bytes()
+    assert run("sample", "vae-rooms", "--label", "2", "--out", "v.png") == 1
+    assert "has no classes" in capsys.readouterr().err
+
+
 def test_a_photo_is_inverted_and_edited(pickled, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pixels = torch.randint(0, 256, (20, 30, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

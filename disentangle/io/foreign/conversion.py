@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,69 +16,14 @@ from disentangle.files import sha256_of
 from disentangle.io.checkpoint import save
 from disentangle.io.foreign.container import sniff
 from disentangle.io.foreign.fitting import check_picture, fitted, other_layers
+from disentangle.io.foreign.formats import Content, Converted, Format, Options
 from disentangle.io.foreign.inert import read_inert
 from disentangle.io.foreign.nodes import Limits, Node
+from disentangle.io.foreign.registry import FORMATS
 
-__all__ = [
-    "Content",
-    "Converted",
-    "Foreign",
-    "Format",
-    "Options",
-    "choose",
-    "convert",
-    "format_of",
-    "open_content",
-    "read",
-]
+__all__ = ["Foreign", "convert", "format_of", "open_content", "read"]
 
 _AVERAGED_OVER = 10_000  # latents of the mean of w where a file lacks it
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a caller may decide.
-
-    Attributes:
-        weights: which of the networks in the file; the averaged one by default.
-        order: of HouseholderGAN's factors, see :class:`disentangle.nn.HouseholderProjection`.
-        rank: of HouseholderGAN's projections where the file does not say.
-        fused: whether ProGAN and StyleGAN were trained with upsampling and convolution in one, which meets kernels
-            backwards; "auto" is the published rule, StyleGAN's from 128 pixels on.
-    """
-
-    weights: str | None = None
-    order: Literal["usv", "vsu"] = "usv"
-    rank: int | None = None
-    fused: Literal["auto", "always", "never"] = "auto"
-
-
-@dataclass(frozen=True)
-class Content:
-    """A file that was read: where it lies, its container, and what is in it (a folder has its path only)."""
-
-    path: Path
-    container: str
-    data: Any
-
-
-@dataclass
-class Converted:
-    """What a format makes of a file.
-
-    Attributes:
-        config: a model configuration of the toolkit, with its kind.
-        state: tensors by the toolkit's names.
-        which: the network that was taken, as the file calls it.
-        decisions: one sentence for everything that the file left open or that was left out.
-        used: of orthogonal layers, by name, the weights that the other software last used, where the file has them.
-    """
-
-    config: dict[str, Any]
-    state: dict[str, Tensor]
-    which: str
-    decisions: list[str] = field(default_factory=list)
-    used: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,16 +41,6 @@ class Foreign:
     config: dict[str, Any]
     state: dict[str, Tensor]
     provenance: dict[str, Any]
-
-
-class Format(Protocol):
-    """A module that knows one family of files."""
-
-    NAME: str
-
-    def recognise(self, content: Content) -> bool: ...
-
-    def convert(self, content: Content, options: Options) -> Converted: ...
 
 
 def open_content(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> Content:  # noqa: B008 (frozen)
@@ -197,33 +132,12 @@ def convert(
     return found
 
 
-def choose(data: Mapping[Any, Any], preferred: Sequence[str], wanted: str | None) -> str:
-    """Which network of a file to take: the wanted one, else the first of ``preferred`` that is there.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    present = [name for name in preferred if data.get(name) is not None]
-    if wanted is not None:
-        if wanted not in present:
-            raise CheckpointError(
-                f"it has no weights {wanted!r}; it has {', '.join(present) or 'none of a generator'}."
-            )
-        return wanted
-    if not present:
-        held = ", ".join(str(key) for key in list(data)[:6]) or "nothing"
-        raise CheckpointError(f"it holds no generator (it holds: {held:.120}); expected one of {', '.join(preferred)}.")
-    return present[0]
-
-
 def format_of(content: Content) -> Format:
     """The format that knows this file.
 
     Raises:
         CheckpointError: if none does.
     """
-    from disentangle.io.foreign.registry import FORMATS
-
     for family in FORMATS:
         if family.recognise(content):
             return family

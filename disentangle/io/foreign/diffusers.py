@@ -13,7 +13,7 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.files import sha256_of
 from disentangle.io.foreign.container import sniff
-from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.formats import Content, Converted, Options, choose
 from disentangle.io.foreign.inert import read_inert
 from disentangle.io.foreign.renaming import Row, rename
 

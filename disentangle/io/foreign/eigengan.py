@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor
-
-from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -19,16 +15,7 @@ _MARK = "blocks.0.projection.U"
 
 def recognise(content: Content) -> bool:
     """Whether one of its networks has a subspace in its first block."""
-    return any(_MARK in state for state in _networks(content.data).values())
-
-
-def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
-    if not isinstance(data, dict):
-        return {}
-    found = {"g_ema": data} if _MARK in data or f"module.{_MARK}" in data else {
-        name: data[name] for name in _NETWORKS if isinstance(data.get(name), dict)
-    }  # fmt: skip
-    return {name: {str(k).removeprefix("module."): t for k, t in state.items()} for name, state in found.items()}
+    return bool(networks_in(content.data, _NETWORKS, [_MARK]))
 
 
 _TABLE: list[Row] = [
@@ -42,7 +29,7 @@ _TABLE: list[Row] = [
 
 def convert(content: Content, options: Options) -> Converted:
     """The averaged generator. How far its bases are from orthonormal is said, and left as it is."""
-    networks = _networks(content.data)
+    networks = networks_in(content.data, _NETWORKS, [_MARK])
     which = choose(networks, _NETWORKS, options.weights)
     state = rename(networks[which], _TABLE)
     count = sum(name.endswith(".projection.U") for name in state)

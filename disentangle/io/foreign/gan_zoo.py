@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import Row, rename
 
@@ -26,22 +26,12 @@ _SQRT2 = math.sqrt(2.0)
 
 def recognise(content: Content) -> bool:
     """Whether a network under "avgG" or "netG" has the first layer of one of its generators."""
-    return any(mark in network for network in _networks(content.data).values() for mark in _MARKS)
-
-
-def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
-    if not isinstance(data, dict):
-        return {}
-    return {
-        name: {str(key).removeprefix("module."): value for key, value in data[name].items()}
-        for name in _NETWORKS
-        if isinstance(data.get(name), dict) and data[name]
-    }
+    return bool(networks_in(content.data, _NETWORKS, _MARKS).keys() & set(_NETWORKS))
 
 
 def convert(content: Content, options: Options) -> Converted:
     """The averaged generator."""
-    networks = _networks(content.data)
+    networks = networks_in(content.data, _NETWORKS, _MARKS)
     which = choose(networks, _NETWORKS, options.weights)
     state = networks[which]
     said = content.data.get("config")
@@ -78,7 +68,7 @@ def _progan(source: dict[str, Tensor], settings: dict[Any, Any], which: str) -> 
         (r"toRGBLayers\.(\d+)\.module\.(weight|bias)", lambda m: f"b{4 << int(m[1])}.torgb.{m[2]}", None),
     ]
     state = rename(state, table)
-    channels = _channels(state, "")
+    channels = block_widths(state, "")
     config = {
         "kind": "progan",
         "resolution": 4 << (len(channels) - 1),
@@ -92,13 +82,6 @@ def _progan(source: dict[str, Tensor], settings: dict[Any, Any], which: str) -> 
         "last": "tanh" if settings.get("generationActivation") else "identity",
     }
     return Converted(config, state, which)
-
-
-def _channels(state: dict[str, Tensor], prefix: str) -> tuple[int, ...]:
-    widths: list[int] = []
-    while f"{prefix}b{4 << len(widths)}.conv1.weight" in state:
-        widths.append(state[f"{prefix}b{4 << len(widths)}.conv1.weight"].shape[0])
-    return tuple(widths)
 
 
 def _stylegan1(source: dict[str, Tensor], settings: dict[Any, Any], which: str) -> Converted:
@@ -136,7 +119,7 @@ def _stylegan1(source: dict[str, Tensor], settings: dict[Any, Any], which: str) 
         (r"toRGBLayers\.(\d+)\.module\.(weight|bias)", lambda m: f"synthesis.b{8 << int(m[1])}.torgb.{m[2]}", None),
     ]
     state = rename(state, table)
-    channels = _channels(state, "synthesis.")
+    channels = block_widths(state)
     if not 2 <= len(channels) <= 10:
         raise CheckpointError(f"it has {len(channels)} scales; expected 2 (8 pixels) to 10 (2,048 pixels).")
     random = torch.Generator().manual_seed(0)
@@ -154,7 +137,7 @@ def _stylegan1(source: dict[str, Tensor], settings: dict[Any, Any], which: str) 
         "image_channels": state["synthesis.b8.torgb.bias"].shape[0],
         "z_dim": state["mapping.fc0.weight"].shape[1],
         "w_dim": state["mapping.fc0.weight"].shape[0],
-        "mapping_layers": sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state),
+        "mapping_layers": mapping_depth(state),
         "channels": channels,
         "blur": False,
         "norm_centred": False,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.conversion import Content, Converted, Options
+from disentangle.io.foreign.formats import ONLY, Content, Converted, Options, block_widths, mapping_depth
 from disentangle.io.foreign.fused import turn_fused
 from disentangle.io.foreign.renaming import DROP, Row, rename
 
@@ -61,7 +61,7 @@ def convert(content: Content, options: Options) -> Converted:
         raise CheckpointError(f"it has {count} blocks; expected those from 4x4 to at most 2048x2048.")
     top: list[Row] = [(r"g_synthesis\.torgb\.(weight|bias)", rf"synthesis.b{2 << count}.torgb.\1", None)]
     state = rename({str(name): tensor for name, tensor in source.items()}, _TABLE + top)
-    channels = tuple(state[f"synthesis.b{4 << index}.conv1.weight"].shape[0] for index in range(count))
+    channels = block_widths(state)
     decisions = turn_fused(state, "synthesis.", count, options.fused, first=128)
     random = torch.Generator().manual_seed(0)
     for index in range(count):
@@ -75,10 +75,10 @@ def convert(content: Content, options: Options) -> Converted:
         "image_channels": state[f"synthesis.b{2 << count}.torgb.bias"].shape[0],
         "z_dim": state["mapping.fc0.weight"].shape[1],
         "w_dim": state["mapping.fc0.weight"].shape[0],
-        "mapping_layers": sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state),
+        "mapping_layers": mapping_depth(state),
         "channels": channels,
         "norm_eps": 1e-5,
         "rgb_first": count - 1,
         "noise": "random",
     }
-    return Converted(config, state, "the only one", decisions)
+    return Converted(config, state, ONLY, decisions)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.fused import turn_fused
 from disentangle.io.foreign.renaming import DROP, Row, rename
 
@@ -18,23 +18,20 @@ __all__ = ["NAME", "convert", "recognise"]
 NAME = "a generator of genforce or SeFa"
 
 _NETWORKS = ("generator_smooth", "generator")
+_MARKS = ("synthesis.layer0.style.weight", "layer0.weight")
 Fused = Literal["auto", "always", "never"]
 
 
 def recognise(content: Content) -> bool:
     """Whether one of its networks has the names of genforce's layers."""
-    return any(
-        "synthesis.layer0.style.weight" in network or ("layer0.weight" in network and "output0.weight" in network)
-        for network in _networks(content.data).values()
-    )
+    return bool(_networks(content.data))
 
 
 def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
-    if not isinstance(data, dict):
-        return {}
-    source = data["models"] if isinstance(data.get("models"), dict) else data
-    found = {name: source[name] for name in _NETWORKS if isinstance(source.get(name), dict)}
-    return found or ({"generator": data} if "layer0.weight" in data or "synthesis.layer0.style.weight" in data else {})
+    inside = data.get("models") if isinstance(data, dict) else None
+    found = networks_in(inside if isinstance(inside, dict) else data, _NETWORKS, _MARKS)
+    # The mark of a ProGAN is no other's only together with its layer to the image.
+    return {name: state for name, state in found.items() if _MARKS[0] in state or "output0.weight" in state}
 
 
 def convert(content: Content, options: Options) -> Converted:
@@ -67,15 +64,6 @@ def _rgb(prefix: str, part: str, new: str, change: Any = None) -> Row:
     return pattern, lambda m: f"{prefix}b{4 << int(m['index'])}.torgb.{new}", change
 
 
-def _channels(state: dict[str, Tensor], prefix: str) -> tuple[int, ...]:
-    widths: list[int] = []
-    while f"{prefix}b{4 << len(widths)}.conv1.weight" in state:
-        widths.append(state[f"{prefix}b{4 << len(widths)}.conv1.weight"].shape[0])
-    if not widths:
-        raise CheckpointError("it has no convolutions at 4 pixels; it is damaged.")
-    return tuple(widths)
-
-
 def _lod(state: dict[str, Tensor], name: str, decisions: list[str]) -> float:
     value = float(state[name]) if name in state else 0.0
     if value:
@@ -87,10 +75,6 @@ _MAPPING: list[Row] = [
     (r"mapping\.dense(\d+)\.(weight|bias)", r"mapping.fc\1.\2", None),
     (r"truncation\.w_avg", "mapping.w_avg", None),
 ]
-
-
-def _depth(state: dict[str, Tensor]) -> int:
-    return sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state)
 
 
 _STYLEGAN2: list[Row] = [
@@ -122,7 +106,7 @@ def _stylegan2(source: dict[str, Tensor], which: str) -> Converted:
             "so that no StyleGAN2 here gives its images; convert the pickle it was made from."
         )
     state = rename(source, _STYLEGAN2)
-    channels = _channels(state, "synthesis.")
+    channels = block_widths(state)
     painted = sum(name.endswith("torgb.weight") for name in state)
     config = {
         "kind": "stylegan2",
@@ -130,7 +114,7 @@ def _stylegan2(source: dict[str, Tensor], which: str) -> Converted:
         "image_channels": state[f"synthesis.b{4 << (len(channels) - 1)}.torgb.bias"].shape[0],
         "z_dim": state["mapping.fc0.weight"].shape[1],
         "w_dim": state["synthesis.b4.conv1.affine.weight"].shape[1],
-        "mapping_layers": _depth(state),
+        "mapping_layers": mapping_depth(state),
         "channels": channels,
         "architecture": "skip" if painted > 1 else "orig",
     }
@@ -155,7 +139,7 @@ _STYLEGAN1: list[Row] = [
 def _stylegan1(source: dict[str, Tensor], which: str, fused: Fused) -> Converted:
     decisions: list[str] = []
     state = rename(source, _STYLEGAN1)
-    channels = _channels(state, "synthesis.")
+    channels = block_widths(state)
     decisions += turn_fused(state, "synthesis.", len(channels), fused, first=128)
     config = {
         "kind": "stylegan1",
@@ -163,7 +147,7 @@ def _stylegan1(source: dict[str, Tensor], which: str, fused: Fused) -> Converted
         "image_channels": state["synthesis.b4.torgb.bias"].shape[0],
         "z_dim": state["mapping.fc0.weight"].shape[1],
         "w_dim": state["synthesis.b4.conv1.affine.weight"].shape[1],
-        "mapping_layers": _depth(state),
+        "mapping_layers": mapping_depth(state),
         "channels": channels,
         "lod": _lod(source, "synthesis.lod", decisions),
     }
@@ -184,7 +168,7 @@ _PROGAN: list[Row] = [
 def _progan(source: dict[str, Tensor], which: str, fused: Fused) -> Converted:
     decisions: list[str] = []
     state = rename(source, _PROGAN)
-    channels = _channels(state, "")
+    channels = block_widths(state, "")
     # A fused layer of their ProGAN has its inputs first, which shows where the width changes.
     ups = {f"b{4 << i}.conv0.weight": (channels[i - 1], channels[i]) for i in range(1, len(channels))}
     if fused == "auto" and any(tuple(state[n].shape[:2]) == io and io[0] != io[1] for n, io in ups.items()):

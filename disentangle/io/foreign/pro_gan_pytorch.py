@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from torch import Tensor
-
-from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, networks_in
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -15,25 +12,12 @@ __all__ = ["NAME", "convert", "recognise"]
 NAME = "a ProGAN of pro_gan_pytorch"
 
 _NETWORKS = ("shadow_generator", "generator")
+_MARK = "layers.0.conv_1.weight"
 
 
 def recognise(content: Content) -> bool:
     """Whether one of its generators has this project's layers."""
-    return any("layers.0.conv_1.weight" in state for state in _networks(content.data).values())
-
-
-def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
-    if not isinstance(data, dict):
-        return {}
-    if "layers.0.conv_1.weight" in data:
-        return {"generator": data}
-    found = {}
-    for name in _NETWORKS:
-        part = data.get(name)
-        state = part.get("state_dict", part) if isinstance(part, dict) else None
-        if isinstance(state, dict) and state:
-            found[name] = state
-    return found
+    return bool(networks_in(content.data, _NETWORKS, [_MARK]))
 
 
 _TABLE: list[Row] = [
@@ -46,7 +30,7 @@ _TABLE: list[Row] = [
 
 def convert(content: Content, options: Options) -> Converted:
     """The averaged ("shadow") generator."""
-    networks = _networks(content.data)
+    networks = networks_in(content.data, _NETWORKS, [_MARK])
     which = choose(networks, _NETWORKS, options.weights)
     state = rename(networks[which], _TABLE)
     part = content.data.get(which)
@@ -55,15 +39,13 @@ def convert(content: Content, options: Options) -> Converted:
     if not isinstance(settings, dict) or "use_eql" not in settings:
         settings = {}
         decisions.append("The file does not say whether its weights are equalised: taken as equalised, the default.")
-    channels: list[int] = []
-    while f"b{4 << len(channels)}.conv1.weight" in state:
-        channels.append(state[f"b{4 << len(channels)}.conv1.weight"].shape[0])
+    channels = block_widths(state, "")
     config = {
         "kind": "progan",
         "resolution": 4 << (len(channels) - 1),
         "image_channels": state["b4.torgb.bias"].shape[0],
         "latent_dim": state["b4.conv0.weight"].shape[1],
-        "channels": tuple(channels),
+        "channels": channels,
         "equalized": bool(settings.get("use_eql", True)),
         "first_gain": math.sqrt(2.0),
         "first_norm": False,

@@ -17,7 +17,7 @@ from disentangle.io.foreign import (
     simple_gan,
     tensorflow,
 )
-from disentangle.io.foreign.conversion import Format
+from disentangle.io.foreign.formats import Format
 
 __all__ = ["FORMATS"]
 

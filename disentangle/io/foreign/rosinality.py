@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
@@ -23,21 +23,7 @@ _MARK = "conv1.conv.modulation.bias"
 
 def recognise(content: Content) -> bool:
     """Whether one of its networks has this layout's first modulated convolution."""
-    return bool(_networks(content.data))
-
-
-def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
-    if not isinstance(data, dict):
-        return {}
-    if _MARK in data:
-        return {"g_ema": data}
-    found = {name: data[name] for name in _NETWORKS if isinstance(data.get(name), dict)}
-    plain = {name: {_unwrapped(key): tensor for key, tensor in network.items()} for name, network in found.items()}
-    return {name: network for name, network in plain.items() if _MARK in network}
-
-
-def _unwrapped(name: Any) -> str:
-    return str(name).removeprefix("module.")  # of torch's data parallelism
+    return bool(networks_in(content.data, _NETWORKS, [_MARK]))
 
 
 def _block(match: re.Match[str]) -> str:
@@ -95,17 +81,14 @@ _TABLE: list[Row] = [
 
 def convert(content: Content, options: Options) -> Converted:
     """The averaged generator; the mean of w is taken from ``latent_avg``, or left to be computed."""
-    networks = _networks(content.data)
+    networks = networks_in(content.data, _NETWORKS, [_MARK])
     which = choose(networks, _NETWORKS, options.weights)
     source = networks[which]
     state = rename(source, _TABLE)
     average = content.data.get("latent_avg")
     if isinstance(average, Tensor):
         state["mapping.w_avg"] = average.flatten()
-    channels: list[int] = []
-    while f"synthesis.b{4 << len(channels)}.conv1.weight" in state:
-        channels.append(state[f"synthesis.b{4 << len(channels)}.conv1.weight"].shape[0])
-    depth = sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state)
+    channels = block_widths(state)
     width = state["mapping.fc0.weight"].shape[0]
     config: dict[str, Any] = {
         "kind": "stylegan2",
@@ -113,8 +96,8 @@ def convert(content: Content, options: Options) -> Converted:
         "image_channels": state["synthesis.b4.torgb.bias"].shape[0],
         "z_dim": width,
         "w_dim": width,
-        "mapping_layers": depth,
-        "channels": tuple(channels),
+        "mapping_layers": mapping_depth(state),
+        "channels": channels,
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
         "resample_filter": taps_of(source.get("convs.0.conv.blur.kernel")),
     }
@@ -130,6 +113,12 @@ def convert(content: Content, options: Options) -> Converted:
         )
         decisions.append(f"Orthogonal affine layers of rank {rank} ({where}), factors in the order {options.order}.")
         config["householder"] = {"rank": rank, "order": options.order, "layers": tuple(orthogonal), "gain": "one"}
+        square = [name for name in orthogonal if state[f"synthesis.{name}.affine.U"].shape[0] == width]
+        if square:
+            decisions.append(
+                f"In {len(square)} of these layers ({square[0]} first) the order matters and the file does not say it: "
+                f"if the pictures are wrong, try the order {'usv' if options.order == 'vsu' else 'vsu'}."
+            )
         narrow = [name for name in orthogonal if state[f"synthesis.{name}.affine.U"].shape[0] < width]
         if options.order == "vsu" and narrow:
             raise CheckpointError(

@@ -8,39 +8,35 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.conversion import Content, Converted, Options
+from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
 
 NAME = "the state of a simple GAN or of a DCGAN"
 
-_SIMPLE, _DCGAN = "layers.0.layers.conv.weight", "main.0.weight"
+_SIMPLE, _DCGAN = _MARKS = ("layers.0.layers.conv.weight", "main.0.weight")
+_NETWORKS = ("netG", "generator", "model")
 
 
 def recognise(content: Content) -> bool:
     """Whether it is a plain dictionary of tensors with one of the two first layers."""
-    state = _state(content.data)
-    return any(mark in state and getattr(state[mark], "ndim", 0) == 4 for mark in (_SIMPLE, _DCGAN))
+    return any(state[mark].ndim == 4 for state in _networks(content.data).values() for mark in _MARKS if mark in state)
 
 
-def _state(data: Any) -> dict[str, Tensor]:
-    if not isinstance(data, dict):
-        return {}
-    for name in ("state_dict", "netG", "generator", "model"):
-        if isinstance(data.get(name), dict) and data[name]:
-            data = data[name]
-            break
-    return {str(name).removeprefix("module."): tensor for name, tensor in data.items()}
+def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
+    return networks_in(data, _NETWORKS, _MARKS)
 
 
 def convert(content: Content, options: Options) -> Converted:
-    """The only network."""
-    state = _state(content.data)
-    return _simple(state) if _SIMPLE in state else _dcgan(state)
+    """The generator, or the only network."""
+    networks = _networks(content.data)
+    which = choose(networks, _NETWORKS, options.weights)
+    state = networks[which]
+    return _simple(state, which) if _SIMPLE in state else _dcgan(state, which)
 
 
-def _simple(source: dict[str, Tensor]) -> Converted:
+def _simple(source: dict[str, Tensor], which: str) -> Converted:
     last = max(int(m[1]) for m in (re.match(r"layers\.(\d+)\.", name) for name in source) if m)
     if f"layers.{last}.layers.conv.weight" not in source or source[_SIMPLE].shape[2:] != (4, 4) or (
         source[f"layers.{last}.layers.conv.weight"].shape[2:] != (3, 3)
@@ -64,10 +60,10 @@ def _simple(source: dict[str, Tensor]) -> Converted:
         "latent_dim": state["first.weight"].shape[0],
         "channels": tuple(channels),
     }
-    return Converted(config, state, "the only one")
+    return Converted(config, state, which)
 
 
-def _dcgan(source: dict[str, Tensor]) -> Converted:
+def _dcgan(source: dict[str, Tensor], which: str) -> Converted:
     if source[_DCGAN].shape[2:] != (4, 4) or "main.1.running_mean" not in source:
         raise CheckpointError(
             "it is no generator (a discriminator?); expected a transposed convolution and its norm first."
@@ -89,4 +85,4 @@ def _dcgan(source: dict[str, Tensor]) -> Converted:
         "latent_dim": state["convs.0.weight"].shape[0],
         "channels": channels,
     }
-    return Converted(config, state, "the only one")
+    return Converted(config, state, which)

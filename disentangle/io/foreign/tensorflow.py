@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.conversion import Content, Converted, Options, choose
+from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth
 from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
@@ -101,9 +101,7 @@ def convert(content: Content, options: Options) -> Converted:
         )
     state = rename(variables, _TABLE)
     settings = _settings(network)
-    channels: list[int] = []
-    while f"synthesis.b{4 << len(channels)}.conv1.weight" in state:
-        channels.append(state[f"synthesis.b{4 << len(channels)}.conv1.weight"].shape[0])
+    channels = block_widths(state)
     skips = any(name.endswith(".skip.weight") for name in state)
     painted = sum(name.endswith(".torgb.weight") for name in state)
     classes = "mapping.embed.weight" in state
@@ -116,9 +114,9 @@ def convert(content: Content, options: Options) -> Converted:
         "z_dim": state["mapping.fc0.weight"].shape[1] - (width if classes else 0),
         "w_dim": width,
         "c_dim": state["mapping.embed.weight"].shape[1] if classes else 0,
-        "mapping_layers": sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state),
+        "mapping_layers": mapping_depth(state),
         "mapping_multiplier": float(settings.get("mapping_lrmul", 0.01)),
-        "channels": tuple(channels),
+        "channels": channels,
         "architecture": "resnet" if skips else "skip" if painted > 1 else "orig",
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
         "resample_filter": taps_of(None if taps is None else torch.tensor(taps, dtype=torch.float64)),

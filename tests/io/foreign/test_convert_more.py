@@ -59,7 +59,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[..., bytes], str, str]] = {
     "pro_gan_pytorch, not equalised": (
         {**PGP, "equalized": False}, pro_gan_pytorch, "pro_gan_pytorch", "shadow_generator",
     ),
-    "pro_gan_pytorch, state only": (PGP, lambda m: pro_gan_pytorch(m, bare=True), "pro_gan_pytorch", "generator"),
+    "pro_gan_pytorch, state only": (PGP, lambda m: pro_gan_pytorch(m, bare=True), "pro_gan_pytorch", "the only one"),
     "EigenGAN": (EIGEN, eigengan, "EigenGAN", "g_ema"),
     "EigenGAN, no average": (EIGEN, lambda m: eigengan(m, averaged=False), "EigenGAN", "g"),
     "simple GAN": (SIMPLE, simple_gan, "simple GAN", "the only one"),

@@ -1,0 +1,154 @@
+"""What a format is: a module that recognises a family of files and turns one into tensors by our names.
+
+What the formats share lies here too: the choice among the networks of a file, and sizes that are read off tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+
+__all__ = [
+    "ONLY",
+    "Content",
+    "Converted",
+    "Format",
+    "Options",
+    "block_widths",
+    "choose",
+    "mapping_depth",
+    "networks_in",
+]
+
+ONLY = "the only one"  # name of the network of a file that holds nothing else
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may decide.
+
+    Attributes:
+        weights: which of the networks in the file; the averaged one by default.
+        order: of HouseholderGAN's factors, see :class:`disentangle.nn.HouseholderProjection`.
+        rank: of HouseholderGAN's projections where the file does not say.
+        fused: whether ProGAN and StyleGAN were trained with upsampling and convolution in one, which meets kernels
+            backwards; "auto" is the published rule, StyleGAN's from 128 pixels on.
+    """
+
+    weights: str | None = None
+    order: Literal["usv", "vsu"] = "usv"
+    rank: int | None = None
+    fused: Literal["auto", "always", "never"] = "auto"
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file that was read: where it lies, its container, and what is in it (a folder has its path only)."""
+
+    path: Path
+    container: str
+    data: Any
+
+
+@dataclass
+class Converted:
+    """What a format makes of a file.
+
+    Attributes:
+        config: a model configuration of the toolkit, with its kind.
+        state: tensors by the toolkit's names.
+        which: the network that was taken, as the file calls it.
+        decisions: one sentence for everything that the file left open or that was left out.
+        used: of orthogonal layers, by name, the weights that the other software last used, where the file has them.
+    """
+
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    which: str
+    decisions: list[str] = field(default_factory=list)
+    used: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Format(Protocol):
+    """A module that knows one family of files."""
+
+    NAME: str
+
+    def recognise(self, content: Content) -> bool: ...
+
+    def convert(self, content: Content, options: Options) -> Converted: ...
+
+
+# ---------------------------------------------------------------------------------------------------- networks
+
+
+def networks_in(data: Any, names: Iterable[str], marks: Iterable[str]) -> dict[str, dict[str, Tensor]]:
+    """The networks of a dictionary that have one of the marking tensors, by their names in it.
+
+    A dictionary that is itself such a network is :data:`ONLY`. The prefix "module." of data parallelism is cut off.
+
+    Args:
+        data: what a file holds.
+        names: under which its networks may lie; each may hold them under "state_dict".
+        marks: names of tensors, one of which tells this format from others.
+    """
+    if not isinstance(data, Mapping):
+        return {}
+    marks = tuple(marks)
+    candidates = {ONLY: data, **{name: data[name] for name in names if isinstance(data.get(name), Mapping)}}
+    found = {}
+    for name, held in candidates.items():
+        inner = held.get("state_dict")
+        state = {
+            str(key).removeprefix("module."): t for key, t in (inner if isinstance(inner, Mapping) else held).items()
+        }
+        if any(isinstance(state.get(mark), Tensor) for mark in marks):
+            found[name] = state
+    return found
+
+
+def choose(data: Mapping[Any, Any], preferred: Sequence[str], wanted: str | None) -> str:
+    """Which network of a file to take: the wanted one, else the first of ``preferred`` that is there.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    present = [name for name in (*preferred, ONLY) if data.get(name) is not None]
+    if wanted is not None:
+        if wanted not in present:
+            raise CheckpointError(
+                f"it has no weights {wanted!r}; it has {', '.join(present) or 'none of a generator'}."
+            )
+        return wanted
+    if not present:
+        held = ", ".join(str(key) for key in list(data)[:6]) or "nothing"
+        raise CheckpointError(f"it holds no generator (it holds: {held:.120}); expected one of {', '.join(preferred)}.")
+    return present[0]
+
+
+# ---------------------------------------------------------------------------------------------------- sizes
+
+
+def block_widths(state: Mapping[str, Tensor], prefix: str = "synthesis.") -> tuple[int, ...]:
+    """Features at 4, 8, ... pixels: outputs of ``b{resolution}.conv1``.
+
+    Raises:
+        CheckpointError: if there is none at 4 pixels.
+    """
+    widths: list[int] = []
+    while f"{prefix}b{4 << len(widths)}.conv1.weight" in state:
+        widths.append(state[f"{prefix}b{4 << len(widths)}.conv1.weight"].shape[0])
+    if not widths:
+        raise CheckpointError("it has no convolutions at 4 pixels; it is damaged.")
+    return tuple(widths)
+
+
+def mapping_depth(state: Mapping[str, Tensor]) -> int:
+    """Layers of the mapping network."""
+    return sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state)
