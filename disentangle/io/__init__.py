@@ -1,6 +1,6 @@
 """The disk: model files, training states, run folders, the zoo."""
 
-from disentangle.io.checkpoint import find_model, load, load_state, model_info, save, save_state
+from disentangle.io.checkpoint import find_model, load, load_state, model_config, model_info, save, save_state
 from disentangle.io.runs import RunFolder
 from disentangle.io.weights import read_weights
 from disentangle.io.zoo import ZooEntry, zoo_entries, zoo_entry
@@ -11,6 +11,7 @@ __all__ = [
     "find_model",
     "load",
     "load_state",
+    "model_config",
     "model_info",
     "read_weights",
     "save",

@@ -19,13 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from disentangle.config import Config
+from disentangle.config import Config, parse_config
 from disentangle.errors import CheckpointError, DisentangleError, InputError, unknown_name
 from disentangle.files import sha256_of, write_atomically
 from disentangle.io.zoo import zoo_entries, zoo_entry
-from disentangle.models.base import build_model
+from disentangle.models.base import build_model, config_class
 
-__all__ = ["find_model", "load", "load_state", "model_info", "save", "save_state"]
+__all__ = ["find_model", "load", "load_state", "model_config", "model_info", "save", "save_state"]
 
 _FORMAT, _VERSION = "disentangle-model", 1
 _KEY = "disentangle"  # in the safetensors metadata
@@ -83,10 +83,8 @@ def load(
         InputError: if there is no such model.
     """
     path = find_model(model)
-    info = model_info(path)
-    record = {key: value for key, value in info.items() if key not in ("format", "version", "provenance")}
     try:
-        built = build_model(record, seed=0)
+        built = build_model(_record(path), seed=0)
     except DisentangleError as error:
         raise CheckpointError(f"{path} cannot be built: {error}") from error
     with safe_open(path, framework="pt") as file:
@@ -94,6 +92,26 @@ def load(
     _check_tensors(path, tensors, built.state_dict())
     built.load_state_dict(tensors)
     return built.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def model_config(model: str | os.PathLike[str]) -> Config:
+    """The configuration of the model behind a zoo name, a run folder or a path; its weights are not read.
+
+    Raises:
+        CheckpointError: if the file is damaged, is not a model file, or its configuration does not validate.
+        InputError: if there is no such model.
+    """
+    path = find_model(model)
+    record = _record(path)
+    try:
+        return parse_config(config_class(record["kind"]), record, source="its configuration")
+    except DisentangleError as error:
+        raise CheckpointError(f"{path} cannot be built: {error}") from error
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The fields of the configuration in a model file's header."""
+    return {key: value for key, value in model_info(path).items() if key not in ("format", "version", "provenance")}
 
 
 def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:

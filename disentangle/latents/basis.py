@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from disentangle.errors import unknown_name
 from disentangle.latents.directions import Directions, fingerprint
-from disentangle.models.base import Generator, StyleLayer
+from disentangle.models.base import Generator, Projection
 
 __all__ = ["basis"]
 
@@ -16,8 +17,8 @@ __all__ = ["basis"]
 def basis(generator: Generator, *, space: str | None = None) -> Directions:
     """Unit vectors of the coordinates that the space is walked along, in the generator's order.
 
-    Where a StyleGAN has orthogonal affine layers, its axes are theirs instead: of each such layer the directions of w
-    that it passes, one by one, moving that layer only.
+    Where projections have orthogonal weights of a fixed rank, the axes are theirs instead: the directions that each
+    passes, one by one; in a StyleGAN each moves its own layer only.
 
     Args:
         generator: any generator.
@@ -26,9 +27,9 @@ def basis(generator: Generator, *, space: str | None = None) -> Directions:
     Raises:
         InputError: if there is no such space.
     """
-    orthogonal = [layer for layer in _style_layers(generator) if hasattr(layer.affine, "basis")]
-    if orthogonal and space in (None, "w"):
-        return _of_layers(generator, orthogonal)
+    orthogonal = {name: p for name, p in generator.projections().items() if p.basis is not None}
+    if orthogonal and space in (None, *(p.space for p in orthogonal.values())):
+        return _of_projections(generator, orthogonal)
     if space is not None and space not in generator.spaces:
         raise unknown_name("latent space", space, generator.spaces)
     chosen = next(iter(generator.spaces.values())) if space is None else generator.spaces[space]
@@ -39,19 +40,25 @@ def basis(generator: Generator, *, space: str | None = None) -> Directions:
     )  # fmt: skip
 
 
-def _style_layers(generator: Any) -> tuple[StyleLayer, ...]:
-    return generator.style_layers() if hasattr(generator, "style_layers") else ()
-
-
-def _of_layers(generator: Generator, layers: list[StyleLayer]) -> Directions:
-    bases: list[Any] = [layer.affine.basis().detach().float().cpu() for layer in layers]  # type: ignore[operator]
-    vectors = torch.cat(bases)
+def _of_projections(generator: Any, projections: Mapping[str, Projection]) -> Directions:
+    space = next(iter(projections.values())).space
+    size = generator.spaces[space].size
+    rows = {layer.name: (layer.ws_index,) for layer in getattr(generator, "style_layers", tuple)()}
+    vectors, labels, layers = [], [], []
+    for name, projection in projections.items():
+        assert projection.basis is not None
+        basis = projection.basis().detach().float().cpu()
+        whole = torch.zeros(len(basis), size)
+        whole[:, list(projection.coordinates)] = basis
+        vectors.append(whole)
+        labels += [f"{name}, {i}" for i in range(len(basis))]
+        layers += [rows[name]] * len(basis) if rows else []
     return Directions(
-        vectors=vectors,
-        space="w",
-        labels=tuple(f"{layer.name}, {i}" for layer, rows in zip(layers, bases, strict=True) for i in range(len(rows))),
+        vectors=torch.cat(vectors),
+        space=space,
+        labels=tuple(labels),
         method="basis",
-        scale=torch.ones(len(vectors)),
-        layers=tuple((layer.ws_index,) for layer, rows in zip(layers, bases, strict=True) for _ in rows),
-        generator=fingerprint(generator, "w"),
+        scale=torch.ones(len(labels)),
+        generator=fingerprint(generator, space),
+        layers=tuple(layers) if rows else None,
     )

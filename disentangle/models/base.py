@@ -13,15 +13,19 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from disentangle.config import Config, parse_config
 from disentangle.errors import ConfigError, InputError, unknown_name
+from disentangle.nn.project import ProjectionConfig, apply_projection
 
 __all__ = [
     "Encoder",
     "Generator",
+    "GeneratorConfig",
     "LatentSpace",
     "Projection",
+    "ProjectionLayer",
     "StyleLayer",
     "build_model",
     "check_latents",
@@ -90,6 +94,8 @@ class Projection:
         linear_map: computes the matrix from the current weights.
         weight: computes the weight the layer uses, where ``parameter`` is only the free parameter behind it (an
             orthogonal or spectrally normalised weight); None where the two are one.
+        basis: (rank, latent_dim) computes the orthonormal directions that a weight of fixed rank passes, with singular
+            values of one that no decomposition could tell apart; None elsewhere.
     """
 
     parameter: Tensor
@@ -98,10 +104,49 @@ class Projection:
     coordinates: tuple[int, ...]
     linear_map: Callable[[], Tensor] = field(repr=False)
     weight: Callable[[], Tensor] | None = field(default=None, repr=False)
+    basis: Callable[[], Tensor] | None = field(default=None, repr=False)
 
     def matrix(self) -> Tensor:
         """(features, latent_dim): the linear map from the latent's coordinates to features, as it is now."""
         return self.linear_map()
+
+
+@dataclass(frozen=True)
+class ProjectionLayer:
+    """Where a projection's weight lies, so that it can be made orthogonal.
+
+    Attributes:
+        module: the layer.
+        parameter: the name of its weight, two dimensions or more.
+        space, coordinates, linear_map: as of a :class:`Projection`.
+        latent_first: whether the weight's first dimension is the latent's, not its last ones.
+    """
+
+    module: nn.Module
+    parameter: str
+    coordinates: tuple[int, ...]
+    linear_map: Callable[[], Tensor] = field(repr=False)
+    space: str = "z"
+    latent_first: bool = False
+
+    def projection(self, depth: int) -> Projection:
+        """The projection as it is now: of an orthogonal weight, the free parameter on the latent's side is trained."""
+        if not parametrize.is_parametrized(self.module, self.parameter):
+            own = getattr(self.module, self.parameter)
+            return Projection(own, self.space, depth, self.coordinates, self.linear_map)
+        steps: Any = self.module.parametrizations
+        chain = steps[self.parameter]
+        basis = None
+        if hasattr(chain, "original"):
+            free = chain.original
+        else:
+            side = "left" if self.latent_first else "right"
+            free = chain.original0 if self.latent_first else chain.original1
+            basis = lambda: chain[0].basis(free, side)  # noqa: E731
+        return Projection(
+            free, self.space, depth, self.coordinates, self.linear_map,
+            weight=lambda: getattr(self.module, self.parameter), basis=basis,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,10 +194,35 @@ class Encoder(Protocol):
     def encode(self, images: Tensor) -> Tensor: ...
 
 
+class GeneratorConfig(Config):
+    """What the configurations of all generators have: whether, and how, their projections are orthogonal."""
+
+    projection: ProjectionConfig | None = None
+
+
 class LatentModule(nn.Module):
-    """The part all our generators share: one latent space "z", sampling from it, checking what comes in."""
+    """The part all our generators share: sampling from their spaces, checking what comes in, naming projections.
+
+    Attributes:
+        projection_rank: rank of projections made orthogonal, where none is asked for; None for the full one.
+        projection_gain: what a StyleGAN's orthogonal affine weight is multiplied by.
+    """
 
     spaces: Mapping[str, LatentSpace]
+    projection_rank: int | None = None
+    projection_gain: Literal["one", "equalized"] = "one"
+
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
+        """Where the projections' weights lie, by name, ordered by depth."""
+        raise NotImplementedError
+
+    def default_projection_layers(self) -> tuple[str, ...]:
+        """The projections that are made orthogonal where none are named."""
+        return tuple(self.projection_layers())
+
+    def projections(self) -> dict[str, Projection]:
+        """The layers that carry the latent into features, by name, ordered by depth."""
+        return {name: layer.projection(depth) for depth, (name, layer) in enumerate(self.projection_layers().items())}
 
     def sample_latents(
         self, n: int, *, space: str | None = None, truncation: float = 1.0, generator: torch.Generator | None = None
@@ -240,9 +310,15 @@ def build_model(config: Config | Mapping[str, Any], *, seed: int | None = None) 
         if not isinstance(config, Mapping) or not isinstance(config.get("kind"), str):
             raise ConfigError("The model's configuration has no 'kind'; expected an object with a kind of model.")
         config = parse_config(config_class(config["kind"]), config, source="the model's configuration")
-    _, build = _registry[config.kind]  # type: ignore[attr-defined]
     if seed is None:
-        return build(config)
+        return _built(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(config)
+        return _built(config)
+
+
+def _built(config: Config) -> nn.Module:
+    _, build = _registry[config.kind]  # type: ignore[attr-defined]
+    model = build(config)
+    projection = getattr(config, "projection", None)
+    return model if projection is None else apply_projection(model, projection, fit=False)

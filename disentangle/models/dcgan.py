@@ -12,13 +12,19 @@ from typing import Literal
 import pydantic
 from torch import Tensor, nn
 
-from disentangle.config import Config
-from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents, register_model
+from disentangle.models.base import (
+    GeneratorConfig,
+    LatentModule,
+    LatentSpace,
+    ProjectionLayer,
+    check_latents,
+    register_model,
+)
 
 __all__ = ["DCGAN", "DCGANConfig"]
 
 
-class DCGANConfig(Config):
+class DCGANConfig(GeneratorConfig):
     """Architecture of a :class:`DCGAN`: ``channels`` counts the features at 4, 8, ..., resolution / 2 pixels."""
 
     kind: Literal["dcgan"] = "dcgan"
@@ -65,13 +71,13 @@ class DCGAN(LatentModule):
             x = norm(conv(x)).relu_()
         return self.to_image(x).tanh()
 
-    def projections(self) -> dict[str, Projection]:
-        """The first layer."""
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
+        """The first layer: weight (latent_dim, channels, 4, 4), viewed as latent_dim rows."""
         first = self.convs[0]
         assert isinstance(first, nn.ConvTranspose2d)
         return {
-            "first": Projection(
-                parameter=first.weight, space="z", depth=0, coordinates=tuple(range(self.config.latent_dim)),
-                linear_map=lambda: first.weight.flatten(1).mT,
+            "first": ProjectionLayer(
+                first, "weight", tuple(range(self.config.latent_dim)), lambda: first.weight.flatten(1).mT,
+                latent_first=True,
             )
         }  # fmt: skip

@@ -15,14 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from disentangle.config import Config
-from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents, register_model
+from disentangle.models.base import (
+    GeneratorConfig,
+    LatentModule,
+    LatentSpace,
+    ProjectionLayer,
+    check_latents,
+    register_model,
+)
 from disentangle.nn import SubspaceProjection
 
 __all__ = ["EigenGAN", "EigenGANConfig"]
 
 
-class EigenGANConfig(Config):
+class EigenGANConfig(GeneratorConfig):
     """Architecture of an :class:`EigenGAN`.
 
     ``channels`` counts the features entering each block and, last, those entering the output convolution; one block
@@ -145,17 +151,14 @@ class EigenGAN(LatentModule):
             h = block(h, z)
         return self.to_image(F.leaky_relu(h, 0.2)).tanh()
 
-    def projections(self) -> dict[str, Projection]:
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
         """The subspace basis of each block, coarsest first."""
         found = {}
         for depth, block in enumerate(self.blocks):
             assert isinstance(block, EigenBlock)
             start = self.config.noise_dim + depth * self.config.basis
-            found[f"block{depth}"] = Projection(
-                parameter=block.projection.U,
-                space="z",
-                depth=depth,
-                coordinates=tuple(range(start, start + self.config.basis)),
-                linear_map=block.projection.matrix,
+            coordinates = tuple(range(start, start + self.config.basis))
+            found[f"block{depth}"] = ProjectionLayer(
+                block.projection, "U", coordinates, block.projection.matrix, latent_first=True
             )
         return found

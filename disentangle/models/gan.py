@@ -14,8 +14,14 @@ from typing import Any, Literal
 import pydantic
 from torch import Tensor, nn
 
-from disentangle.config import Config
-from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents, register_model
+from disentangle.models.base import (
+    GeneratorConfig,
+    LatentModule,
+    LatentSpace,
+    ProjectionLayer,
+    check_latents,
+    register_model,
+)
 
 __all__ = ["SimpleGAN", "SimpleGANConfig"]
 
@@ -26,7 +32,7 @@ _CHANNELS = {
 }
 
 
-class SimpleGANConfig(Config):
+class SimpleGANConfig(GeneratorConfig):
     """Architecture of a :class:`SimpleGAN`: ``channels[0]`` at 4 pixels, each further entry doubles the resolution."""
 
     kind: Literal["gan"] = "gan"
@@ -86,14 +92,11 @@ class SimpleGAN(LatentModule):
         check_latents(latents, self._space(space))
         return self.to_image(self.body(self.first(latents[:, :, None, None]))).tanh()
 
-    def projections(self) -> dict[str, Projection]:
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
         """The first layer: weight (latent_dim, channels, 4, 4), viewed as latent_dim rows."""
         return {
-            "first": Projection(
-                parameter=self.first.weight,
-                space="z",
-                depth=0,
-                coordinates=tuple(range(self.config.latent_dim)),
-                linear_map=lambda: self.first.weight.flatten(1).mT,
+            "first": ProjectionLayer(
+                self.first, "weight", tuple(range(self.config.latent_dim)), lambda: self.first.weight.flatten(1).mT,
+                latent_first=True,
             )
-        }
+        }  # fmt: skip

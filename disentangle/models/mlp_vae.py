@@ -14,14 +14,20 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from disentangle.config import Config
 from disentangle.errors import InputError
-from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents, register_model
+from disentangle.models.base import (
+    GeneratorConfig,
+    LatentModule,
+    LatentSpace,
+    ProjectionLayer,
+    check_latents,
+    register_model,
+)
 
 __all__ = ["MLPVAE", "MLPVAEConfig"]
 
 
-class MLPVAEConfig(Config):
+class MLPVAEConfig(GeneratorConfig):
     """Architecture of an :class:`MLPVAE`; ``image_shape`` is (channels, height, width)."""
 
     kind: Literal["mlp-vae"] = "mlp-vae"
@@ -72,11 +78,7 @@ class MLPVAE(LatentModule):
         pixels = torch.sigmoid(self.last(self.first(latents).relu_()))
         return (2 * pixels - 1).reshape(-1, *self.config.image_shape)
 
-    def projections(self) -> dict[str, Projection]:
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
         """The decoder's first linear layer."""
-        return {
-            "first": Projection(
-                parameter=self.first.weight, space="z", depth=0, coordinates=tuple(range(self.config.latent_dim)),
-                linear_map=lambda: self.first.weight,
-            )
-        }  # fmt: skip
+        coordinates = tuple(range(self.config.latent_dim))
+        return {"first": ProjectionLayer(self.first, "weight", coordinates, lambda: self.first.weight)}

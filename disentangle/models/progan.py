@@ -15,17 +15,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from disentangle.config import Config
 from disentangle.errors import InputError
-from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents, register_model
-from disentangle.models.ops.equalized import biased_leaky_relu, pixel_norm
+from disentangle.models.base import (
+    GeneratorConfig,
+    LatentModule,
+    LatentSpace,
+    ProjectionLayer,
+    check_latents,
+    register_model,
+)
+from disentangle.models.ops.equalized import EqualizedConv2d, biased_leaky_relu, pixel_norm
 
 __all__ = ["ProGAN", "ProGANConfig"]
 
 _SQRT2 = math.sqrt(2.0)
 
 
-class ProGANConfig(Config):
+class ProGANConfig(GeneratorConfig):
     """Architecture of a :class:`ProGAN`; ``channels`` counts the features at 4, 8, ..., ``resolution`` pixels.
 
     The last fields are where implementations differ. A weight is used times its gain over the root of the inputs of its
@@ -70,32 +76,19 @@ class ProGANConfig(Config):
         return self
 
 
-class _Conv(nn.Module):
-    """Equalised convolution of odd size, with its bias."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.scale = gain / math.sqrt(inputs * kernel**2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.weight.shape[-1] // 2)
-
-
 class _First(nn.Module):
-    """Linear map of the latent to 4x4 pixels: ``out[c, y, x] = sum_z weight[c, z, y, x] latent[z] + bias[c]``."""
+    """Linear map of the latent to 4x4 pixels: ``out[c, y, x] = sum_z weight[z, c, y, x] latent[z] + bias[c]``."""
 
     def __init__(self, config: ProGANConfig) -> None:
         super().__init__()
         channels = config.channels[0]
-        self.weight = nn.Parameter(torch.randn(channels, config.latent_dim, 4, 4))
+        self.weight = nn.Parameter(torch.randn(config.latent_dim, channels, 4, 4))
         self.bias = nn.Parameter(torch.zeros((channels, 4, 4) if config.first_bias == "pixel" else (channels,)))
         self.scale = config.first_gain / math.sqrt(config.latent_dim) if config.equalized else 1.0
 
     def matrix(self) -> Tensor:
         """(16 channels, latent_dim), the map as it is used."""
-        return (self.weight * self.scale).permute(0, 2, 3, 1).flatten(0, 2)
+        return (self.weight * self.scale).flatten(1).mT
 
     def forward(self, z: Tensor) -> Tensor:
         bias = self.bias if self.bias.ndim == 3 else self.bias[:, None, None]
@@ -111,9 +104,11 @@ class _Block(nn.Module):
         def gain(value: float, fan_in: int) -> float:
             return value if config.equalized else math.sqrt(fan_in)
 
-        self.conv0 = _Conv(inputs, outputs, 3, gain(config.gain, 9 * inputs)) if index else _First(config)
-        self.conv1 = _Conv(outputs, outputs, 3, gain(config.gain, 9 * outputs))
-        self.torgb = _Conv(outputs, config.image_channels, 1, gain(config.rgb_gain, outputs))
+        self.conv0 = (
+            EqualizedConv2d(inputs, outputs, 3, gain=gain(config.gain, 9 * inputs)) if index else _First(config)
+        )
+        self.conv1 = EqualizedConv2d(outputs, outputs, 3, gain=gain(config.gain, 9 * outputs))
+        self.torgb = EqualizedConv2d(outputs, config.image_channels, 1, gain=gain(config.rgb_gain, outputs))
         self.normalized = index > 0 or config.first_norm
 
     def forward(self, x: Tensor) -> Tensor:
@@ -169,16 +164,12 @@ class ProGAN(LatentModule):
             raise InputError(f"truncation is {truncation}, but a ProGAN normalises its latent; expected 1.")
         return super().sample_latents(n, space=space, generator=generator)
 
-    def projections(self) -> dict[str, Projection]:
-        """The first layer."""
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
+        """The first layer: weight (latent_dim, channels, 4, 4), viewed as latent_dim rows."""
         first = self.blocks[0].conv0
         assert isinstance(first, _First)
-        return {
-            "first": Projection(
-                parameter=first.weight, space="z", depth=0, coordinates=tuple(range(self.config.latent_dim)),
-                linear_map=first.matrix,
-            )
-        }  # fmt: skip
+        coordinates = tuple(range(self.config.latent_dim))
+        return {"first": ProjectionLayer(first, "weight", coordinates, first.matrix, latent_first=True)}
 
 
 def _double(x: Tensor) -> Tensor:

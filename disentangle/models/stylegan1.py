@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from disentangle.config import Config
 from disentangle.errors import InputError
-from disentangle.models.base import StyleLayer, register_model
+from disentangle.models.base import GeneratorConfig, StyleLayer, register_model
 from disentangle.models.ops.equalized import EqualizedLinear, biased_leaky_relu
 from disentangle.models.ops.fir import smooth
+from disentangle.models.ops.noise import Streams, drawn_noise
 from disentangle.models.ops.style_spaces import StyleBasedModule
 
 __all__ = ["StyleGAN1", "StyleGAN1Config"]
@@ -25,7 +25,7 @@ __all__ = ["StyleGAN1", "StyleGAN1Config"]
 Noise = Literal["const", "random", "none"]
 
 
-class StyleGAN1Config(Config):
+class StyleGAN1Config(GeneratorConfig):
     """Architecture of a :class:`StyleGAN1`; ``channels`` counts the features at 4, 8, ..., ``resolution`` pixels.
 
     The last fields are where implementations differ.
@@ -79,7 +79,7 @@ class _Layer(nn.Module):
         self.resolution, self.up, self.blur = resolution, up, config.blur
         self.eps, self.centred = config.norm_eps, config.norm_centred
 
-    def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: Streams | None) -> Tensor:
         if hasattr(self, "weight"):
             x = F.interpolate(x, scale_factor=2, mode="nearest") if self.up else x
             x = F.conv2d(x, self.weight * self.scale, padding=1)
@@ -87,8 +87,7 @@ class _Layer(nn.Module):
         if noise == "const":
             x = x + self.noise_const * self.noise_strength[:, None, None]
         elif noise == "random":
-            drawn = torch.randn(len(x), 1, self.resolution, self.resolution, generator=generator).to(x)
-            x = x + drawn * self.noise_strength[:, None, None]
+            x = x + drawn_noise(len(x), self.resolution, generator).to(x) * self.noise_strength[:, None, None]
         x = biased_leaky_relu(x, self.bias, gain=1.0)
         if self.centred:
             variance, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, unbiased=False)
@@ -146,7 +145,7 @@ class _Synthesis(nn.Module):
         return tuple(layers)
 
     def forward(
-        self, styles: Tensor, *, noise: Noise | None = None, generator: torch.Generator | None = None,
+        self, styles: Tensor, *, noise: Noise | None = None, generator: Streams | None = None,
         lod: float | None = None,
     ) -> Tensor:  # fmt: skip
         """(n, S) flat styles to images; ``noise`` and ``lod`` as configured by default."""

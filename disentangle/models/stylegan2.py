@@ -1,8 +1,7 @@
 """StyleGAN2: a mapping network, and a synthesis network of modulated convolutions.
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020; classes as in "Training
-Generative Adversarial Networks with Limited Data", NeurIPS 2020; orthogonal affine layers as in Song et al.,
-"Householder Projector for Unsupervised Latent Semantics Discovery", ICCV 2023.
+Generative Adversarial Networks with Limited Data", NeurIPS 2020.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from disentangle.config import Config
 from disentangle.errors import InputError
-from disentangle.models.base import StyleLayer, register_model
-from disentangle.models.ops.affine import Householder, style_affine
+from disentangle.models.base import GeneratorConfig, StyleLayer, register_model
 from disentangle.models.ops.derivatives import differentiated
+from disentangle.models.ops.equalized import EqualizedLinear
 from disentangle.models.ops.fir import upsample
 from disentangle.models.ops.minimal_filtering import minimal_filters, worthwhile_axes
 from disentangle.models.ops.modulation import demodulation, half_range, modulated_pointwise, squared_filters
+from disentangle.models.ops.noise import Streams, drawn_noise
 from disentangle.models.ops.style_spaces import StyleBasedModule
 from disentangle.models.ops.styled import styled_conv2d
 from disentangle.nn.derived import Derived
@@ -34,7 +33,7 @@ _SQRT2 = math.sqrt(2.0)
 Noise = Literal["const", "random", "none"]
 
 
-class StyleGAN2Config(Config):
+class StyleGAN2Config(GeneratorConfig):
     """Architecture of a :class:`StyleGAN2`.
 
     ``channels`` counts the features at 4, 8, ..., ``resolution`` pixels; left out it is the published rule,
@@ -58,7 +57,6 @@ class StyleGAN2Config(Config):
     clamp: float | None = pydantic.Field(None, gt=0, description="largest magnitude of a layer's output")
     noise: Noise = "const"
     use_noise: bool = True
-    householder: Householder | None = None
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -102,7 +100,6 @@ class _SynthesisLayer(nn.Module):
     def __init__(
         self,
         config: StyleGAN2Config,
-        name: str,
         inputs: int,
         outputs: int,
         resolution: int,
@@ -111,7 +108,7 @@ class _SynthesisLayer(nn.Module):
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.affine = style_affine(config.w_dim, inputs, name=name, householder=config.householder)
+        self.affine = EqualizedLinear((config.w_dim, inputs), bias=1.0)
         if up == 2:
             # Laid out in memory as a transposed convolution reads it, which would copy it in each call otherwise.
             weight = torch.randn(inputs, outputs, config.kernel, config.kernel).transpose(0, 1)
@@ -127,7 +124,7 @@ class _SynthesisLayer(nn.Module):
         self.clamp = None if config.clamp is None else config.clamp * gain
         self._squares, self._filters = Derived(), Derived()
 
-    def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: Streams | None) -> Tensor:
         weight: Tensor = self.weight
         filters = None
         if x.dtype in (torch.float16, torch.bfloat16):
@@ -145,22 +142,21 @@ class _SynthesisLayer(nn.Module):
             noise=self._noise(x, noise, generator), up=self.up, taps=self.taps, clamp=self.clamp, filters=filters,
         )  # fmt: skip
 
-    def _noise(self, x: Tensor, mode: Noise, generator: torch.Generator | None) -> Tensor | None:
+    def _noise(self, x: Tensor, mode: Noise, generator: Streams | None) -> Tensor | None:
         """(1 or n, 1, H, W) noise times its strength, or None."""
         if mode == "none" or self.noise_strength is None:
             return None
         if mode == "const":
             return (self.noise_const * (self.noise_strength * self.gain))[None, None]
-        drawn = torch.randn(len(x), 1, self.resolution, self.resolution, generator=generator).to(x)
-        return drawn * (self.noise_strength * self.gain)
+        return drawn_noise(len(x), self.resolution, generator).to(x) * (self.noise_strength * self.gain)
 
 
 class _ToRGB(nn.Module):
     """1x1 modulated convolution to the image, without demodulation and noise."""
 
-    def __init__(self, config: StyleGAN2Config, name: str, inputs: int) -> None:
+    def __init__(self, config: StyleGAN2Config, inputs: int) -> None:
         super().__init__()
-        self.affine = style_affine(config.w_dim, inputs, name=name, householder=config.householder)
+        self.affine = EqualizedLinear((config.w_dim, inputs), bias=1.0)
         self.weight = nn.Parameter(torch.randn(config.image_channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(config.image_channels))
         self.gain = 1 / math.sqrt(inputs)
@@ -189,19 +185,18 @@ class _Block(nn.Module):
     def __init__(self, config: StyleGAN2Config, index: int) -> None:
         super().__init__()
         self.resolution, outputs = 4 * 2**index, config.channels[index]
-        name = f"b{self.resolution}"
         resnet = config.architecture == "resnet" and index > 0
         gain = math.sqrt(0.5) if resnet else 1.0
         if index == 0:
             self.const = nn.Parameter(torch.randn(outputs, 4, 4))
         else:
             inputs = config.channels[index - 1]
-            self.conv0 = _SynthesisLayer(config, f"{name}.conv0", inputs, outputs, self.resolution, up=2)
+            self.conv0 = _SynthesisLayer(config, inputs, outputs, self.resolution, up=2)
             if resnet:
                 self.skip = _Skip(inputs, outputs, config.resample_filter)
-        self.conv1 = _SynthesisLayer(config, f"{name}.conv1", outputs, outputs, self.resolution, up=1, gain=gain)
+        self.conv1 = _SynthesisLayer(config, outputs, outputs, self.resolution, up=1, gain=gain)
         if config.architecture == "skip" or self.resolution == config.resolution:
-            self.torgb = _ToRGB(config, f"{name}.torgb", outputs)
+            self.torgb = _ToRGB(config, outputs)
         self.names = tuple(part for part in ("conv0", "conv1", "torgb") if hasattr(self, part))
 
 
@@ -235,9 +230,7 @@ class _Synthesis(nn.Module):
                 row += part != "torgb"  # the next block's first convolution reads the same w as this one's image
         return tuple(layers)
 
-    def forward(
-        self, styles: Tensor, *, noise: Noise | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def forward(self, styles: Tensor, *, noise: Noise | None = None, generator: Streams | None = None) -> Tensor:
         """(n, S) flat styles to images; ``noise`` as configured by default, ``generator`` seeds random noise."""
         mode = self.config.noise if noise is None else noise
         if mode not in ("const", "random", "none"):
@@ -266,7 +259,7 @@ class StyleGAN2(StyleBasedModule):
     """Generator with the spaces z, w, w+ and s; images are (n, image_channels, resolution, resolution), about [-1, 1].
 
     Keywords of a call: ``space``, ``truncation``, ``truncation_cutoff``, ``label``; ``noise``: "const" (stored),
-    "random" (drawn anew, seeded by ``generator``) or "none".
+    "random" (drawn anew, seeded by ``generator``, one for all samples or one for each) or "none".
     """
 
     def __init__(self, config: StyleGAN2Config) -> None:

@@ -1,8 +1,7 @@
 """StyleGAN3: a synthesis network that treats its features as continuous signals.
 
 Source: Karras et al., "Alias-Free Generative Adversarial Networks", NeurIPS 2021; configurations T (equivariant to
-translation) and R (to rotation too). Orthogonal affine layers as in Song et al., "Householder Projector for
-Unsupervised Latent Semantics Discovery", ICCV 2023.
+translation) and R (to rotation too).
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from torch import Tensor, nn
 
 from disentangle.config import Config
 from disentangle.errors import InputError
-from disentangle.models.base import StyleLayer, register_model
-from disentangle.models.ops.affine import Householder, style_affine
+from disentangle.models.base import GeneratorConfig, StyleLayer, register_model
 from disentangle.models.ops.equalized import EqualizedLinear
 from disentangle.models.ops.filtered_lrelu import filtered_lrelu, low_pass
 from disentangle.models.ops.modulation import demodulation
@@ -52,7 +50,7 @@ class StyleGAN3Layer(Config):
     rate: float | None = None
 
 
-class StyleGAN3Config(Config):
+class StyleGAN3Config(GeneratorConfig):
     """Architecture of a :class:`StyleGAN3`.
 
     ``layers`` says everything about the synthesis network. Left out, it follows from the keys of the published
@@ -77,7 +75,6 @@ class StyleGAN3Config(Config):
     sampling_rate: float = pydantic.Field(gt=0, description="of the input, samples per image side")
     bandwidth: float = pydantic.Field(gt=0, description="of the input, cycles per image side")
     output_scale: float = 0.25
-    householder: Householder | None = None
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -207,7 +204,7 @@ class _Layer(nn.Module):
     def __init__(self, config: StyleGAN3Config, layer: StyleGAN3Layer) -> None:
         super().__init__()
         self.layer = layer
-        self.affine = style_affine(config.w_dim, layer.in_channels, name=layer.name, householder=config.householder)
+        self.affine = EqualizedLinear((config.w_dim, layer.in_channels), bias=1.0)
         self.weight = nn.Parameter(torch.randn(layer.out_channels, layer.in_channels, layer.kernel, layer.kernel))
         self.bias = nn.Parameter(torch.zeros(layer.out_channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
@@ -280,5 +277,11 @@ class StyleGAN3(StyleBasedModule):
     affine transform of the image, (3, 3) or (n, 3, 3), in units of the image's side. There is no noise.
     """
 
+    projection_gain = "equalized"
+
     def __init__(self, config: StyleGAN3Config) -> None:
         super().__init__(config, _Synthesis(config))
+
+    def default_projection_layers(self) -> tuple[str, ...]:
+        """Every fourth layer, from the first on."""
+        return tuple(layer.name for layer in self.config.layers)[::4]

@@ -14,16 +14,22 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from disentangle.config import Config
 from disentangle.errors import InputError
-from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents, register_model
+from disentangle.models.base import (
+    GeneratorConfig,
+    LatentModule,
+    LatentSpace,
+    ProjectionLayer,
+    check_latents,
+    register_model,
+)
 
 __all__ = ["VAE", "VAEConfig"]
 
 _CHANNELS = {32: (32, 32, 64), 64: (32, 32, 64, 64), 128: (32, 32, 64, 64, 64)}
 
 
-class VAEConfig(Config):
+class VAEConfig(GeneratorConfig):
     """Architecture of a :class:`VAE`; each entry of ``channels`` halves the resolution, down to 4 pixels."""
 
     kind: Literal["vae"] = "vae"
@@ -107,14 +113,7 @@ class VAE(LatentModule):
         check_latents(latents, self._space(space))
         return 2 * torch.sigmoid(self.decode(latents)) - 1
 
-    def projections(self) -> dict[str, Projection]:
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
         """The decoder's first linear layer."""
-        return {
-            "first": Projection(
-                parameter=self.first.weight,
-                space="z",
-                depth=0,
-                coordinates=tuple(range(self.config.latent_dim)),
-                linear_map=lambda: self.first.weight,
-            )
-        }
+        coordinates = tuple(range(self.config.latent_dim))
+        return {"first": ProjectionLayer(self.first, "weight", coordinates, lambda: self.first.weight)}

@@ -1,8 +1,10 @@
 """Layers on the spectral core."""
 
+from disentangle.nn.low_rank import LowRankOrthogonal
 from disentangle.nn.orthogonal import orthogonal_weight
 from disentangle.nn.pool_surgery import replace_pool
 from disentangle.nn.pooling import CovariancePool2d
+from disentangle.nn.project import ProjectionConfig, bake, project
 from disentangle.nn.projection import HouseholderProjection, SubspaceProjection
 from disentangle.nn.skew_conv import SkewConv2d
 from disentangle.nn.surgery import replace_norm, spectral_layers
@@ -12,9 +14,13 @@ __all__ = [
     "CovariancePool2d",
     "DecorrelatedBatchNorm2d",
     "HouseholderProjection",
+    "LowRankOrthogonal",
+    "ProjectionConfig",
     "SkewConv2d",
     "SubspaceProjection",
+    "bake",
     "orthogonal_weight",
+    "project",
     "replace_norm",
     "replace_pool",
     "spectral_layers",

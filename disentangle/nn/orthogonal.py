@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations, parametrize
 from disentangle.errors import InputError, unknown_name
 from disentangle.linalg import polar
 
-__all__ = ["orthogonal_weight"]
+__all__ = ["orthogonal_weight", "torch_frame_map"]
 
 Method = Literal["polar", "cayley", "matrix_exp", "householder"]
 METHODS = ("polar", "cayley", "matrix_exp", "householder")
@@ -69,7 +69,7 @@ def orthogonal_weight(layer: Layer, name: str = "weight", *, method: Method = "p
             f"{name!r} of {type(layer).__name__} has shape {tuple(weight.shape)}; expected two dimensions or more, "
             "of which the first and the rest make a matrix."
         )
-    inner: nn.Module = _Polar() if method == "polar" else _torch_map(weight, method)
+    inner: nn.Module = _Polar() if method == "polar" else torch_frame_map(weight, method)
     parametrize.register_parametrization(layer, name, _Flattened(inner), unsafe=True)
     return layer
 
@@ -138,8 +138,8 @@ def _fixed_random_numbers(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _torch_map(weight: Tensor, method: str) -> nn.Module:
-    """The map itself, which torch builds only together with a parametrised module."""
+def torch_frame_map(weight: Tensor, method: str) -> nn.Module:
+    """One of torch's maps of (m, ...) weights, which torch builds only together with a parametrised module."""
     holder = nn.Module()
     holder.weight = nn.Parameter(weight.detach().flatten(1).clone())
     with _fixed_random_numbers(weight.device):

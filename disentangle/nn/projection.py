@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from disentangle.errors import InputError
 from disentangle.nn.derived import Derived
+from disentangle.nn.frames import householder_frame, leading_frames, reflectors_of_frame
 
-__all__ = ["HouseholderProjection", "SubspaceProjection", "reflector_product", "reflectors_of"]
+__all__ = ["HouseholderProjection", "SubspaceProjection"]
 
 
 class SubspaceProjection(nn.Module):
@@ -47,69 +48,37 @@ class SubspaceProjection(nn.Module):
         return f"basis={self.U.shape[0]}, features={self.U.shape[1]}"
 
 
-def reflector_product(vectors: Tensor) -> Tensor:
-    """Orthogonal (n, n) product ``H_1 H_2 ... H_m`` of reflections ``I - 2 v v^T`` along the columns of ``vectors``.
-
-    By the compact WY form ``I - V T V^T``, T the inverse of the triangle of V^T V with halves on its diagonal: one
-    triangular solve (Schreiber and Van Loan, SIAM J. Sci. Stat. Comput. 10, 1989). A zero column stands for no
-    reflection. Differentiable.
-
-    Args:
-        vectors: (n, m), of any length each.
-
-    >>> reflector_product(torch.tensor([[1.0], [0.0]]))
-    tensor([[-1.,  0.],
-            [ 0.,  1.]])
-    """
-    if vectors.dtype in (torch.float16, torch.bfloat16):  # in which nothing is solved
-        return reflector_product(vectors.float()).to(vectors.dtype)
-    n, m = vectors.shape
-    norms = vectors.norm(dim=0, keepdim=True)
-    v = vectors / torch.where(norms > 0, norms, 1)
-    triangle = torch.triu(v.mT @ v, diagonal=1) + 0.5 * torch.eye(m, dtype=v.dtype, device=v.device)
-    return torch.eye(n, dtype=v.dtype, device=v.device) - v @ torch.linalg.solve_triangular(triangle, v.mT, upper=True)
-
-
-def reflectors_of(orthogonal: Tensor) -> Tensor:
-    """Vectors (n, n) whose :func:`reflector_product` is the given orthogonal matrix (n, n).
-
-    Each reflection takes what is left of a column to a unit vector. Where it lies there already nothing is reflected,
-    and the column of the answer is zero.
-    """
-    rest = orthogonal.detach().to(torch.float64).clone()
-    n = len(rest)
-    vectors = torch.zeros_like(rest)
-    for i in range(n):
-        v = rest[:, i].clone()
-        v[:i] = 0
-        v[i] -= 1
-        if v.norm() > 1e-12:
-            v /= v.norm()
-            rest -= 2 * torch.outer(v, v @ rest)
-            vectors[:, i] = v
-    return vectors.to(orthogonal.dtype)
-
-
 class HouseholderProjection(nn.Module):
-    """Linear layer of weight ``H(U) S H(V)``: orthogonal of rank k, whatever the optimizer does to U and V.
+    """Linear layer of weight ``H(U) S H(V)``: orthogonal of rank k, whatever an optimizer does to U and V.
 
-    Source: Song, Zhang, Sebe, Wang, "Householder Projector for Unsupervised Latent Semantics Discovery", ICCV 2023. S
-    has k ones on its diagonal, and H multiplies the reflections along the columns of its argument.
+    H multiplies the reflections along the columns of its argument (:func:`disentangle.nn.frames.householder_frame`), of
+    which only the first k columns, and for V rows, meet the k entries of S.
+
+    Source: Song, Zhang, Sebe, Wang, "Householder Projector for Unsupervised Latent Semantics Discovery", ICCV 2023.
 
     Args:
         inputs, outputs: dimensions; any, equal or not.
         rank: k, at most the smaller of the two.
-        order: ``"usv"``; ``"vsu"`` computes ``H(V) S H(U)`` and is defined where inputs and outputs are equal.
+        order: ``"usv"``; ``"vsu"`` computes ``H(V) S H(U)`` where inputs and outputs are equal.
         bias: value the bias starts at.
 
     Attributes:
-        U: (outputs, outputs) reflectors.
-        V: (inputs, inputs) reflectors.
+        U: (outputs, rank) reflectors; entries on and above the diagonal have no effect.
+        V: (inputs, rank) reflectors.
+        S: (rank,) singular values with their signs: +1 or -1, no parameter.
         bias: (outputs,).
 
     Raises:
         InputError: if the rank does not fit or the order is unknown.
+
+    >>> layer = HouseholderProjection.from_weight(torch.diag(torch.tensor([3.0, -2.0, 1.0])), rank=2)
+    >>> layer.matrix().round(decimals=4) + 0
+    tensor([[ 1.,  0.,  0.],
+            [ 0., -1.,  0.],
+            [ 0.,  0.,  0.]], grad_fn=<AddBackward0>)
     """
+
+    S: Tensor
 
     def __init__(
         self, inputs: int, outputs: int, *, rank: int = 10, order: Literal["usv", "vsu"] = "usv", bias: float = 0.0
@@ -121,51 +90,89 @@ class HouseholderProjection(nn.Module):
             )
         if order not in ("usv", "vsu"):
             raise InputError(f"order is {order!r}; expected 'usv' or 'vsu'.")
-        self.U = nn.Parameter(torch.randn(outputs, outputs))
-        self.V = nn.Parameter(torch.randn(inputs, inputs))
+        self.U = nn.Parameter(torch.empty(outputs, rank))
+        self.V = nn.Parameter(torch.empty(inputs, rank))
+        self.register_buffer("S", torch.ones(rank))
         self.bias = nn.Parameter(torch.full((outputs,), float(bias)))
         self.rank, self.order = rank, order
         self._built = Derived()
+        self.fit(torch.randn(outputs, inputs))
+
+    @classmethod
+    def from_weight(
+        cls, weight: Tensor, rank: int = 10, *, order: Literal["usv", "vsu"] = "usv", bias: Tensor | None = None
+    ) -> HouseholderProjection:
+        """The layer whose weight is the nearest to a given one of those of its rank with singular values of one.
+
+        Args:
+            weight: (outputs, inputs).
+            rank: k.
+            order: of the factors.
+            bias: (outputs,), zeros by default.
+
+        Raises:
+            InputError: if the weight is no matrix or the rank does not fit.
+        """
+        if weight.ndim != 2:
+            raise InputError(f"weight has shape {tuple(weight.shape)}; expected (outputs, inputs).")
+        outputs, inputs = weight.shape
+        layer = cls(inputs, outputs, rank=rank, order=order).to(weight)
+        layer.fit(weight)
+        if bias is not None:
+            with torch.no_grad():
+                layer.bias.copy_(bias)
+        return layer
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) to (n, outputs)."""
         return F.linear(x, self.matrix(), self.bias)
 
     def matrix(self) -> Tensor:
-        """(outputs, inputs): the weight, kept while U and V stay the same and need no gradient."""
+        """(outputs, inputs): the weight, kept while U, V and S stay the same and need no gradient."""
         if torch.is_grad_enabled() and (self.U.requires_grad or self.V.requires_grad):
-            return self._product(self.U, self.V)
-        return self._built(self._product, self.U, self.V)
+            return self._product(self.U, self.V, self.S)
+        return self._built(self._product, self.U, self.V, self.S)
 
+    @torch.no_grad()
     def fit(self, weight: Tensor) -> None:
         """Make the layer pass the leading singular directions of a (outputs, inputs) weight, all equally strongly.
 
-        Both reflector products become the weight's singular vectors, so that the weight is the nearest of its rank
-        with singular values of one.
+        Raises:
+            InputError: if the weight has another shape.
         """
         if weight.shape != (len(self.U), len(self.V)):
             raise InputError(f"weight has shape {tuple(weight.shape)}; expected ({len(self.U)}, {len(self.V)}).")
-        left, _, right = torch.linalg.svd(weight.detach().to(torch.float64))
-        first, last = (self.V, self.U) if self._swapped else (self.U, self.V)
-        with torch.no_grad():
-            first.copy_(reflectors_of(left))
-            last.copy_(reflectors_of(right))
+        left, right = leading_frames(weight, self.rank)
+        (first, first_signs), (last, last_signs) = reflectors_of_frame(left), reflectors_of_frame(right)
+        outer, inner = self._sides(self.U, self.V)
+        outer.copy_(first)
+        inner.copy_(last)
+        self.S.copy_(first_signs * last_signs)
 
+    @torch.no_grad()
     def basis(self) -> Tensor:
         """(rank, inputs) orthonormal rows: the directions of the input that the layer passes, one by one.
 
         Their singular values are all 1, so no singular value decomposition could tell them from a rotation of them.
         """
-        return reflector_product(self.U if self._swapped else self.V)[: self.rank]
+        _, inner = self._sides(self.U, self.V)
+        return self.S[:, None] * householder_frame(inner).mT
 
-    def _product(self, U: Tensor, V: Tensor) -> Tensor:
-        first, last = (V, U) if self._swapped else (U, V)
-        return reflector_product(first)[:, : self.rank] @ reflector_product(last)[: self.rank]
+    @torch.no_grad()
+    def bake(self) -> nn.Linear:
+        """A plain layer of the same weight and bias."""
+        plain = nn.Linear(len(self.V), len(self.U), device=self.U.device, dtype=self.U.dtype)
+        plain.weight.copy_(self.matrix())
+        plain.bias.copy_(self.bias)
+        return plain
 
-    @property
-    def _swapped(self) -> bool:
-        # The authors' last code takes the other order for outputs <= inputs, where only equal ones can be multiplied.
-        return self.order == "vsu" and len(self.U) == len(self.V)
+    def _product(self, U: Tensor, V: Tensor, S: Tensor) -> Tensor:
+        outer, inner = self._sides(U, V)
+        return (householder_frame(outer) * S) @ householder_frame(inner).mT
+
+    def _sides(self, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+        """The reflectors on the side of the outputs, and of the inputs."""
+        return (V, U) if self.order == "vsu" and len(U) == len(V) else (U, V)
 
     def extra_repr(self) -> str:
         return f"{len(self.V)}, {len(self.U)}, rank={self.rank}, order={self.order!r}"

@@ -1,5 +1,6 @@
 """Training treatments of a projection, for any torch optimizer."""
 
+from disentangle.optim.generator_penalties import hessian_penalty, jacobian_penalty, rademacher, variation_loss
 from disentangle.optim.learning_rate import accepted_learning_rate, optimal_learning_rate
 from disentangle.optim.orthogonalize import Treatment, orthogonalize
 from disentangle.optim.penalties import orthogonality_loss
@@ -7,7 +8,11 @@ from disentangle.optim.penalties import orthogonality_loss
 __all__ = [
     "Treatment",
     "accepted_learning_rate",
+    "hessian_penalty",
+    "jacobian_penalty",
     "optimal_learning_rate",
     "orthogonality_loss",
     "orthogonalize",
+    "rademacher",
+    "variation_loss",
 ]

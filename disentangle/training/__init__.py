@@ -8,9 +8,7 @@ from disentangle.training.config import (
     DataConfig,
     DIPVAEObjective,
     FactorVAEObjective,
-    GANTraining,
     OptimizerConfig,
-    PenaltyConfig,
     TrainingConfig,
     TreatmentConfig,
     VAETraining,
@@ -18,7 +16,14 @@ from disentangle.training.config import (
 from disentangle.training.devices import resolve_device
 from disentangle.training.ema import EMA
 from disentangle.training.gan import train_gan
-from disentangle.training.presets import PRESETS, classifier_config, preset_config, preset_names
+from disentangle.training.gan_config import GANTraining, GeneratorPenaltyConfig, PathLengthConfig, PenaltyConfig
+from disentangle.training.presets import (
+    PRESETS,
+    classifier_config,
+    finetune_config,
+    preset_config,
+    preset_names,
+)
 from disentangle.training.session import Interrupted, TrainingFailed, TrainingResult
 from disentangle.training.vae import train_vae
 
@@ -32,8 +37,10 @@ __all__ = [
     "DataConfig",
     "FactorVAEObjective",
     "GANTraining",
+    "GeneratorPenaltyConfig",
     "Interrupted",
     "OptimizerConfig",
+    "PathLengthConfig",
     "PenaltyConfig",
     "TrainingConfig",
     "TrainingFailed",
@@ -41,6 +48,7 @@ __all__ = [
     "TreatmentConfig",
     "VAETraining",
     "classifier_config",
+    "finetune_config",
     "preset_config",
     "preset_names",
     "resolve_device",

@@ -24,24 +24,28 @@ class DiffAugment:
     Args:
         policy: names out of ``"color"``, ``"translation"``, ``"cutout"``, applied in that order.
         probability: each elementary change is applied to a whole batch with this probability.
+        per_image: decide for each picture by itself instead.
 
     Calling it with the same generator state makes the same changes.
     """
 
-    def __init__(self, policy: Sequence[str], probability: float = 1.0) -> None:
+    def __init__(self, policy: Sequence[str], probability: float = 1.0, *, per_image: bool = False) -> None:
         for name in policy:
             if name not in AUGMENTATIONS:
                 raise unknown_name("augmentation", name, AUGMENTATIONS)
         self.changes = [change for name in policy for change in AUGMENTATIONS[name]]
-        self.probability = probability
+        self.probability, self.per_image = probability, per_image
 
     def __call__(self, images: Tensor, generator: torch.Generator, shard: slice, batch: int) -> Tensor:
         """Change ``images``, which are the ``shard`` of a global batch of ``batch`` images."""
         for change in self.changes:
-            applied = float(torch.rand((), generator=generator)) < self.probability
-            random = torch.rand(batch, 2, generator=generator)[shard]
-            if applied:
-                images = change(images, random.to(images.device, images.dtype))
+            decisions = torch.rand(batch if self.per_image else (), generator=generator) < self.probability
+            random = torch.rand(batch, 2, generator=generator)[shard].to(images.device, images.dtype)
+            if self.per_image:
+                chosen = decisions[shard].to(images.device)[:, None, None, None]
+                images = torch.where(chosen, change(images, random), images)
+            elif bool(decisions):
+                images = change(images, random)
         return images
 
 

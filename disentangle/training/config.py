@@ -8,9 +8,6 @@ import pydantic
 
 from disentangle.config import Config
 from disentangle.models.classifier import ClassifierConfig
-from disentangle.models.discriminators import PairedDiscriminatorConfig, StridedDiscriminatorConfig
-from disentangle.models.eigengan import EigenGANConfig
-from disentangle.models.gan import SimpleGANConfig
 from disentangle.models.vae import VAEConfig
 from disentangle.training.schedules import ConstantSchedule, OneCycleSchedule, ScheduleConfig
 
@@ -21,10 +18,8 @@ __all__ = [
     "DIPVAEObjective",
     "DataConfig",
     "FactorVAEObjective",
-    "GANTraining",
     "ObjectiveConfig",
     "OptimizerConfig",
-    "PenaltyConfig",
     "TrainingConfig",
     "TreatmentConfig",
     "VAETraining",
@@ -145,41 +140,6 @@ class VAETraining(TrainingConfig):
     objective: ObjectiveConfig = BetaTCVAEObjective()
     reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli"
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4)
-
-
-class PenaltyConfig(Config):
-    """A gradient penalty on the discriminator.
-
-    ``r1``: ``weight * E|grad D(real)|^2`` (Mescheder et al. 2018, without the factor 1/2). ``wgan-gp``:
-    ``weight * E(|grad D(between)| - 1)^2`` on random points between real and fake (Gulrajani et al. 2017). Computed
-    every ``every`` steps and, if ``lazy``, multiplied by that number.
-    """
-
-    kind: Literal["none", "r1", "wgan-gp"] = "none"
-    weight: float = pydantic.Field(1.0, ge=0)
-    every: int = pydantic.Field(1, ge=1)
-    lazy: bool = True
-
-
-class GANTraining(TrainingConfig):
-    """Training of an EigenGAN or simple GAN, see :func:`disentangle.training.train_gan`."""
-
-    kind: Literal["gan"] = "gan"
-    model: Annotated[EigenGANConfig | SimpleGANConfig, pydantic.Field(discriminator="kind")]
-    discriminator: Annotated[
-        PairedDiscriminatorConfig | StridedDiscriminatorConfig, pydantic.Field(discriminator="kind")
-    ]
-    loss: Literal["hinge", "hinge-clipped", "non-saturating", "wgan"] = "non-saturating"
-    penalty: PenaltyConfig = PenaltyConfig()
-    optimizer: OptimizerConfig
-    discriminator_optimizer: OptimizerConfig
-    ema: float = pydantic.Field(0.998, ge=0, lt=1)
-    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
-    augment_probability: float = pydantic.Field(1.0, ge=0, le=1)
-    reuse_fakes: bool = pydantic.Field(
-        False, description="train the generator on the very pictures the discriminator just saw: a fifth less work"
-    )
-    flip: bool = pydantic.Field(False, description="random horizontal flips of the real images")
 
 
 class ClassifierTraining(TrainingConfig):

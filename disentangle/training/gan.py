@@ -1,21 +1,24 @@
-"""Training of EigenGAN and the simple GAN: one loop, with the loss and the penalty chosen by the configuration."""
+"""Training of generators against a discriminator: one loop; families differ in the terms of their losses."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from disentangle.data import ImageSource, open_data
-from disentangle.models.base import build_model
+from disentangle.models.base import Projection
 from disentangle.models.discriminators import build_discriminator
-from disentangle.training.adversarial import LOSSES, gradient_penalty, r1_penalty
-from disentangle.training.augment import DiffAugment
-from disentangle.training.config import GANTraining
+from disentangle.training.augmentation import Augmentation
 from disentangle.training.ema import EMA
+from disentangle.training.fakes import Fakes
+from disentangle.training.gan_config import GANTraining
+from disentangle.training.gan_terms import DiscriminatorTerms, GeneratorTerms, Terms
+from disentangle.training.growing import at_level_of_detail, level_of_detail
+from disentangle.training.initial import initial_generator, start_discriminator
 from disentangle.training.optimizers import attach_treatment, build_optimizer
 from disentangle.training.presets import data_arguments
 from disentangle.training.session import Progress, Session, TrainingResult
@@ -30,20 +33,32 @@ def train_gan(
     """Train a generator against a discriminator, or continue a run.
 
     Args and exceptions are those of :func:`disentangle.training.train_vae`. The result's model is the generator with
-    averaged weights.
+    averaged weights. A checkpoint's ``model.safetensors`` is this one; its ``state.pt`` has both networks.
+
+    A logged line has, besides the terms of both losses, ``lod`` while a ProGAN grows, ``path_length`` of a StyleGAN,
+    and ``augment_probability`` where it is adaptive.
     """
     begun = time.perf_counter()
     session = Session(config, os.fspath(out), device=device, progress=progress)
     source = open_data(**data_arguments(config.data.model_dump()))
+    fresh = session.run.latest is None
 
-    generator = session.place(build_model(config.model, seed=config.seed))
+    generator = session.place(initial_generator(config, fresh=fresh))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         discriminator = session.place(build_discriminator(config.discriminator))
+    if fresh:
+        start_discriminator(discriminator, config)
     average = EMA(generator, config.ema)
-    optimizer = build_optimizer(config.optimizer, generator.parameters())
+    averaged: Any = average.model
+    projections = treated_projections(generator)
+    trained = trained_parameters(generator, config)
+    optimizer = build_optimizer(config.optimizer, trained)
     discriminator_optimizer = build_optimizer(config.discriminator_optimizer, discriminator.parameters())
-    projections = generator.projections()  # type: ignore[operator]
+    fakes = Fakes(session, generator, mixing=config.style_mixing)
+    augment = Augmentation(session)
+    of_discriminator = DiscriminatorTerms(session, discriminator, augment)
+    of_generator = GeneratorTerms(session, generator, fakes)
     session.prepare(
         {
             "generator": generator,
@@ -51,51 +66,81 @@ def train_gan(
             "average": average,
             "optimizer": optimizer,
             "discriminator_optimizer": discriminator_optimizer,
+            **of_generator.parts(),
+            **augment.parts(),
         },
         model=average.model,
         sample=lambda: write_samples(session, average.model),
         projections=projections,
         treatment=attach_treatment(config.treatment, optimizer, projections),
+        diagnostics=lambda: {**of_generator.news(), **augment.news(), **fakes.options},
     )
-    discriminator_loss, generator_loss = LOSSES[config.loss]
     autocast = session.accelerator.autocast
 
     for step in session.steps():
         real = real_images(session, source)
-        augment = augmentation(session)
+        if config.growth is not None:
+            lod = level_of_detail(config.growth, (step - 1) * config.batch, config.model.resolution)
+            real = at_level_of_detail(real, lod)
+            fakes.options["lod"] = of_discriminator.options["lod"] = lod
+            averaged.config = averaged.config.model_copy(update={"lod": lod})  # what a checkpoint draws at
+        generator_learns = step > config.discriminator_first
+        reused: Tensor | None = None
 
         # The discriminator: tell real from fake, with a penalty on its gradient now and then.
-        with torch.set_grad_enabled(config.reuse_fakes), autocast():
-            generated = generator(session.latents("discriminator", generator)).float()
-        fake = generated.detach()
-        with autocast():
-            real_logits, fake_logits = discriminator(augment("real", real)), discriminator(augment("fake", fake))
-        loss = discriminator_loss(real_logits.float(), fake_logits.float())
-        losses = {"discriminator": loss}
-        if config.penalty.kind != "none" and (step - 1) % config.penalty.every == 0:
-            penalty = gradient_penalty_of(session, discriminator, real, fake, augment)
-            losses["penalty"] = penalty
-            loss = loss + config.penalty.weight * (config.penalty.every if config.penalty.lazy else 1) * penalty
         discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        for piece in session.pieces(config.accumulate):
+            with torch.set_grad_enabled(config.reuse_fakes and generator_learns), autocast():
+                reused = fakes("discriminator").float()
+            backward(session, of_discriminator(real[piece], reused.detach()))
         session.average_gradients(discriminator.parameters())
         discriminator_optimizer.step()
 
         # The generator: pass for real. Its projections' treatment runs inside the optimizer's step.
-        discriminator.requires_grad_(False)
-        with autocast():
-            if not config.reuse_fakes:
-                generated = generator(session.latents("generator", generator)).float()
-            logits = discriminator(augment("generated", generated))
-        losses["generator"] = generator_loss(logits.float())
-        optimizer.zero_grad(set_to_none=True)
-        losses["generator"].backward()
-        session.average_gradients(generator.parameters())
-        optimizer.step()
-        discriminator.requires_grad_(True)
-        average.update(generator)
-        session.record(**losses)
+        if generator_learns:
+            discriminator.requires_grad_(False)
+            optimizer.zero_grad(set_to_none=True)
+            for _ in session.pieces(config.accumulate):
+                with autocast():
+                    generated = reused if config.reuse_fakes else fakes("generator").float()
+                    assert generated is not None
+                    logits = of_discriminator.logits("generated", generated)
+                backward(session, of_generator(logits.float()))
+            session.average_gradients([*trained, *of_generator.parameters()])
+            optimizer.step()
+            of_generator.step()
+            discriminator.requires_grad_(True)
+            average.update(generator)
+        augment.adapt()
     return TrainingResult(session.run, average.model.eval(), session.step, time.perf_counter() - begun)
+
+
+def backward(session: Session, terms: Terms) -> None:
+    """Gradients of the weighted sum of the terms, which are logged without their weights."""
+    config = session.config
+    assert isinstance(config, GANTraining)
+    loss = sum((weight * value for value, weight in terms.values()), start=torch.zeros((), device=session.device))
+    (loss / config.accumulate).backward()
+    session.record(**{name: value for name, (value, _) in terms.items()})
+
+
+def treated_projections(generator: Any) -> dict[str, Projection]:
+    """The projections whose orthogonality is of interest: those made orthogonal, or else all."""
+    projections: dict[str, Projection] = generator.projections()
+    chosen = generator.config.projection
+    return projections if chosen is None else {name: projections[name] for name in chosen.layers}
+
+
+def trained_parameters(generator: Any, config: GANTraining) -> list[nn.Parameter]:
+    """The generator's parameters that the optimizer moves; the others are frozen."""
+    generator.requires_grad_(config.trains == "all")
+    if config.trains == "projections":
+        for name in treated_projections(generator):
+            layer = generator.projection_layers()[name]
+            for own_name, own in layer.module.named_parameters():
+                if own_name == layer.parameter or own_name.startswith(f"parametrizations.{layer.parameter}."):
+                    own.requires_grad_(True)
+    return [parameter for parameter in generator.parameters() if parameter.requires_grad]
 
 
 def real_images(session: Session, source: ImageSource) -> Tensor:
@@ -109,33 +154,10 @@ def real_images(session: Session, source: ImageSource) -> Tensor:
     return images
 
 
-def augmentation(session: Session) -> Callable[[str, Tensor], Tensor]:
-    """``augment(purpose, images)``: DiffAugment with random numbers of this step and purpose."""
-    config = session.config
-    assert isinstance(config, GANTraining)
-    change = DiffAugment(config.augment, config.augment_probability)
-
-    def augment(purpose: str, images: Tensor) -> Tensor:
-        return change(images, session.random(f"augment {purpose}"), session.shard, config.batch)
-
-    return augment
-
-
-def gradient_penalty_of(
-    session: Session, discriminator: nn.Module, real: Tensor, fake: Tensor, augment: Callable[[str, Tensor], Tensor]
-) -> Tensor:
-    """The configured penalty, in full precision."""
-    config = session.config
-    assert isinstance(config, GANTraining)
-    if config.penalty.kind == "r1":
-        return r1_penalty(discriminator, real, lambda images: augment("real", images))
-    return gradient_penalty(discriminator, real, fake, session.uniform("between"))
-
-
 @torch.no_grad()
 def write_samples(session: Session, generator: nn.Module, rows: int = 6, columns: int = 10) -> None:
     """The same latents at every call."""
     latents = generator.sample_latents(rows * columns, generator=session.random("sample", 0))  # type: ignore[operator]
-    images = generator(latents)
+    images = torch.cat([generator(piece) for piece in latents.split(20)])
     path = session.run.path / "samples" / f"{session.step:06d}.png"
     save_grid(images.reshape(rows, columns, *images.shape[1:]), path, scale=max(1, 48 // images.shape[-1]))

@@ -100,6 +100,11 @@ class Session:
         if config.batch % world:
             raise ConfigError(f"batch is {config.batch}, which {world} processes cannot share evenly.")
         local = config.batch // world
+        if local % getattr(config, "accumulate", 1):
+            raise ConfigError(
+                f"accumulate is {config.accumulate}, which a batch of {config.batch} on {world} processes cannot be "  # type: ignore[attr-defined]
+                "divided into; give a divisor of each process's part."
+            )
         self.shard = slice(rank * local, (rank + 1) * local)
         self.projections: Mapping[str, Projection] = {}
         self.treatment: Treatment | None = None
@@ -140,8 +145,22 @@ class Session:
         space = next(iter(generator.spaces.values()))
         return self._local(space.sample(self.config.batch, generator=self.random(purpose)))
 
+    def random_each(self, purpose: str) -> list[torch.Generator]:
+        """A generator for each picture of this process's shard."""
+        return [self.random(f"{purpose} {position}") for position in range(self.shard.start, self.shard.stop)]
+
     def _local(self, batch: Tensor) -> Tensor:
         return batch[self.shard].to(self.device)
+
+    def pieces(self, count: int) -> Iterator[slice]:
+        """Divide this process's shard: positions in it of one piece after the other, while draws are for that piece."""
+        whole, length = self.shard, (self.shard.stop - self.shard.start) // count
+        try:
+            for start in range(0, count * length, length):
+                self.shard = slice(whole.start + start, whole.start + start + length)
+                yield slice(start, start + length)
+        finally:
+            self.shard = whole
 
     def batch(self, source: ImageSource) -> Tensor:
         """This step's shard of images in [0, 1]; every picture is seen once an epoch. The next one is fetched ahead."""
@@ -282,6 +301,10 @@ class Session:
         flat = self.accelerator.reduce(flat, reduction="mean")
         for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.reshape(gradient.shape))
+
+    def mean(self, value: Tensor) -> Tensor:
+        """``value`` averaged over processes."""
+        return value if self.accelerator.num_processes == 1 else self.accelerator.reduce(value, reduction="mean")
 
     def fail(self, what: str) -> NoReturn:
         """Raise a TrainingFailed: ``what`` happened, which checkpoint is good, what to do."""

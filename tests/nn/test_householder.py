@@ -1,4 +1,4 @@
-"""The Householder projection: an orthogonal weight whatever its parameters are."""
+"""The Householder projection: an orthogonal weight whatever its parameters are, starting at any weight's nearest."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from torch import Tensor
 
 from disentangle.errors import InputError
 from disentangle.nn import HouseholderProjection
-from disentangle.nn.projection import reflector_product, reflectors_of
+from disentangle.nn.frames import householder_frame, reflectors_of_frame
 
-SIZES = [(7, 12, 5), (12, 7, 5), (9, 9, 9), (1, 4, 1)]
+SIZES = [(7, 12, 5), (12, 7, 5), (9, 9, 9), (1, 4, 1), (37, 21, 10)]
 
 
-def product_of_reflections(vectors: Tensor) -> Tensor:
-    """The definition, one reflection after the other."""
-    result = torch.eye(len(vectors), dtype=vectors.dtype)
-    for v in vectors.mT:
-        result = result @ (torch.eye(len(v), dtype=v.dtype) - 2 * torch.outer(v, v) / v.dot(v))
+def product_of_reflections(reflectors: Tensor) -> Tensor:
+    """The definition, one reflection along each column of the unit lower trapezoid after the other; (n, n)."""
+    n, k = reflectors.shape
+    result = torch.eye(n, dtype=reflectors.dtype)
+    for i in range(k):
+        v = torch.zeros(n, dtype=reflectors.dtype)
+        v[i] = 1
+        v[i + 1 :] = reflectors[i + 1 :, i]
+        result = result @ (torch.eye(n, dtype=v.dtype) - 2 * torch.outer(v, v) / v.dot(v))
     return result
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def projection(inputs: int, outputs: int, **options) -> HouseholderProjection:
@@ -28,39 +36,40 @@ def projection(inputs: int, outputs: int, **options) -> HouseholderProjection:
     return HouseholderProjection(inputs, outputs, **options).double()
 
 
-@pytest.mark.parametrize("shape", [(6, 6), (5, 3), (3, 5), (1, 1)])
-def test_reflector_product_is_the_product_of_reflections(shape):
-    vectors = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(reflector_product(vectors), product_of_reflections(vectors), rtol=0, atol=1e-13)
+@pytest.mark.parametrize("shape", [(6, 6), (5, 3), (9, 1), (1, 1)])
+def test_a_frame_is_columns_of_the_product_of_reflections(shape):
+    reflectors = random(*shape)
+    expected = product_of_reflections(reflectors)[:, : shape[1]]
+    torch.testing.assert_close(householder_frame(reflectors), expected, rtol=0, atol=1e-13)
 
 
-def test_a_zero_column_reflects_nothing():
-    vectors = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    vectors[:, 1] = 0
-    expected = product_of_reflections(vectors[:, [0, 2]])
-    torch.testing.assert_close(reflector_product(vectors), expected, rtol=0, atol=1e-13)
-    vectors.requires_grad_()
-    reflector_product(vectors).square().sum().backward()
-    assert vectors.grad.isfinite().all()
+@pytest.mark.parametrize("shape", [(6, 6), (5, 3), (9, 1), (1, 1), (37, 10)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_any_frame_has_reflectors(shape, sign):
+    frame = torch.linalg.qr(random(*shape)).Q * sign
+    reflectors, signs = reflectors_of_frame(frame)
+    torch.testing.assert_close(householder_frame(reflectors) * signs, frame, rtol=0, atol=1e-13)
+    assert float(reflectors.abs().max()) <= 1 + 1e-12  # LAPACK's choice of sign: none is large
 
 
-def test_reflectors_of_an_orthogonal_matrix():
-    for n in (1, 2, 9):
-        for sign in (1, -1):  # both determinants
-            Q = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(n)))[0]
-            Q[:, 0] *= sign
-            vectors = reflectors_of(Q)
-            assert torch.equal(vectors, vectors.tril())
-            torch.testing.assert_close(reflector_product(vectors), Q, rtol=0, atol=1e-13)
-    assert torch.equal(reflectors_of(torch.eye(3)), torch.zeros(3, 3))
+@pytest.mark.parametrize("frame", [torch.eye(4, 3), -torch.eye(4), torch.eye(4)[:, [1, 0, 2]], torch.eye(5)[:, 4:]])
+def test_frames_of_unit_vectors_have_reflectors(frame):
+    """Here LAPACK skips reflections, and the last column of a square one has nothing to reflect."""
+    reflectors, signs = reflectors_of_frame(frame.double())
+    torch.testing.assert_close(householder_frame(reflectors) * signs, frame.double(), rtol=0, atol=1e-14)
+
+
+def test_gradients_of_a_frame():
+    assert torch.autograd.gradcheck(householder_frame, random(5, 3).requires_grad_())
+    assert torch.autograd.gradcheck(householder_frame, random(4, 4).requires_grad_())
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "rank"), SIZES)
 def test_the_weight_is_u_s_v(inputs, outputs, rank):
     layer = projection(inputs, outputs, rank=rank, bias=0.5)
     S = torch.zeros(outputs, inputs, dtype=torch.float64)
-    S[range(rank), range(rank)] = 1
-    expected = product_of_reflections(layer.U) @ S @ product_of_reflections(layer.V)
+    S[range(rank), range(rank)] = layer.S
+    expected = product_of_reflections(layer.U) @ S @ product_of_reflections(layer.V).mT
     torch.testing.assert_close(layer.matrix(), expected, rtol=0, atol=1e-13)
     values = torch.linalg.svdvals(layer.matrix())
     torch.testing.assert_close(values[:rank], torch.ones(rank, dtype=torch.float64))
@@ -72,31 +81,62 @@ def test_the_weight_is_u_s_v(inputs, outputs, rank):
 def test_the_other_order_of_a_square_weight():
     usv, vsu = (projection(6, 6, rank=2, order=order) for order in ("usv", "vsu"))
     vsu.load_state_dict(usv.state_dict())
-    S = torch.diag(torch.tensor([1.0, 1, 0, 0, 0, 0], dtype=torch.float64))
-    expected = product_of_reflections(vsu.V) @ S @ product_of_reflections(vsu.U)
-    torch.testing.assert_close(vsu.matrix(), expected, rtol=0, atol=1e-13)
-    assert not torch.allclose(usv.matrix(), expected, atol=0.1)
+    torch.testing.assert_close(vsu.matrix(), usv.matrix().mT, rtol=0, atol=1e-13)
+    assert not torch.allclose(usv.matrix(), vsu.matrix(), atol=0.1)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 @pytest.mark.parametrize("order", ["usv", "vsu"])
-@pytest.mark.parametrize(("inputs", "outputs"), [(8, 8), (5, 8), (8, 5)])
-def test_fit_keeps_the_singular_vectors(inputs, outputs, order):
-    layer = projection(inputs, outputs, rank=3, order=order)
-    weight = torch.randn(outputs, inputs, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    layer.fit(weight)
+@pytest.mark.parametrize(("inputs", "outputs", "rank"), [(8, 8, 8), (5, 8, 3), (8, 5, 5), (21, 37, 10), (3, 3, 1)])
+def test_it_starts_exactly_at_the_nearest_weight_of_its_rank(inputs, outputs, rank, order, dtype, tolerance):
+    weight = random(outputs, inputs, seed=4)
     left, _, right = torch.linalg.svd(weight)
-    torch.testing.assert_close(layer.matrix(), left[:, :3] @ right[:3], rtol=0, atol=1e-12)
-    torch.testing.assert_close(layer.basis(), right[:3], rtol=0, atol=1e-12)
+    layer = HouseholderProjection.from_weight(weight.to(dtype), rank, order=order, bias=torch.arange(outputs) * 1.0)
+    expected = left[:, :rank] @ right[:rank]
+    torch.testing.assert_close(layer.matrix().double(), expected, rtol=0, atol=tolerance)
+    # one by one the same directions, whose sign no weight tells
+    cosines = (layer.basis().double() * right[:rank]).sum(dim=1)
+    torch.testing.assert_close(cosines.abs(), torch.ones(rank, dtype=torch.float64), rtol=0, atol=10 * tolerance)
+    assert layer.bias.tolist() == list(range(outputs))
     with pytest.raises(InputError, match=rf"expected \({outputs}, {inputs}\)"):
-        layer.fit(weight[:2])
+        layer.fit(weight[:, :2])
 
 
-def test_basis_spans_what_the_layer_passes():
+@pytest.mark.parametrize("weight", [torch.zeros(4, 3), torch.eye(4, 3), torch.diag(torch.tensor([2.0, 2.0, -2.0]))])
+def test_weights_whose_singular_vectors_are_not_unique(weight):
+    layer = HouseholderProjection.from_weight(weight.double(), 3)
+    values = torch.linalg.svdvals(layer.matrix())
+    torch.testing.assert_close(values, torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-13)
+    if weight.abs().sum() > 0:
+        nearest = weight.double() / torch.linalg.matrix_norm(weight.double(), 2)
+        torch.testing.assert_close(layer.matrix(), nearest, rtol=0, atol=1e-13)
+
+
+def test_basis_is_what_the_layer_passes_one_by_one():
     layer = projection(9, 5, rank=4)
     basis = layer.basis()
     torch.testing.assert_close(basis @ basis.mT, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-13)
     W = layer.matrix()
     torch.testing.assert_close(W @ basis.mT @ basis, W, rtol=0, atol=1e-13)
+    torch.testing.assert_close(W @ basis.mT, householder_frame(layer.U), rtol=0, atol=1e-13)
+
+
+def test_baked_is_a_plain_layer_of_the_same_weight():
+    layer = projection(9, 5, rank=4, bias=0.5)
+    plain = layer.bake()
+    assert type(plain) is torch.nn.Linear
+    x = random(3, 9)
+    torch.testing.assert_close(plain(x), layer(x), rtol=0, atol=1e-14)
+
+
+def test_state_round_trip_has_the_signs():
+    layer = projection(9, 5, rank=4)
+    again = projection(9, 5, rank=4)
+    again.fit(random(5, 9, seed=8))
+    assert not torch.equal(again.matrix(), layer.matrix())
+    again.load_state_dict(layer.state_dict())
+    assert torch.equal(again.matrix(), layer.matrix())
+    assert set(layer.state_dict()) == {"U", "V", "S", "bias"}
 
 
 def test_gradients():
@@ -147,6 +187,8 @@ def test_half_precision(dtype):
 
 
 def test_bad_arguments():
+    with pytest.raises(InputError, match=r"weight has shape \(4,\); expected \(outputs, inputs\)"):
+        HouseholderProjection.from_weight(torch.ones(4))
     with pytest.raises(InputError, match="rank is 6; expected 1 to 5"):
         HouseholderProjection(5, 8, rank=6)
     with pytest.raises(InputError, match="'usv' or 'vsu'"):

@@ -61,7 +61,7 @@ def _progan(source: dict[str, Tensor], settings: dict[Any, Any], which: str) -> 
         return f"b{8 << int(match[1])}.conv{match[2]}.{match[3]}"
 
     table: list[Row] = [
-        (r"formatLayer\.module\.weight", "b4.conv0.weight", lambda t: t.reshape(-1, 4, 4, z_dim).permute(0, 3, 1, 2)),
+        (r"formatLayer\.module\.weight", "b4.conv0.weight", lambda t: t.reshape(-1, 4, 4, z_dim).permute(3, 0, 1, 2)),
         (r"formatLayer\.module\.bias", "b4.conv0.bias", lambda t: t.reshape(-1, 4, 4)),
         (r"groupScale0\.0\.module\.(weight|bias)", r"b4.conv1.\1", None),
         (r"scaleLayers\.(\d+)\.([01])\.module\.(weight|bias)", block, None),

@@ -157,7 +157,7 @@ def _stylegan1(source: dict[str, Tensor], which: str, fused: Fused) -> Converted
 _PROGAN: list[Row] = [
     (r"lod", DROP, None),
     # A 4x4 convolution of one pixel with 3 pixels of padding meets its kernel backwards.
-    (r"layer0\.weight", "b4.conv0.weight", lambda t: t.flip(2, 3)),
+    (r"layer0\.weight", "b4.conv0.weight", lambda t: t.flip(2, 3).transpose(0, 1)),
     _row("", "weight", "weight", 0),
     _row("", "bias", "bias", 0),
     _rgb("", "weight", "weight"),
@@ -180,7 +180,7 @@ def _progan(source: dict[str, Tensor], which: str, fused: Fused) -> Converted:
         "kind": "progan",
         "resolution": 4 << (len(channels) - 1),
         "image_channels": state["b4.torgb.bias"].shape[0],
-        "latent_dim": state["b4.conv0.weight"].shape[1],
+        "latent_dim": state["b4.conv0.weight"].shape[0],
         "channels": channels,
         "first_gain": math.sqrt(2.0) / 4,
         "lod": _lod(source, "lod", decisions),

@@ -11,6 +11,7 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, choose
 from disentangle.io.foreign.module_tree import attribute, class_name, is_module, state_dict
 from disentangle.io.foreign.nodes import Node
+from disentangle.io.foreign.reflectors import with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
 
@@ -178,14 +179,15 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
         "output_scale": float(attribute(synthesis, "output_scale", 0.25)),
     }
     if orthogonal:
-        config["householder"] = {
-            "rank": int(rank or 10), "order": options.order, "layers": tuple(orthogonal), "gain": "equalized",
+        config["projection"] = {
+            "kind": "householder", "rank": int(rank or 10), "layers": tuple(orthogonal), "gain": "equalized",
         }  # fmt: skip
         decisions.append(f"Orthogonal affine layers of rank {rank or 10}, factors in the order {options.order}.")
     half = [name for name in names if attribute(synthesis, f"{name}.use_fp16")]
     if half:
         decisions.append(f"{len(half)} layers were run in half precision on GPUs; here all are float32.")
-    return Converted(config, rename(tensors, _AS_IS), which, decisions, used)
+    state = with_frames(rename(tensors, _AS_IS), orthogonal, int(rank or 10), options.order)
+    return Converted(config, state, which, decisions, used)
 
 
 def _check_canvas(size: int, layers: list[dict[str, Any]], resolution: int) -> None:

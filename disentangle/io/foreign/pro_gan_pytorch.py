@@ -21,7 +21,7 @@ def recognise(content: Content) -> bool:
 
 
 _TABLE: list[Row] = [
-    (r"layers\.0\.conv_1\.weight", "b4.conv0.weight", lambda t: t.transpose(0, 1)),
+    (r"layers\.0\.conv_1\.weight", "b4.conv0.weight", None),
     (r"layers\.0\.conv_1\.bias", "b4.conv0.bias", None),
     (r"layers\.(\d+)\.conv_([12])\.(weight|bias)", lambda m: f"b{4 << int(m[1])}.conv{int(m[2]) - 1}.{m[3]}", None),
     (r"rgb_converters\.(\d+)\.(weight|bias)", lambda m: f"b{4 << int(m[1])}.torgb.{m[2]}", None),
@@ -44,7 +44,7 @@ def convert(content: Content, options: Options) -> Converted:
         "kind": "progan",
         "resolution": 4 << (len(channels) - 1),
         "image_channels": state["b4.torgb.bias"].shape[0],
-        "latent_dim": state["b4.conv0.weight"].shape[1],
+        "latent_dim": state["b4.conv0.weight"].shape[0],
         "channels": channels,
         "equalized": bool(settings.get("use_eql", True)),
         "first_gain": math.sqrt(2.0),

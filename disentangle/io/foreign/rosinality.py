@@ -10,6 +10,7 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.nodes import Node
+from disentangle.io.foreign.reflectors import with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
 
@@ -112,7 +113,7 @@ def convert(content: Content, options: Options) -> Converted:
             "as asked" if options.rank else "as its arguments say" if said else "the published one, the file says none"
         )
         decisions.append(f"Orthogonal affine layers of rank {rank} ({where}), factors in the order {options.order}.")
-        config["householder"] = {"rank": rank, "order": options.order, "layers": tuple(orthogonal), "gain": "one"}
+        config["projection"] = {"kind": "householder", "rank": rank, "layers": tuple(orthogonal), "gain": "one"}
         square = [name for name in orthogonal if state[f"synthesis.{name}.affine.U"].shape[0] == width]
         if square:
             decisions.append(
@@ -124,6 +125,7 @@ def convert(content: Content, options: Options) -> Converted:
             raise CheckpointError(
                 f"the order vsu is not defined for its layer {narrow[0]}, which maps {width} numbers to fewer; use usv."
             )
+        state = with_frames(state, orthogonal, rank, options.order)
     return Converted(config, state, which, decisions)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from disentangle.models.ops.derivatives import differentiated
 
-__all__ = ["EqualizedLinear", "biased_leaky_relu", "pixel_norm"]
+__all__ = ["EqualizedConv2d", "EqualizedLinear", "biased_leaky_relu", "pixel_norm"]
 
 _SQRT2 = math.sqrt(2.0)
 
@@ -68,7 +68,8 @@ class EqualizedLinear(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / multiplier)
         self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / multiplier))
         self.multiplier = multiplier
-        self.gain = multiplier * (_SQRT2 if gain_first else 1.0) / math.sqrt(inputs)
+        self.he_gain = multiplier * (_SQRT2 if gain_first else 1.0) / math.sqrt(inputs)
+        self.gain = self.he_gain  # another one where the weight is orthogonal
         self.output_gain = 1.0 if gain_first else _SQRT2
         self.activation = activation
 
@@ -87,3 +88,36 @@ class EqualizedLinear(nn.Module):
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape
         return f"{inputs}, {outputs}, multiplier={self.multiplier:g}, activation={self.activation}"
+
+
+class EqualizedConv2d(nn.Module):
+    """``conv(x, W g / sqrt(in k^2)) + b`` of an odd size k, zeros around the picture.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: k.
+        gain: g.
+        bias: whether there is one; it starts at zero.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, gain: float = 1.0, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale = gain / math.sqrt(inputs * kernel**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in, H, W) to (n, out, H, W)."""
+        return F.conv2d(x, self.used(), self.bias, padding=self.weight.shape[-1] // 2)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The same without the bias, for an activation that adds it."""
+        return F.conv2d(x, self.used(), padding=self.weight.shape[-1] // 2)
+
+    def used(self) -> Tensor:
+        """(out, in, k, k): the weight as it is used."""
+        return self.weight * self.scale
+
+    def extra_repr(self) -> str:
+        outputs, inputs, kernel, _ = self.weight.shape
+        return f"{inputs}, {outputs}, kernel={kernel}"

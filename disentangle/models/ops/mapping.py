@@ -87,3 +87,8 @@ class MappingNetwork(nn.Module):
         for i in range(self.depth):
             x = self.get_submodule(f"fc{i}")(x)
         return x
+
+    @torch.no_grad()
+    def track(self, mean: Tensor, *, share: float = 0.002) -> None:
+        """Move ``w_avg`` towards the ``mean`` (w_dim,) w of a training batch (Karras et al. 2019, B)."""
+        self.w_avg.lerp_(mean.to(self.w_avg), share)

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from disentangle.errors import InputError, unknown_name
-from disentangle.models.base import LatentModule, LatentSpace, Projection, StyleLayer, check_latents
+from disentangle.models.base import LatentModule, LatentSpace, ProjectionLayer, StyleLayer, check_latents
 from disentangle.models.ops.mapping import MappingNetwork, class_weights
 
 __all__ = ["StyleBasedModule"]
@@ -38,6 +38,7 @@ class StyleBasedModule(LatentModule):
 
     label: int | None = None
     default_truncation: float = 1.0
+    projection_rank = 10
 
     def __init__(self, config: Any, synthesis: Any, *, gain_first: bool = False) -> None:
         super().__init__()
@@ -64,20 +65,23 @@ class StyleBasedModule(LatentModule):
         """Every layer that reads a style, in the network's order."""
         return self._layers
 
-    def projections(self) -> dict[str, Projection]:
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
         """The affine layer of every style layer, from the input on; all read w."""
-        w_dim = self.spaces["w"].size
+        coordinates = tuple(range(self.spaces["w"].size))
         return {
-            layer.name: Projection(
-                parameter=_parameter(layer.affine),
+            layer.name: ProjectionLayer(
+                layer.affine,
+                "weight",
+                coordinates,
+                lambda layer=layer: layer.affine.matrix() * layer.affine.gain,  # type: ignore[misc]
                 space="w",
-                depth=depth,
-                coordinates=tuple(range(w_dim)),
-                linear_map=lambda layer=layer: layer.affine.matrix() * layer.affine.gain,  # type: ignore[misc]
-                weight=layer.affine.matrix if hasattr(layer.affine, "V") else None,  # type: ignore[arg-type]
             )
-            for depth, layer in enumerate(self._layers)
+            for layer in self._layers
         }
+
+    def default_projection_layers(self) -> tuple[str, ...]:
+        """The convolution that enlarges, of every resolution."""
+        return tuple(layer.name for layer in self._layers if layer.name.endswith(".conv0") and layer.ws_index > 0)
 
     # ------------------------------------------------------------------------------------------------ latents
 
@@ -179,9 +183,3 @@ class StyleBasedModule(LatentModule):
             latents, chosen.name, "s", label=label, truncation=truncation, truncation_cutoff=truncation_cutoff
         )
         return self.synthesis(styles, **options)
-
-
-def _parameter(affine: nn.Module) -> Tensor:
-    found = affine.V if hasattr(affine, "V") else affine.weight
-    assert isinstance(found, Tensor)
-    return found

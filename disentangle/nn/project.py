@@ -1,0 +1,132 @@
+"""Orthogonal projections for a generator that has none: its projection layers keep their place and their use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from disentangle.config import Config
+from disentangle.errors import InputError, unknown_name
+from disentangle.nn.low_rank import LowRankOrthogonal
+from disentangle.nn.orthogonal import orthogonal_weight
+
+__all__ = ["ProjectionConfig", "apply_projection", "bake", "project"]
+
+KINDS = ("householder", "cayley", "matrix_exp", "polar")
+GeneratorT = TypeVar("GeneratorT", bound=nn.Module)
+
+
+class ProjectionConfig(Config):
+    """Which weights of a generator are orthogonal, and how; see :func:`project`.
+
+    Attributes:
+        kind: how a frame is made of free parameters.
+        rank: directions of each layer; None for the generator's own choice.
+        layers: names of projections; none for the generator's own choice.
+        gain: what a StyleGAN's orthogonal weight is multiplied by in use: one, as in the authors' StyleGAN2, or He's
+            constant, as in their StyleGAN3; None for the generator's own choice.
+    """
+
+    kind: Literal["householder", "cayley", "matrix_exp", "polar"] = "householder"
+    rank: int | None = pydantic.Field(None, ge=1)
+    layers: tuple[str, ...] = ()
+    gain: Literal["one", "equalized"] | None = None
+
+
+def project(
+    generator: GeneratorT,
+    kind: Literal["householder", "cayley", "matrix_exp", "polar"] = "householder",
+    rank: int | None = None,
+    layers: Iterable[str] | None = None,
+) -> GeneratorT:
+    """Replace the weights of a generator's projections by orthogonal ones, each starting at the nearest to its own.
+
+    A StyleGAN's affine layers get weights of ``rank`` 10, whose directions of w are then exact by construction: in
+    StyleGAN2 those of the convolution that enlarges, in StyleGAN3 of every fourth layer, as published. Other families
+    have the one layer that reads the latent (an EigenGAN one a block), of full rank.
+
+    Args:
+        generator: one of the toolkit's; it is changed in place.
+        kind: ``"householder"``, a product of k reflections a side (Song et al., ICCV 2023); ``"polar"``, the nearest
+            orthogonal matrix; ``"cayley"`` and ``"matrix_exp"``, torch's maps.
+        rank: directions a layer passes, with a singular value of one; the others it does not. By default 10 for
+            StyleGANs (or as many as there are), else all.
+        layers: names of ``generator.projections()``; by default as above.
+
+    Returns:
+        The same generator. Its ``config.projection`` says what was done, so that :func:`disentangle.save` keeps it.
+
+    Raises:
+        InputError: if the generator has no projection layers, a name is unknown, the rank is above a layer's, or the
+            generator is projected already (:func:`bake` it first).
+    """
+    if kind not in KINDS:
+        raise unknown_name("kind of projection", str(kind), KINDS)
+    config = ProjectionConfig(kind=kind, rank=rank, layers=tuple(layers or ()))
+    return apply_projection(generator, config, fit=True)
+
+
+def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bool) -> GeneratorT:
+    """:func:`project` by a configuration; without ``fit`` the weights start anywhere, to be read from a file."""
+    own: Any = generator
+    if not hasattr(generator, "projection_layers"):
+        raise InputError(f"A {type(generator).__name__} names no projection layers; expected one of our generators.")
+    known: Mapping[str, Any] = own.projection_layers()
+    names = config.layers or tuple(own.default_projection_layers())
+    gain = config.gain or own.projection_gain
+    for name in names:
+        if name not in known:
+            raise unknown_name("projection", name, known)
+    for name in names:
+        layer = known[name]
+        weight: Tensor = getattr(layer.module, layer.parameter)
+        if parametrize.is_parametrized(layer.module, layer.parameter):
+            raise InputError(f"The projection {name!r} is orthogonal already; call disentangle.nn.bake first.")
+        largest = min(weight.shape[0], weight[0].numel())
+        rank = min(own.projection_rank or largest, largest) if config.rank is None else config.rank
+        if rank > largest:
+            raise InputError(
+                f"rank is {rank}, but the projection {name!r} is {weight.shape[0]}x{weight[0].numel()}; expected at "
+                f"most {largest}, or other layers."
+            )
+    for name in names:
+        layer = known[name]
+        weight = getattr(layer.module, layer.parameter)
+        largest = min(weight.shape[0], weight[0].numel())
+        rank = min(own.projection_rank or largest, largest) if config.rank is None else config.rank
+        if rank == largest and config.kind != "householder":
+            orthogonal_weight(layer.module, layer.parameter, method=config.kind)
+        else:
+            inner = LowRankOrthogonal(config.kind, weight.shape, rank, fit=fit).to(weight)
+            parametrize.register_parametrization(layer.module, layer.parameter, inner, unsafe=True)
+        if gain == "one" and hasattr(layer.module, "he_gain"):
+            layer.module.gain = 1.0
+    own.config = own.config.model_copy(update={"projection": config.model_copy(update={"layers": names, "gain": gain})})
+    return generator
+
+
+def bake(generator: GeneratorT) -> GeneratorT:
+    """Make a projected generator's weights plain ones of the same value; in place, pictures stay the same.
+
+    Raises:
+        InputError: if it is not projected.
+    """
+    own: Any = generator
+    config = getattr(getattr(generator, "config", None), "projection", None)
+    if config is None:
+        raise InputError(f"This {type(generator).__name__} has no orthogonal projections; expected one from project().")
+    known = own.projection_layers()
+    for name in config.layers:
+        layer = known[name]
+        parametrize.remove_parametrizations(layer.module, layer.parameter, leave_parametrized=True)
+        if hasattr(layer.module, "he_gain"):
+            with torch.no_grad():
+                getattr(layer.module, layer.parameter).mul_(layer.module.gain / layer.module.he_gain)
+            layer.module.gain = layer.module.he_gain
+    own.config = own.config.model_copy(update={"projection": None})
+    return generator

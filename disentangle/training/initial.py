@@ -1,0 +1,80 @@
+"""What a GAN's training starts from: random weights, or networks that are trained already."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from disentangle.config import differences
+from disentangle.errors import CheckpointError, ConfigError
+from disentangle.io import load
+from disentangle.io.checkpoint import load_state
+from disentangle.models.base import build_model
+from disentangle.nn import project
+from disentangle.training.gan_config import GANTraining
+
+__all__ = ["initial_generator", "start_discriminator"]
+
+logger = logging.getLogger(__name__)
+
+
+def initial_generator(config: GANTraining, *, fresh: bool) -> nn.Module:
+    """The generator at step 0.
+
+    A projection that the file does not have yet starts at the nearest orthogonal weights to those in the file.
+
+    Args:
+        config: of the training.
+        fresh: False if a checkpoint of the run holds the weights, so that ``config.init`` is not read any more.
+
+    Raises:
+        ConfigError: if the file's generator is another one than ``config.model``.
+    """
+    if config.init is None or not fresh:
+        return build_model(config.model, seed=config.seed)
+    generator: Any = load(config.init)
+    wanted = config.model.projection
+    new = wanted is not None and generator.config.projection is None
+    compared = config.model.model_copy(update={"projection": None}) if new else config.model
+    rows = differences(generator.config, compared)
+    if rows:
+        raise ConfigError(
+            f"The generator in {config.init} is another one than the configured model; file != model: "
+            f"{'; '.join(rows)}. Leave the model's fields to the file."
+        )
+    if new:
+        assert wanted is not None
+        project(generator, kind=wanted.kind, rank=wanted.rank, layers=wanted.layers or None)
+    return generator.train().requires_grad_(True)
+
+
+def start_discriminator(discriminator: nn.Module, config: GANTraining) -> None:
+    """Give the discriminator the weights of the run that ``config.init`` names, if it is a run with the same one."""
+    if config.init is None:
+        return
+    folder = Path(config.init)
+    record = _config_of(folder)
+    if record is None:
+        logger.info("%s brings no discriminator; it starts from random weights", config.init)
+        return
+    if record.get("discriminator") != config.discriminator.model_dump(mode="json"):
+        logger.info("the discriminator of %s is another one; it starts from random weights", config.init)
+        return
+    latest = folder / "checkpoints" / (folder / "latest").read_text(encoding="utf-8").strip()
+    state = load_state(latest / "state.pt")
+    try:
+        discriminator.load_state_dict(state["parts"]["discriminator"])
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{latest} has no discriminator that fits its own config.json ({error}).") from None
+
+
+def _config_of(folder: Path) -> dict[str, Any] | None:
+    """The configuration of a run folder of a GAN with a checkpoint, else None."""
+    if not ((folder / "config.json").is_file() and (folder / "latest").is_file()):
+        return None
+    record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return record if record.get("kind") == "gan" else None

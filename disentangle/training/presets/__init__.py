@@ -1,0 +1,62 @@
+"""Resolved training configurations from tables of settings that work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from disentangle.config import Config, with_fields
+from disentangle.data import open_data
+from disentangle.errors import InputError, unknown_name
+from disentangle.training.config import ClassifierTraining, VAETraining
+from disentangle.training.gan_config import GANTraining
+from disentangle.training.presets.classifier import classifier_config
+from disentangle.training.presets.finetuning import finetune_config
+from disentangle.training.presets.gan import gan_config
+from disentangle.training.presets.rows import PRESETS, Kind, data_arguments, preset_names
+from disentangle.training.presets.vae import vae_config
+
+__all__ = ["PRESETS", "classifier_config", "data_arguments", "finetune_config", "preset_config", "preset_names"]
+
+
+def preset_config(
+    kind: Kind, *, data: dict[str, Any], preset: str | None = None, **fields: Any
+) -> VAETraining | GANTraining | ClassifierTraining:
+    """A resolved training configuration.
+
+    Args:
+        kind: "vae", "eigengan", "gan", "progan", "stylegan2", or "classifier", for which see
+            :func:`classifier_config`.
+        data: fields of :class:`DataConfig`; its pictures decide the number of channels and, without a resolution, the
+            size.
+        preset: a row of the table; by default the first one of the pictures' size.
+        fields: dotted fields to replace, e.g. ``**{"treatment.nog": True}``.
+
+    Raises:
+        InputError: if there is no such preset, or none of that size.
+        ConfigError: if a field does not validate.
+    """
+    if kind == "classifier":
+        return classifier_config(data=data, preset=preset, **fields)
+    names = preset_names(kind)
+    if preset is not None and preset not in names:
+        raise unknown_name(f"preset for {kind}", preset, names)
+    if preset is not None and data.get("resolution") is None:
+        data = {**data, "resolution": PRESETS[preset]["size"]}
+    channels, height, width = open_data(**data_arguments(data)).image_shape
+    if height != width:
+        raise InputError(f"The pictures are {width}x{height} pixels; expected square ones: give --resolution.")
+    if preset is None:
+        fitting = [name for name in names if PRESETS[name]["size"] == height]
+        if not fitting:
+            sizes = sorted({PRESETS[name]["size"] for name in names})
+            raise InputError(
+                f"There is no {kind} preset for {height} pixels; give --resolution as one of {sizes}, or --preset and "
+                "the fields to change."
+            )
+        preset = fitting[0]
+    row = PRESETS[preset]
+    if row["size"] != height:
+        raise InputError(f"Preset {preset!r} is for {row['size']} pixels, but the pictures have {height}.")
+    data = {**data, "resolution": height}
+    config: Config = vae_config(row, data, channels) if kind == "vae" else gan_config(row, data, channels)
+    return with_fields(config, fields)  # type: ignore[return-value]

@@ -1,0 +1,93 @@
+"""The configuration for training a generator further: its own architecture, the rest from the rows of its family."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from disentangle.config import parse_config, with_fields
+from disentangle.data import open_data
+from disentangle.errors import InputError, unknown_name
+from disentangle.io import model_config
+from disentangle.training.gan_config import STYLE_BASED, GANTraining
+from disentangle.training.presets.gan import gan_config
+from disentangle.training.presets.rows import PRESETS, Kind, data_arguments, preset_names
+
+__all__ = ["finetune_config"]
+
+# The rows whose losses and rates a generator is trained further with.
+_FAMILY: dict[str, Kind] = {
+    "eigengan": "eigengan", "gan": "gan", "dcgan": "gan", "progan": "progan",
+    "stylegan1": "stylegan2", "stylegan2": "stylegan2", "stylegan3": "stylegan2",
+}  # fmt: skip
+SHARE = 0.03  # of the steps of a training from scratch; published: 1 % for StyleGAN2, more for smaller networks
+
+
+def finetune_config(
+    init: str | os.PathLike[str],
+    *,
+    data: dict[str, Any],
+    preset: str | None = None,
+    projection: dict[str, Any] | None = None,
+    kind: Kind | None = None,
+    **fields: Any,
+) -> GANTraining:
+    """A resolved configuration for training a generator further, with its projections made orthogonal or as they are.
+
+    Args:
+        init: a model file, run folder or zoo name.
+        data: fields of :class:`DataConfig`; the resolution is the generator's.
+        preset: a row of the table; by default the one of the generator's family whose size is nearest. Its losses,
+            rates and batch are used, its growth is not; its steps are cut to 3 % with a ``projection``.
+        projection: arguments of :func:`disentangle.nn.project`: kind, rank, layers.
+        kind: the family that the generator has to be of.
+        fields: dotted fields to replace.
+
+    Raises:
+        InputError: if the model is no generator that can be trained, is of another family, or the pictures have
+            another number of channels.
+        ConfigError: if a field does not validate.
+    """
+    model: Any = model_config(init)
+    if model.kind not in _FAMILY:
+        raise InputError(
+            f"{init} holds a {model.kind!r}, which is not trained against a discriminator; expected one of "
+            f"{', '.join(_FAMILY)}."
+        )
+    family = _FAMILY[model.kind]
+    if kind is not None and kind != family:
+        raise InputError(f"{init} holds a {model.kind!r}; train it with `disentangle train {family} --from` instead.")
+    names = preset_names(family)
+    if preset is not None and preset not in names:
+        raise unknown_name(f"preset for {family}", preset, names)
+    preset = preset or min(names, key=lambda name: abs(math.log2(PRESETS[name]["size"] / model.resolution)))
+    row = PRESETS[preset]
+    data = {**data, "resolution": model.resolution}
+    channels = open_data(**data_arguments(data)).image_shape[0]
+    if channels != model.image_channels:
+        raise InputError(
+            f"The pictures have {channels} channels, but {init} makes pictures of {model.image_channels}; give other "
+            "data, or another model."
+        )
+    record = gan_config(row, {**data, "resolution": row["size"]}, channels).model_dump(mode="json")
+    record |= {"data": data, "model": model.model_dump(mode="json"), "growth": None, "init": os.fspath(init)}
+    record["discriminator"] = _fitted(record["discriminator"], model)
+    if model.kind not in STYLE_BASED[1:]:  # StyleGAN had neither path lengths nor lazy penalties
+        record["path_length"]["weight"] = 0.0
+    if projection is not None:
+        record["model"]["projection"] = projection
+        record["steps"] = max(1, round(SHARE * record["steps"]))
+    return with_fields(parse_config(GANTraining, record), fields)
+
+
+def _fitted(discriminator: dict[str, Any], model: Any) -> dict[str, Any]:
+    """The row's discriminator for the generator's resolution: the finest widths stay, coarser ones are repeated."""
+    widths = list(discriminator["channels"])
+    missing = int(math.log2(model.resolution / discriminator["resolution"]))
+    ascending = discriminator["kind"] in ("paired", "strided")  # these list the picture's side first
+    if missing > 0:
+        widths = [*widths, *[widths[-1]] * missing] if ascending else [*[widths[0]] * missing, *widths]
+    elif missing < 0:
+        widths = widths[:missing] if ascending else widths[-missing:]
+    return {**discriminator, "resolution": model.resolution, "channels": widths}

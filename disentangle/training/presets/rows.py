@@ -1,0 +1,34 @@
+"""The rows of all preset tables by name."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from disentangle.training.presets import tables
+
+__all__ = ["PRESETS", "Kind", "data_arguments", "preset_names"]
+
+Kind = Literal["vae", "eigengan", "gan", "progan", "stylegan2", "classifier"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    name: dict(zip(columns, row, strict=True))
+    for columns, table in (
+        (tables.GAN_COLUMNS, tables.GAN),
+        (tables.PROGAN_COLUMNS, tables.PROGAN),
+        (tables.STYLEGAN_COLUMNS, tables.STYLEGAN),
+        (tables.VAE_COLUMNS, tables.VAE),
+        (tables.CLASSIFIER_COLUMNS, tables.CLASSIFIER),
+    )
+    for name, row in table.items()
+}
+
+
+def preset_names(kind: Kind) -> list[str]:
+    """Presets for one kind of model."""
+    return [name for name, row in PRESETS.items() if row["kind"] == kind]
+
+
+def data_arguments(data: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``open_data`` from the fields of a :class:`DataConfig`."""
+    arguments = {key: value for key, value in data.items() if key != "options"}
+    return {**arguments, **data.get("options", {})}

@@ -1,0 +1,70 @@
+"""Settings that work, one aligned row each; the one for the resolution is the default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["CLASSIFIER", "GAN", "PROGAN", "STYLEGAN", "VAE"]
+
+# A row is for one kind of model and one resolution. Rows with a paper's data set in their name hold that paper's
+# settings (Song, Sebe, Wang 2023; Wei et al. 2021); the others were found on the data they name.
+#
+#   lr = generator / discriminator;  penalty = kind, weight, every;  d = discriminator kind, channels
+# fmt: off
+GAN_COLUMNS = ("kind", "size", "channels", "latent", "d", "loss", "penalty", "lr", "betas", "batch", "ema", "augment", "steps")  # noqa: E501
+GAN: dict[str, tuple[Any, ...]] = {
+    "eigengan-32":        ("eigengan",  32, (128, 64, 32, 24),               (6, 64),  ("strided", (32, 64, 128)),                     "non-saturating", ("r1", 3, 8),       (5e-4, 4e-4), (0.5, 0.99),   32, 0.998,   (),     5_000),  # noqa: E501
+    "eigengan-64":        ("eigengan",  64, (192, 128, 64, 32, 24),          (6, 64),  ("strided", (32, 64, 128, 192)),                "non-saturating", ("r1", 5, 8),       (5e-4, 4e-4), (0.5, 0.99),   32, 0.998,   (),    20_000),  # noqa: E501
+    "eigengan-animeface": ("eigengan", 128, (512, 256, 128, 64, 32, 16),     (6, 512), ("paired",  (16, 32, 64, 128, 256, 512)),       "hinge-clipped",  ("r1", 10, 16),     (1e-4, 1e-4), (0.5, 0.99),   64, 0.99557, "all", 500_000),  # noqa: E501
+    "eigengan-ffhq":      ("eigengan", 256, (512, 512, 256, 128, 64, 32, 16), (6, 512), ("paired", (16, 32, 64, 128, 256, 512, 512)),  "hinge-clipped",  ("r1", 10, 16),     (1e-4, 1e-4), (0.5, 0.99),   64, 0.99557, "all", 500_000),  # noqa: E501
+    "gan-32":             ("gan",       32, (256, 128, 64, 64),              12,       ("strided", (64, 128, 256)),                    "non-saturating", ("r1", 1, 8),       (2e-4, 2e-4), (0.5, 0.99),   32, 0.998,   (),    10_000),  # noqa: E501
+    "gan-dsprites":       ("gan",       64, (512, 256, 128, 64, 64),         12,       ("strided-in", (64, 128, 256, 512)),            "non-saturating", ("wgan-gp", 20, 1), (2e-4, 2e-4), (0.5, 0.999), 128, 0.0,     (),   300_000),  # noqa: E501
+    "gan-celeba":         ("gan",      128, (1024, 1024, 512, 256, 128, 64), 30,       ("strided-in", (64, 128, 256, 512, 1024)),      "non-saturating", ("wgan-gp", 20, 1), (2e-4, 2e-4), (0.5, 0.999), 128, 0.0,     (),   600_000),  # noqa: E501
+    "gan-church":         ("gan",      128, (1024, 1024, 512, 256, 128, 64), 30,       ("strided-in", (64, 128, 256, 512, 1024)),      "non-saturating", ("wgan-gp", 20, 1), (2e-4, 2e-4), (0.5, 0.999), 128, 0.0,     (),   600_000),  # noqa: E501
+}
+
+
+# Of StyleGAN2. latent = z, w, layers of the mapping network;  r1 = weight without the factor 1/2, every 16 steps;
+# path = weight of the path length, every 4 steps;  lr and betas before the correction for lazy regularisation.
+# The published ones: Karras et al. 2020 as trained for the Householder projector (Song et al., ICCV 2023).
+STYLEGAN_COLUMNS = ("kind", "size", "channels", "latent", "r1", "path", "mixing", "lr", "batch", "ema", "augment", "flip", "steps")  # noqa: E501
+STYLEGAN: dict[str, tuple[Any, ...]] = {
+    "stylegan2-32":     ("stylegan2",   32, (128, 128, 64, 32),                            (64, 64, 4),   1, 2, 0.9, 2e-3, 16, 0.998,   (), False,  20_000),  # noqa: E501
+    "stylegan2-64":     ("stylegan2",   64, (128, 128, 128, 64, 32),                       (128, 128, 4), 1, 2, 0.9, 2e-3, 16, 0.998,   (), False,  30_000),  # noqa: E501
+    "stylegan2-church": ("stylegan2",  256, (512, 512, 512, 512, 256, 128, 64),            (512, 512, 8), 5, 2, 0.9, 2e-3, 32, 0.99778, (), True,  780_000),  # noqa: E501
+    "stylegan2-ffhq":   ("stylegan2", 1024, (512, 512, 512, 512, 512, 256, 128, 64, 32),   (512, 512, 8), 5, 2, 0.9, 2e-3, 32, 0.99778, (), True,  780_000),  # noqa: E501
+}
+
+# growth = first resolution, thousands of pictures while a new resolution fades in, and while it is trained whole.
+PROGAN_COLUMNS = ("kind", "size", "channels", "latent", "growth", "lr", "batch", "ema", "flip", "steps")
+PROGAN: dict[str, tuple[Any, ...]] = {
+    "progan-32":      ("progan",  32, (128, 128, 64, 32),                    64,  (8,  30,  30), 1e-3, 16, 0.999, False,  12_500),  # noqa: E501
+    "progan-64":      ("progan",  64, (128, 128, 128, 64, 32),               128, (8,  40,  40), 1e-3, 16, 0.999, False,  25_000),  # noqa: E501
+    "progan-celeba":  ("progan", 128, (512, 512, 512, 512, 256, 128),        512, (8, 600, 600), 1e-3, 16, 0.999, True,  750_000),  # noqa: E501
+    "progan-church":  ("progan", 256, (512, 512, 512, 512, 256, 128, 64),    512, (8, 600, 600), 1e-3, 16, 0.999, True,  750_000),  # noqa: E501
+}
+
+VAE_COLUMNS = ("kind", "size", "channels", "hidden", "latent", "objective", "lr", "batch", "steps")
+VAE: dict[str, tuple[Any, ...]] = {
+    "vae-32":  ("vae",  32, (32, 32, 64),         256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64,  50_000),
+    "vae-64":  ("vae",  64, (32, 32, 64, 64),     256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),
+    "vae-128": ("vae", 128, (32, 32, 64, 64, 64), 256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),
+}
+
+# dbn = norm of the stem, and eps and running statistic of "dbn";  cov = pooling, and reduced channels, eps and what
+# follows the reduction of "cov";  head = factor of the head's rate;  schedule = shares of the run at which the rate
+# falls to a tenth, or "one-cycle".
+# The small ones: at most ten minutes on two cores for 60,000 grey pictures. The others: Song, Sebe, Wang 2023
+# (decorrelated BN on CIFAR) and the training scripts of the covariance pooling that it builds on.
+CLASSIFIER_COLUMNS = ("kind", "size", "arch", "dbn", "cov", "lr", "decay", "schedule", "clip", "head", "batch", "epochs", "crop", "flip")  # noqa: E501
+CLASSIFIER: dict[str, tuple[Any, ...]] = {
+    "classifier-small-28":           ("classifier",  28, "small",    ("bn",  1e-3, "covariance"), ("avg", 24, 1e-3, "bn"),       0.1,    5e-4, "one-cycle",                          None,  1, 128,   8,  0, False),  # noqa: E501
+    "classifier-small-32":           ("classifier",  32, "small",    ("bn",  1e-3, "covariance"), ("avg", 24, 1e-3, "bn"),       0.1,    5e-4, "one-cycle",                          None,  1, 128,   8,  0, False),  # noqa: E501
+    "classifier-resnet18-cifar10":   ("classifier",  32, "resnet18", ("dbn", 1e-2, "matrix"),     ("avg", 256, 1e-5, "bn_relu"), 0.1,    5e-4, (100 / 350, 200 / 350, 300 / 350),    None,  1, 128, 350,  4, True),  # noqa: E501
+    "classifier-resnet50-cifar100":  ("classifier",  32, "resnet50", ("dbn", 1e-2, "matrix"),     ("avg", 256, 1e-5, "bn_relu"), 0.1,    5e-4, (100 / 350, 200 / 350, 300 / 350),    None,  1, 128, 350,  4, True),  # noqa: E501
+    "classifier-resnet50-imagenet":  ("classifier", 224, "resnet50", ("bn",  1e-5, "covariance"), ("cov", 256, 1e-5, "bn_relu"), 0.0794, 1e-4, (30 / 60, 45 / 60),                   5.0,   1, 256,  60, 28, True),  # noqa: E501
+    "classifier-resnet50-birds":     ("classifier", 448, "resnet50", ("bn",  1e-5, "covariance"), ("cov", 256, 1e-5, "bn_relu"), 3e-3,   1e-4, (50 / 200, 100 / 200),                5.0,  20,  10, 200, 56, True),  # noqa: E501
+    "classifier-resnet50-cars":      ("classifier", 448, "resnet50", ("bn",  1e-5, "covariance"), ("cov", 256, 1e-5, "bn_relu"), 3e-3,   1e-4, (50 / 200, 100 / 200),                5.0,  10,  10, 200, 56, True),  # noqa: E501
+    "classifier-resnet50-aircraft":  ("classifier", 448, "resnet50", ("bn",  1e-5, "covariance"), ("cov", 256, 1e-5, "bn_relu"), 3e-3,   1e-3, (21 / 50, 40 / 50),                   5.0,   5,   8,  50, 56, True),  # noqa: E501
+}
+# fmt: on
