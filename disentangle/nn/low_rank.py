@@ -51,8 +51,13 @@ class LowRankOrthogonal(nn.Module):
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The free matrices (m, k) and (n, k) of the nearest weight of rank k with singular values of one."""
         flat = weight.detach().flatten(1)
-        source = flat if self.fit else torch.randn_like(flat)
-        frames = leading_frames(source, self.rank)
+        if flat.is_meta:  # nothing is decomposed there, and torch would take a failure for a map without an inverse
+            return flat.new_empty(len(flat), self.rank), flat.new_empty(flat.shape[1], self.rank)
+        if self.fit:
+            frames = leading_frames(flat, self.rank)
+        else:
+            left, right = (torch.linalg.qr(flat.new_empty(n, self.rank).normal_()).Q for n in flat.shape)
+            frames = left, right
         sides: list[Any] = list(self.sides)
         (left, left_signs), (right, right_signs) = (side.inverse(f) for side, f in zip(sides, frames, strict=True))
         self.S = (left_signs * right_signs).to(weight)

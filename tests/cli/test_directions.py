@@ -24,7 +24,7 @@ def folder(tmp_path_factory) -> Path:
     records = {
         "style": {"kind": "stylegan2", **SMALL},
         "classes": {"kind": "stylegan2", **SMALL, "c_dim": 3},
-        "orthogonal": {"kind": "stylegan2", **SMALL, "householder": {"rank": 3, "layers": ("b8.conv0", "b16.conv0")}},
+        "orthogonal": {"kind": "stylegan2", **SMALL, "projection": {"rank": 3, "layers": ("b8.conv0", "b16.conv0")}},
         "progan": {"kind": "progan", "resolution": 8, "latent_dim": 6, "channels": (4, 4)},
         "gan": {"kind": "gan", "resolution": 16, "latent_dim": 4, "channels": [8, 6, 4]},
     }

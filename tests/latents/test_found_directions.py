@@ -83,7 +83,7 @@ def _unit(matrix: np.ndarray) -> np.ndarray:
 
 def test_sefa_of_a_progan_reads_its_first_layer():
     model = build_model({"kind": "progan", "resolution": 8, "latent_dim": 6, "channels": (4, 4)}, seed=0)
-    weight = model.state_dict()["b4.conv0.weight"].double().permute(1, 0, 2, 3).reshape(6, -1).numpy()
+    weight = model.state_dict()["b4.conv0.weight"].double().reshape(6, -1).numpy()
     found = sefa(model, top=3)
     assert found.space == "z"
     np.testing.assert_allclose(np.abs(np.sum(found.vectors.numpy() * leading(_unit(weight), 3), axis=1)), 1, atol=1e-5)
@@ -151,7 +151,7 @@ def test_random_directions_are_orthonormal_and_seeded(model):
 
 
 def test_a_householder_layer_has_its_own_axes():
-    model = build_model({**CONFIG, "householder": {"rank": 3, "layers": ("b8.conv0", "b16.conv0")}}, seed=0)
+    model = build_model({**CONFIG, "projection": {"rank": 3, "layers": ("b8.conv0", "b16.conv0")}}, seed=0)
     found = basis(model)
     assert len(found) == 6
     assert found.rows(0) == (1,)

@@ -19,13 +19,13 @@ from disentangle.models.ops.modulation import modulated_conv2d_reference
 SMALL = {
     "kind": "stylegan2", "resolution": 16, "z_dim": 6, "w_dim": 5, "mapping_layers": 2, "channels": (7, 6, 4),
 }  # fmt: skip
-HOUSEHOLDER = {"rank": 3, "layers": ("b8.conv0", "b16.conv0"), "order": "usv"}
+HOUSEHOLDER = {"kind": "householder", "rank": 3, "layers": ("b8.conv0", "b16.conv0")}
 VARIANTS = {
     "skip": {},
     "resnet": {"architecture": "resnet", "clamp": 2.0},
     "orig": {"architecture": "orig", "image_channels": 1},
     "classes": {"c_dim": 3, "clamp": 1.5},
-    "householder": {"householder": HOUSEHOLDER},
+    "householder": {"projection": HOUSEHOLDER},
     "odd": {"kernel": 1, "resample_filter": (1, 2), "use_noise": False, "z_dim": 9},
 }
 
@@ -66,8 +66,8 @@ def plain_w(model: StyleGAN2, z: Tensor, classes: Tensor | None) -> Tensor:
 
 
 def plain_style(affine: nn.Module, w: Tensor, gain: float = 1.0) -> Tensor:
-    if hasattr(affine, "U"):
-        return w @ affine.matrix().mT + affine.bias
+    if hasattr(affine, "parametrizations"):
+        return gain * (w @ affine.weight.mT + affine.bias)
     return gain * (w @ affine.weight.mT / math.sqrt(w.shape[1]) + affine.bias)
 
 

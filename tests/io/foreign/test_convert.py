@@ -25,7 +25,7 @@ PROGAN = {"kind": "progan", "resolution": 16, "latent_dim": 10, "channels": (8, 
 
 
 def householder(*layers: str, gain: str = "one") -> dict:
-    return {"householder": {"rank": 3, "layers": layers, "gain": gain}}
+    return {"projection": {"kind": "householder", "rank": 3, "layers": layers, "gain": gain}}
 
 
 CASES = {
@@ -108,8 +108,8 @@ def test_effective_values_come_from_the_layers(tmp_path):
 def test_the_rank_of_a_householder_layer_is_said(tmp_path):
     model = rough({**SG2, **householder("b8.conv0")})
     path = written(tmp_path, rosinality(model, training=True, rank=3))
-    assert foreign.read(path).config["householder"]["rank"] == 3
-    assert foreign.read(path, rank=2).config["householder"]["rank"] == 2
+    assert foreign.read(path).config["projection"]["rank"] == 3
+    assert foreign.read(path, rank=2).config["projection"]["rank"] == 2
     assert "order vsu is not defined for its layer b8.conv0" in refused(path, order="vsu")
 
 

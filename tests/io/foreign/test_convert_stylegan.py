@@ -264,18 +264,17 @@ def test_the_trial_picture_of_a_large_network_ends_early(monkeypatch, tmp_path):
 # --------------------------------------------------------------------------------- the order of Householder factors
 
 
-def ordered(order: str) -> Any:
-    return rough(
-        {**SG3, "householder": {"rank": 3, "order": order, "layers": ("L0_24_8", "L2_24_8"), "gain": "equalized"}}
-    )
+def orthogonal() -> Any:
+    projection = {"kind": "householder", "rank": 3, "layers": ("L0_24_8", "L2_24_8"), "gain": "equalized"}
+    return rough({**SG3, "projection": projection})
 
 
 @pytest.mark.parametrize("true", ["usv", "vsu"])
 def test_a_file_in_another_order_is_noticed(true, tmp_path):
     """HouseholderGAN's layers keep the weight they were last used with, which tells."""
-    model = ordered(true)
-    made = network(nvidia_stylegan3(model), tmp_path)
-    for layer in model.config.householder.layers:
+    model = orthogonal()
+    made = network(nvidia_stylegan3(model, true), tmp_path)
+    for layer in model.config.projection.layers:
         matrix = model.synthesis.get_submodule(f"{layer}.affine").matrix()
         inside(made, f"synthesis.{layer}.affine")["weight"] = matrix + 0.01 * torch.randn_like(matrix)
     path = written(tmp_path, persistent_pickle({"G_ema": made}))

@@ -25,7 +25,8 @@ def rough(config: Mapping[str, Any], seed: int = 0) -> Any:
     model = build_model(config, seed=seed)
     random = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
-        for tensor in [*model.parameters(), *model.buffers()]:
+        buffers = [tensor for name, tensor in model.named_buffers() if not name.endswith(".S")]  # these are signs
+        for tensor in [*model.parameters(), *buffers]:
             if tensor.is_floating_point() and (tensor.ndim == 0 or tensor.float().var(unbiased=False) == 0):
                 tensor.add_(0.1 * torch.randn(tensor.shape, generator=random))
         for name, tensor in model.named_buffers():
@@ -55,6 +56,38 @@ def tree(state: Mapping[str, Tensor], attributes: Mapping[str, Mapping[str, Any]
             **own,
         ),
     )
+
+
+# ------------------------------------------------------------------------------------------------ HouseholderGAN
+
+
+def _as_many_reflectors(trapezoid: Tensor, signs: Tensor) -> Tensor:
+    """(n, n) vectors whose product of reflections begins with the frame of a (n, k) trapezoid times signs.
+
+    Those after the first k leave the first k unit vectors alone, or turn one of them round.
+    """
+    n, k = trapezoid.shape
+    rest = torch.randn(n, n - k, generator=torch.Generator().manual_seed(n))
+    rest[:k] = 0
+    for column, i in enumerate((signs < 0).nonzero().flatten().tolist()):
+        rest[:, column] = torch.eye(n)[:, i]
+    lower = trapezoid.tril(-1) + torch.eye(n, k)
+    return torch.cat([lower * torch.linspace(0.5, 2, k), rest], dim=1)  # of any length
+
+
+def with_factors(state: Mapping[str, Tensor], order: str = "usv") -> dict[str, Tensor]:
+    """The tensors with HouseholderGAN's square ``affine.U`` and ``affine.V`` for each orthogonal layer."""
+    made = dict(state)
+    for name in state:
+        if not name.endswith("parametrizations.weight.original0"):
+            continue
+        prefix = name.removesuffix("parametrizations.weight.original0")
+        left, right, S = (made.pop(f"{prefix}parametrizations.weight.{n}") for n in ("original0", "original1", "0.S"))
+        outer = _as_many_reflectors(left, torch.ones_like(S))
+        inner = _as_many_reflectors(right, S).flip(1)  # what is wanted are rows, so the product is turned round
+        swapped = order == "vsu" and len(outer) == len(inner)
+        made[f"{prefix}U"], made[f"{prefix}V"] = (inner, outer) if swapped else (outer, inner)
+    return made
 
 
 # ---------------------------------------------------------------------------------------------------- NVIDIA
@@ -87,7 +120,7 @@ def nvidia_stylegan2(model: Any, *, half: tuple[int, ...] = ()) -> bytes:
     return persistent_pickle({"G": None, "D": None, "G_ema": tree(state, attributes)})
 
 
-def nvidia_stylegan3(model: Any) -> bytes:
+def nvidia_stylegan3(model: Any, order: str = "usv") -> bytes:
     config = model.config
     attributes: dict[str, dict[str, Any]] = {
         "": nvidia_root(config),
@@ -106,7 +139,7 @@ def nvidia_stylegan3(model: Any) -> bytes:
             "down_factor": layer.down, "padding": list(layer.padding), "conv_clamp": layer.clamp, "use_fp16": True,
         }  # fmt: skip
         attributes[f"synthesis.{layer.name}.affine"] = {"diag_size": 3}
-    return persistent_pickle({"G_ema": tree(model.state_dict(), attributes)})
+    return persistent_pickle({"G_ema": tree(with_factors(model.state_dict(), order), attributes)})
 
 
 # ---------------------------------------------------------------------------------------------------- TensorFlow
@@ -156,7 +189,7 @@ def tensorflow_stylegan2(model: Any) -> bytes:
 
 
 def rosinality(model: Any, *, training: bool = False, rank: int | None = None) -> bytes:
-    config, s = model.config, model.state_dict()
+    config, s = model.config, with_factors(model.state_dict())
     state: dict[str, Tensor] = {"input.input": s["synthesis.b4.const"][None]}
     for i in range(config.mapping_layers):
         state[f"style.{i + 1}.weight"], state[f"style.{i + 1}.bias"] = (
@@ -226,6 +259,7 @@ def genforce(model: Any, *, trained: bool = False, fused: bool = False) -> bytes
                 weight = s[f"{ours}.weight"]
                 turned = (kind == "stylegan2" and part == 0) or (kind == "progan" and index == part == 0)
                 turned = turned or (fused and part == 0 and index > 0)
+                weight = weight.transpose(0, 1) if kind == "progan" and index == part == 0 else weight
                 state[f"{theirs}.weight"] = weight.flip(2, 3) if turned else weight
             state[f"{theirs}.bias"] = s[f"{ours}.bias"]
             if kind == "progan":

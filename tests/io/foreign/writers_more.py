@@ -38,7 +38,7 @@ def _zoo_file(state: Mapping[str, Tensor], settings: Mapping[str, Any], averaged
 
 def zoo_progan(model: Any, *, averaged: bool = True) -> bytes:
     s, config = model.state_dict(), model.config
-    first = s["b4.conv0.weight"].permute(0, 2, 3, 1).reshape(-1, config.latent_dim)
+    first = s["b4.conv0.weight"].permute(1, 2, 3, 0).reshape(-1, config.latent_dim)
     state = {"formatLayer.module.weight": first, "formatLayer.module.bias": s["b4.conv0.bias"].flatten()}
     layers = {"b4.conv1": "groupScale0.0"}
     for index in range(len(config.channels)):
@@ -112,7 +112,6 @@ def pro_gan_pytorch(model: Any, *, bare: bool = False) -> bytes:
             for conv in (0, 1):
                 state[f"layers.{index}.conv_{conv + 1}.{part}"] = s[f"b{4 << index}.conv{conv}.{part}"]
             state[f"rgb_converters.{index}.{part}"] = s[f"b{4 << index}.torgb.{part}"]
-    state["layers.0.conv_1.weight"] = state["layers.0.conv_1.weight"].transpose(0, 1).contiguous()
     if bare:
         return torch_bytes(state)
     conf = {"depth": len(config.channels) + 1, "num_channels": 3, "use_eql": config.equalized}
