@@ -47,14 +47,24 @@ class GeneratorPenaltyConfig(Config):
 
     ``hessian``: Hessian penalty (Peebles et al. 2020). ``orojar``: orthogonal Jacobian (Wei et al. 2021). ``vp``:
     variation predictability (Zhu et al. 2020), with a network that is trained beside the generator. Computed on the
-    picture, every ``every`` steps, multiplied by that number.
+    picture, every ``every`` steps, multiplied by that number. The first two are sums over pixels of squares and fourth
+    powers, so that what weight is right depends on the size of the picture: the ones that hold here without ``weight``
+    make them a tenth of the adversarial loss or so at 32 pixels.
     """
 
     kind: Literal["none", "hessian", "orojar", "vp"] = "none"
-    weight: float = pydantic.Field(0.1, ge=0)
+    weight: float | None = pydantic.Field(None, ge=0)
     every: int = pydantic.Field(1, ge=1)
     samples: int = pydantic.Field(2, ge=2, description="random directions of hessian and orojar")
     epsilon: float = pydantic.Field(0.1, gt=0, description="length of the differences of hessian and orojar")
+
+    @property
+    def scale(self) -> float:
+        """The weight, given or not."""
+        return _PENALTY_WEIGHTS[self.kind] if self.weight is None else self.weight
+
+
+_PENALTY_WEIGHTS = {"none": 0.0, "hessian": 2e-4, "orojar": 2e-8, "vp": 0.1}
 
 
 class PathLengthConfig(Config):

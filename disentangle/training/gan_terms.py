@@ -106,7 +106,7 @@ class GeneratorTerms:
             terms["path_length_penalty"] = (self._path_length(), lengths.weight * lengths.every)
         if penalty.kind != "none" and before % penalty.every == 0:
             value = self._variation() if penalty.kind == "vp" else self._independence()
-            terms[penalty.kind] = (value, penalty.weight * penalty.every)
+            terms[penalty.kind] = (value, penalty.scale * penalty.every)
         return terms
 
     def _path_length(self) -> Tensor:
