@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 import pydantic
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -122,11 +121,14 @@ def bake(generator: GeneratorT) -> GeneratorT:
         raise InputError(f"This {type(generator).__name__} has no orthogonal projections; expected one from project().")
     known = own.projection_layers()
     for name in config.layers:
-        layer = known[name]
-        parametrize.remove_parametrizations(layer.module, layer.parameter, leave_parametrized=True)
-        if hasattr(layer.module, "he_gain"):
-            with torch.no_grad():
-                getattr(layer.module, layer.parameter).mul_(layer.module.gain / layer.module.he_gain)
-            layer.module.gain = layer.module.he_gain
+        module, parameter = known[name].module, known[name].parameter
+        weight = getattr(module, parameter).detach()
+        if hasattr(module, "he_gain"):
+            weight = weight * (module.gain / module.he_gain)
+            module.gain = module.he_gain
+        # torch's own way to end a parametrisation takes the property off a class that all copies of the module share
+        del module.parametrizations
+        module.__class__ = type(module).__mro__[1]
+        module.register_parameter(parameter, nn.Parameter(weight.clone()))
     own.config = own.config.model_copy(update={"projection": None})
     return generator

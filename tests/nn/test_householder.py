@@ -41,6 +41,9 @@ def test_a_frame_is_columns_of_the_product_of_reflections(shape):
     reflectors = random(*shape)
     expected = product_of_reflections(reflectors)[:, : shape[1]]
     torch.testing.assert_close(householder_frame(reflectors), expected, rtol=0, atol=1e-13)
+    trapezoid = reflectors.tril(-1) + torch.eye(*shape, dtype=torch.float64)
+    of_torch = torch.linalg.householder_product(trapezoid, 2 / trapezoid.square().sum(0))
+    torch.testing.assert_close(householder_frame(reflectors), of_torch, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (5, 3), (9, 1), (1, 1), (37, 10)])
