@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from disentangle._version import __version__
@@ -95,15 +96,29 @@ class RunFolder:
     def save_checkpoint(
         self, step: int, model: nn.Module, state: Mapping[str, Any], *, provenance: Mapping[str, Any], keep: int
     ) -> None:
-        """Write checkpoint ``step`` and make it the latest; then remove all but the newest ``keep``."""
+        """Write checkpoint ``step`` and make it the latest; then remove all but the newest ``keep``.
+
+        Raises:
+            CheckpointError: if it cannot be written, for want of space for example; the one before stays the latest.
+        """
         name = f"{step:06d}"
         folder, part = self.path / "checkpoints" / name, self.path / "checkpoints" / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
-        save(model, part / "model.safetensors", provenance=provenance)
-        save_state(part / "state.pt", state)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(part, folder)
-        write_text(self.path / "latest", name + "\n")
+        try:
+            save(model, part / "model.safetensors", provenance=provenance)
+            save_state(part / "state.pt", state)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(part, folder)
+            write_text(self.path / "latest", name + "\n")
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors report a full disk as theirs
+            shutil.rmtree(part, ignore_errors=True)
+            why = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+            good = self.latest
+            raise CheckpointError(
+                f"The checkpoint of step {step} could not be written to {folder} ({why}); "
+                f"{'there is no other yet' if good is None else f'the last good one is {good}'}. Make room; the same "
+                "command then continues."
+            ) from error
         finished = sorted(p for p in folder.parent.iterdir() if p.name.isdigit())
         for old in finished[:-keep] if keep else []:
             shutil.rmtree(old, ignore_errors=True)

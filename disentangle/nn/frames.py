@@ -16,8 +16,8 @@ def householder_frame(reflectors: Tensor) -> Tensor:
             stored there, and the entries below. Every frame can be written so, up to the signs of its columns.
 
     By the compact WY form ``I - V T V^T``, T the inverse of the upper triangle of V^T V with halves on its diagonal
-    (Schreiber and Van Loan, SIAM J. Sci. Stat. Comput. 10, 1989): the same as ``torch.linalg.householder_product``, whose
-    backward pass costs n^2 k where this one costs n k^2.
+    (Schreiber and Van Loan, SIAM J. Sci. Stat. Comput. 10, 1989): the same as ``torch.linalg.householder_product``,
+    whose backward pass costs n^2 k where this one costs n k^2.
 
     Returns:
         (n, k) with orthonormal columns, in the type of ``reflectors`` (half precision is computed in float32).

@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn, Protocol
@@ -264,10 +265,12 @@ class Session:
                     now = time.perf_counter()
                     losses = self._mean_losses()
                     if self.main:
-                        self._log(losses, (self.step - logged) * self.config.batch / (now - logged_at))
+                        with self._writing():
+                            self._log(losses, (self.step - logged) * self.config.batch / (now - logged_at))
                     logged, logged_at = self.step, now
                 if self.main and self._sample is not None and self.shows:
-                    self._sample()
+                    with self._writing():
+                        self._sample()
                 if due_checkpoint and saved != self.step:
                     self._checkpoint()
                     saved = self.step
@@ -313,6 +316,19 @@ class Session:
         raise TrainingFailed(f"{what}; {where}. Lower the learning rate, or look at stats.jsonl for what grew.")
 
     # ---------------------------------------------------------------------------------------------- internals
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a full disk into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            good = self.run.latest
+            raise TrainingFailed(
+                f"Step {self.step} could not be written to {self.run.path} ({error.strerror or error}); "
+                f"{'there is no checkpoint yet' if good is None else f'the last good checkpoint is {good}'}. "
+                "Make room; the same command then continues."
+            ) from error
 
     def _mean_losses(self) -> dict[str, float]:
         names = sorted(self._sums)

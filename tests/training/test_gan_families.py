@@ -245,6 +245,8 @@ def test_what_cannot_be_trained_further(trained, tmp_path):
         finetune_config(trained, data=ROOMS, kind="progan")
     with pytest.raises(InputError, match="The pictures have 1 channels, but .* makes pictures of 3"):
         finetune_config(trained, data={"name": "sprites"})
+    with pytest.raises(InputError, match="resolution is 64, but .* makes pictures of 32 pixels; leave it out"):
+        finetune_config(trained, data={"name": "rooms", "resolution": 64})
     with pytest.raises(InputError, match=r"rank is 7.*b8\.conv0"):
         train(
             finetune_config(trained, data=ROOMS, projection={"kind": "householder", "rank": 7, "layers": ()}),

@@ -13,6 +13,7 @@ import torch
 
 import disentangle
 from disentangle.training import preset_config, train_gan, train_vae
+from tests.training.families import family
 
 GAN = {
     "batch": 8, "steps": 4, "log_every": 2, "sample_every": 4, "checkpoint_every": 4, "treatment.nog": True,
@@ -31,11 +32,22 @@ def port() -> int:
         return free.getsockname()[1]
 
 
-@pytest.mark.parametrize("kind", ["eigengan", "vae"])
+CONFIGS = {
+    "eigengan": lambda: preset_config("eigengan", data={"name": "rooms", "resolution": 32}, **GAN),
+    "vae": lambda: preset_config("vae", data={"name": "rooms", "resolution": 32}, **VAE),
+    # mixing, noise, path lengths, groups of four pictures, adaptive augmentation, and orthogonal projections under NOG
+    "stylegan2": lambda: family(
+        "stylegan2", batch=8, steps=3, **{"path_length.shrink": 1, "discriminator.group": 4, "treatment.nog": True},
+        **{"model.projection": {"kind": "householder", "rank": 2}, "augment": ("color",), "augment_target": 0.6},
+    ),
+    "progan": lambda: family("progan", batch=8, steps=3, **{"treatment.olr": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
 def test_two_processes_equal_one(kind, tmp_path: Path):
-    fields = GAN if kind == "eigengan" else VAE
-    config = preset_config(kind, data={"name": "rooms", "resolution": 32}, **fields)
-    (train_gan if kind == "eigengan" else train_vae)(config, tmp_path / "one", device="cpu")
+    config = CONFIGS[kind]()
+    (train_vae if kind == "vae" else train_gan)(config, tmp_path / "one", device="cpu")
     (tmp_path / "config.json").write_text(config.model_dump_json())
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     command = [

@@ -63,6 +63,10 @@ def finetune_config(
         raise unknown_name(f"preset for {family}", preset, names)
     preset = preset or min(names, key=lambda name: abs(math.log2(PRESETS[name]["size"] / model.resolution)))
     row = PRESETS[preset]
+    if data.get("resolution") not in (None, model.resolution):
+        raise InputError(
+            f"resolution is {data['resolution']}, but {init} makes pictures of {model.resolution} pixels; leave it out."
+        )
     data = {**data, "resolution": model.resolution}
     channels = open_data(**data_arguments(data)).image_shape[0]
     if channels != model.image_channels:

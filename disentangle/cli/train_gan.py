@@ -1,0 +1,146 @@
+"""``disentangle train`` of the generators that learn against a discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from disentangle.cli.train_options import run_training, training_options, treatments
+
+__all__ = ["COMMANDS"]
+
+
+def _of_gan(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option("--from", "init", type=str, help="Model file, run folder or zoo name to train further."),
+        click.option("--treat", help="Of the projections: nog, olr, ol, ow, separated by commas."),
+        click.option("--penalty", type=click.Choice(["hessian", "orojar", "vp"]),
+                     help="Instead of a treatment: Hessian penalty, orthogonal Jacobian, variation predictability."),
+        click.option("--penalty-weight", type=float, help="Weight of --penalty."),
+        click.option("--augment", type=click.Choice(["none", "diffaugment", "ada"]),
+                     help="Change real and fake pictures alike; ada: as often as the discriminator overfits."),
+        click.option("--accumulate", type=int, help="Pieces of a batch computed one after the other."),
+        click.option("--ema", type=float, help="Decay of the averaged generator."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return training_options(function)
+
+
+@click.command()
+@click.option("--basis", type=int, help="Directions of each block.")
+@_of_gan
+def eigengan(ctx: click.Context, **options: Any) -> None:
+    """Train an EigenGAN, whose blocks each add a point of a linear subspace.
+
+    \b
+    Examples:
+      disentangle train eigengan --data fashion-mnist --resolution 32 --nog --olr --out runs/fashion
+      disentangle train eigengan --data photos/ --resolution 64 --nog --mode update --retraction polar --out runs/photos
+    """
+    _train_gan(ctx, "eigengan", options, {} if options["basis"] is None else {"model.basis": options["basis"]})
+
+
+@click.command()
+@click.option("--latent-dim", type=int)
+@_of_gan
+def gan(ctx: click.Context, **options: Any) -> None:
+    """Train a simple GAN of transposed convolutions.
+
+    \b
+    Examples:
+      disentangle train gan --data rooms --resolution 32 --nog --out runs/gan-rooms
+      disentangle train gan --data celeba --data-dir data --preset gan-celeba --nog --out runs/celeba
+    """
+    _train_gan(
+        ctx, "gan", options, {} if options["latent_dim"] is None else {"model.latent_dim": options["latent_dim"]}
+    )
+
+
+@click.command()
+@click.option("--latent-dim", type=int)
+@_of_gan
+def progan(ctx: click.Context, **options: Any) -> None:
+    """Train a ProGAN, whose resolution grows while it learns.
+
+    \b
+    Examples:
+      disentangle train progan --data fashion-mnist --resolution 32 --nog --out runs/progan
+      disentangle train progan --data church/ --resolution 256 --precision bf16 --out runs/church
+    """
+    _train_gan(ctx, "progan", options, _latent_dim(options))
+
+
+@click.command()
+@_of_gan
+def stylegan2(ctx: click.Context, **options: Any) -> None:
+    """Train a StyleGAN2.
+
+    \b
+    Examples:
+      disentangle train stylegan2 --data rooms --resolution 64 --out runs/rooms
+      disentangle train stylegan2 --data faces.zip --from ffhq.safetensors --augment ada --out runs/faces
+    """
+    _train_gan(ctx, "stylegan2", options, {})
+
+
+@click.command()
+@click.option(
+    "--kind",
+    type=click.Choice(["householder", "cayley", "matrix_exp", "polar"]),
+    default="householder",
+    show_default=True,
+    help="How the weights are kept orthogonal.",
+)
+@click.option("--rank", type=int, help="Directions of each layer; default 10, or all where there are fewer.")
+@click.option("--layers", help="Names of projections, separated by commas; default: the published choice.")
+@click.option("--trains", type=click.Choice(["all", "projections"]), help="What of the generator learns; default all.")
+@_of_gan
+def projection(ctx: click.Context, **options: Any) -> None:
+    """Train a generator further with orthogonal projections, whose directions are then exact by construction.
+
+    The layers start at the nearest orthogonal weights to their own. The generator may be a StyleGAN, StyleGAN2 or 3,
+    ProGAN, DCGAN, EigenGAN or simple GAN: a converted file, a run, or a model of the zoo. A file brings no
+    discriminator: give a new one a few hundred steps with --set discriminator_first=500.
+
+    \b
+    Examples:
+      disentangle train projection --from ffhq.safetensors --data faces/ --out runs/householder
+      disentangle train projection --from runs/rooms --data rooms --rank 6 --steps 500 --out runs/rooms-householder
+    """
+    if options["init"] is None:
+        raise click.UsageError("Say which generator to train further: --from MODEL.")
+    layers = [name.strip() for name in (options["layers"] or "").split(",") if name.strip()]
+    options["projection"] = {"kind": options["kind"], "rank": options["rank"], "layers": layers}
+    fields = {} if options["trains"] is None else {"trains": options["trains"]}
+    _train_gan(ctx, "projection", options, fields)
+
+
+def _latent_dim(options: dict[str, Any]) -> dict[str, Any]:
+    return {} if options["latent_dim"] is None else {"model.latent_dim": options["latent_dim"]}
+
+
+def _train_gan(ctx: click.Context, kind: str, options: dict[str, Any], fields: dict[str, Any]) -> None:
+    """The options of all GANs as fields."""
+    if options["penalty"] is not None:
+        fields["generator_penalty.kind"] = options["penalty"]
+    if options["penalty_weight"] is not None:
+        fields["generator_penalty.weight"] = options["penalty_weight"]
+    if options["augment"] is not None:
+        on = options["augment"] != "none"
+        fields["augment"] = ["color", "translation", "cutout"] if on else []
+        if options["augment"] == "ada":
+            fields |= {"augment_target": 0.6, "augment_probability": 0.0}
+    for name in ("accumulate", "ema"):
+        if options[name] is not None:
+            fields[name] = options[name]
+    if options["accumulate"] is not None and options["accumulate"] > 1:
+        fields["reuse_fakes"] = False
+    if "ow" in treatments(options, ("nog", "olr", "ol", "ow")):
+        fields["model.projection"] = {"kind": "polar"}
+    run_training(ctx, kind, options, fields)
+
+
+COMMANDS = (eigengan, gan, progan, stylegan2, projection)

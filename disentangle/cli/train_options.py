@@ -1,0 +1,147 @@
+"""Options that all trainings share, and the way from them to a configuration and a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from disentangle.cli.options import Assignments, device_option, note, seed_option, setting
+from disentangle.cli.progress import training_progress
+
+__all__ = ["run_training", "training_options", "treatments"]
+
+
+def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every ``disentangle train`` command."""
+    options = [
+        click.option("--data", required=False, help="Name of a data set, or a folder, zip or file; see `data list`."),
+        click.option("--resolution", type=int, help="Side of the pictures in pixels."),
+        click.option("--data-dir", type=click.Path(path_type=Path), help="Where files of named data sets lie."),
+        click.option("--download", is_flag=True, help="Download the data set if it is missing."),
+        click.option("--on-bad-image", type=click.Choice(["raise", "skip"]),
+                     help="Stop at an unreadable picture (default), or leave such pictures out and name them."),
+        click.option("--preset", help="Row of the preset table; default: the first of the pictures' size."),
+        click.option("--nog", is_flag=True, help="Nearest orthogonal gradient on the projections."),
+        click.option("--olr", is_flag=True, help="Optimal learning rate on the projections."),
+        click.option("--olr-form", type=click.Choice(["released", "matrix", "exact"]), help="Form of --olr."),
+        click.option("--ol", type=float, help="Weight of the orthogonality loss on the projections."),
+        click.option("--mode", type=click.Choice(["gradient", "update", "landing", "pogo", "spel", "scion"]),
+                     help="What --nog makes orthogonal; or a treatment that takes the place of --nog."),
+        click.option("--scale", type=click.Choice(["none", "grad_norm", "nuclear"]), help="Length of --nog's step."),
+        click.option("--retraction", type=click.Choice(["none", "polar"]), help="Keep the projections orthogonal."),
+        click.option("--steps", type=int, help="Training steps in all."),
+        click.option("--batch", type=int, help="Batch size over all processes."),
+        click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic of the networks."),
+        click.option("--tracker", type=click.Choice(["none", "tensorboard"]), help="Also log to a tracker."),
+        click.option("--set", "fields", type=Assignments(), multiple=True, help="Any field, e.g. model.basis=4."),
+        click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                     help="A config.json to start from instead of a preset."),
+        click.option("--out", type=click.Path(path_type=Path), help="The run folder."),
+        click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop."),
+        seed_option,
+        device_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return click.pass_context(function)
+
+
+_OL = 0.1 / 16  # the weight of --treat ol where --ol gives none: a tenth of the squared error a feature of 16
+
+
+def treatments(options: dict[str, Any], known: tuple[str, ...]) -> list[str]:
+    """The names in ``--treat nog,ow``; those that are switches of their own are set."""
+    chosen = [name.strip() for name in (options["treat"] or "").split(",") if name.strip()]
+    from disentangle.errors import unknown_name
+
+    for name in chosen:
+        if name not in known:
+            raise unknown_name("treatment", name, known, hint="Newer treatments: --mode landing, pogo, spel or scion.")
+    options["nog"] |= "nog" in chosen
+    options["olr"] |= "olr" in chosen
+    if "ol" in chosen and options["ol"] is None:
+        options["ol"] = _OL
+    return chosen
+
+
+def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> None:
+    if options["data"] is None and options["config_file"] is None:
+        raise click.UsageError(
+            "Say what to train on: --data NAME_OR_PATH (see `disentangle data list`) or --config FILE."
+        )
+    if options["out"] is None and not options["dry_run"]:
+        raise click.UsageError("Say where to put the run: --out FOLDER.")
+    from disentangle.training import resolve_device, train_classifier, train_gan, train_vae
+
+    device = setting(ctx, "device", options["device"], "auto")
+    resolve_device(device)
+    config = _resolve(ctx, kind, options, fields)
+    if options["dry_run"]:
+        click.echo(config.model_dump_json(indent=2))
+        return
+    loops: dict[str, Callable[..., Any]] = {"vae": train_vae, "classifier": train_classifier}
+    train = loops.get(kind, train_gan)
+    with training_progress(ctx, f"train {kind}") as progress:
+        result = train(config, options["out"], device=device, progress=progress)
+    note(ctx, f"{result.steps} steps in {result.seconds:.0f} s: {options['out']}")
+
+
+def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> Any:
+    """The configuration from --config or a preset, then options, then --set."""
+    from disentangle.config import parse_config, with_fields
+    from disentangle.errors import ConfigError
+    from disentangle.training import (
+        ClassifierTraining,
+        GANTraining,
+        TrainingConfig,
+        VAETraining,
+        finetune_config,
+        preset_config,
+    )
+
+    for name in ("nog", "olr"):
+        if options[name]:
+            fields[f"treatment.{name}"] = True
+    for name in ("olr_form", "ol", "mode", "scale", "retraction"):
+        if options[name] is not None:
+            fields[f"treatment.{name}"] = options[name]
+    for name in ("steps", "batch", "precision", "tracker"):
+        if options[name] is not None:
+            fields[name] = options[name]
+    seed = setting(ctx, "seed", options["seed"], None)
+    if seed is not None:
+        fields["seed"] = seed
+    fields |= dict(options["fields"])
+    data = {
+        "name": options["data"],
+        "resolution": options["resolution"],
+        "data_dir": None if options["data_dir"] is None else str(options["data_dir"]),
+        "download": options["download"],
+    }
+    epochs = options.get("epochs")
+    if options["on_bad_image"] is not None:
+        data["options"] = {"on_bad_image": options["on_bad_image"]}
+    if options.get("init") is not None and kind != "classifier":
+        if options["config_file"] is not None:
+            raise click.UsageError("--from takes the architecture from its model; leave --config out.")
+        family = None if kind == "projection" else kind
+        given = {"preset": options["preset"], "projection": options.get("projection")}
+        return finetune_config(options["init"], data=data, kind=family, **given, **fields)
+    if options["config_file"] is None:
+        length = {} if epochs is None else {"epochs": epochs}
+        return preset_config(kind, data=data, preset=options["preset"], **length, **fields)
+    if epochs is not None:
+        raise click.UsageError("With --config the length is --steps; --epochs is for presets.")
+    try:
+        record = json.loads(options["config_file"].read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{options['config_file']} is not valid JSON: {error}.") from None
+    kinds: dict[str, type[TrainingConfig]] = {"vae": VAETraining, "classifier": ClassifierTraining}
+    training = kinds.get(kind, GANTraining)
+    config = parse_config(training, record, source=str(options["config_file"]))
+    given = {f"data.{key}": value for key, value in data.items() if value}
+    return with_fields(config, {**given, **fields})
