@@ -1,6 +1,10 @@
 """Metrics of generators: sets of features, logits, images, or a generator go in, a Score comes out."""
 
-from disentangle.evaluations.generation.factor_predictor import factor_predictor_mig
+from disentangle.evaluations.generation.factor_predictor import (
+    FactorPredictor,
+    factor_predictor_mig,
+    train_factor_predictor,
+)
 from disentangle.evaluations.generation.frechet import frechet_distance, frechet_infinity
 from disentangle.evaluations.generation.inception_score import inception_score
 from disentangle.evaluations.generation.jacobian import activeness, jacobian_orthogonality
@@ -12,6 +16,7 @@ from disentangle.evaluations.generation.statistics import FeatureStatistics
 from disentangle.evaluations.generation.variation import make_pairs, variation_predictability
 
 __all__ = [
+    "FactorPredictor",
     "FeatureStatistics",
     "activeness",
     "factor_predictor_mig",
@@ -24,5 +29,6 @@ __all__ = [
     "path_length",
     "perceptual_perturbation",
     "precision_recall",
+    "train_factor_predictor",
     "variation_predictability",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,84 @@ from disentangle.evaluations.disentanglement.mig import mig
 from disentangle.evaluations.score import Score, package_versions
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["factor_predictor_mig"]
+__all__ = ["FactorPredictor", "factor_predictor_mig", "train_factor_predictor"]
+
+
+@dataclass(frozen=True)
+class FactorPredictor:
+    """A network that names the factors of a data set's pictures, made by :func:`train_factor_predictor`.
+
+    Attributes:
+        network: pictures (n, C, H, W) in [-1, 1] to logits of all values of all factors.
+        sizes: values of each factor.
+        image_shape: (C, H, W).
+        accuracy: (k,) on pictures it has not learnt from.
+        settings: of its training.
+        device: where it runs.
+    """
+
+    network: Any
+    sizes: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    accuracy: np.ndarray
+    settings: dict[str, Any]
+    device: Any = "cpu"
+
+    def name_factors(self, images: Tensor) -> Tensor:
+        """(n, k) int64, the likeliest value of each factor, of pictures in [-1, 1]."""
+        return _named(self.network, images.to(self.device), self.sizes)
+
+
+def train_factor_predictor(
+    dataset: Any,
+    *,
+    steps: int = 2_000,
+    batch: int = 64,
+    rate: float = 1e-3,
+    seed: int = 0,
+    device: Any = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> FactorPredictor:
+    """Train a small convolutional network to name every factor of a data set's pictures.
+
+    Args:
+        dataset: as :class:`disentangle.data.FactorDataset`.
+        steps, batch, rate: of its training (Adam).
+        seed: of weights and draws.
+        device: where it runs.
+        progress: called with (steps done, steps in all).
+    """
+    import torch
+
+    steps = check_integer("steps", steps, least=1)
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
+    sizes = tuple(dataset.factor_sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _network(tuple(dataset.image_shape), sum(sizes)).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    for step in range(steps):
+        factors = dataset.sample(batch, stream)
+        logits = _by_factor(network(2 * dataset.render(factors).to(device) - 1), sizes)
+        losses = [
+            torch.nn.functional.cross_entropy(part, labels.to(device))
+            for part, labels in zip(logits, factors.T, strict=True)
+        ]
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+        if progress is not None:
+            progress(step + 1, steps)
+    network.eval()
+    unseen = dataset.sample(1_000, stream)
+    with torch.inference_mode():
+        named = [_named(network, (2 * dataset.render(part) - 1).to(device), sizes) for part in unseen.split(256)]
+    return FactorPredictor(
+        network, sizes, tuple(dataset.image_shape), (torch.cat(named) == unseen).double().mean(0).numpy(),
+        {"steps": steps, "batch": batch, "rate": rate, "seed": seed}, device,
+    )  # fmt: skip
 
 
 def factor_predictor_mig(
@@ -34,10 +109,11 @@ def factor_predictor_mig(
     seed: int = 0,
     device: Any = "cpu",
     progress: Callable[[int, int], None] | None = None,
+    predictor: FactorPredictor | None = None,
 ) -> Score:
     """MIG of the generator's latents with the factors that a network sees in its images.
 
-    A small convolutional network learns to name every factor of the data set's pictures; it then names those of
+    The network learns on the data set's pictures (:func:`train_factor_predictor`); it then names the factors of
     generated images, and MIG is that of the walked latent coordinates with the names. It measures the generator as far
     as the network can see: read it beside ``parts["accuracy"]``, the network's accuracy on pictures it has not learnt
     from, and only for generators trained on this data set.
@@ -45,7 +121,7 @@ def factor_predictor_mig(
     Args:
         generator: as :class:`disentangle.models.Generator`, images in [-1, 1] of the data set's size and channels.
         dataset: as :class:`disentangle.data.FactorDataset`.
-        steps, batch, rate: of the network's training (Adam).
+        steps, batch, rate: of the network's training.
         n: images generated.
         space: of the latents; the generator's first by default.
         bins: of MIG.
@@ -53,56 +129,33 @@ def factor_predictor_mig(
         seed: of all draws.
         device: where the networks run.
         progress: called with (steps done, steps in all).
+        predictor: a network that is trained already, for several generators.
 
     Returns:
         Score ``"mig/factor-predictor"`` with MIG's parts and ``"accuracy"`` (k,).
 
     Raises:
-        InputError: if the images of generator and data set differ in shape.
+        InputError: if the images of generator and data set, or predictor, differ in shape.
     """
     import torch
 
     start = time.perf_counter()
-    steps, n = check_integer("steps", steps, least=1), check_integer("n", n, least=2)
+    n = check_integer("n", n, least=2)
     name = next(iter(generator.spaces)) if space is None else space
-    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
     sample = generator.sample_latents(1, space=name, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         shape = tuple(generator(sample, space=name).shape[1:])
-    if shape != tuple(dataset.image_shape):
-        raise InputError(
-            f"the generator's images have shape {shape}, the data set's {tuple(dataset.image_shape)}; "
-            "they must be equal."
+    expected = tuple(dataset.image_shape if predictor is None else predictor.image_shape)
+    if shape != expected:
+        raise InputError(f"the generator's images have shape {shape}, the data set's {expected}; they must be equal.")
+    if predictor is None:
+        predictor = train_factor_predictor(
+            dataset, steps=steps, batch=batch, rate=rate, seed=seed, device=device, progress=progress
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = _network(shape, sum(dataset.factor_sizes)).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
-    ends = list(np.cumsum(dataset.factor_sizes))[:-1]
-    for step in range(steps):
-        factors = dataset.sample(batch, stream)
-        logits = network(2 * dataset.render(factors).to(device) - 1).tensor_split(ends, dim=1)
-        losses = [
-            torch.nn.functional.cross_entropy(part, labels.to(device))
-            for part, labels in zip(logits, factors.T, strict=True)
-        ]
-        optimizer.zero_grad()
-        torch.stack(losses).sum().backward()
-        optimizer.step()
-        if progress is not None:
-            progress(step + 1, steps)
-    network.eval()
-
-    def name_factors(images: Any) -> Any:
-        parts = network(images.to(device)).tensor_split(ends, dim=1)
-        return torch.stack([part.argmax(1) for part in parts], dim=1).cpu()
-
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
     with torch.inference_mode():
-        unseen = dataset.sample(1_000, stream)
-        named = torch.cat([name_factors(2 * dataset.render(part) - 1) for part in unseen.split(256)])
-        accuracy = (named == unseen).double().mean(0).numpy()
         latents = generator.sample_latents(n, space=name, generator=stream)
-        seen = torch.cat([name_factors(generator(part, space=name)) for part in latents.split(256)])
+        seen = torch.cat([predictor.name_factors(generator(part, space=name)) for part in latents.split(256)])
     codes = latents.cpu().flatten(1)[:, list(generator.spaces[name].walk)]
     if bool((seen == seen[:1]).all()):  # nothing varies that could be told
         warning = "the network names all generated images alike; is it trained enough, and the generator on this data?"
@@ -112,13 +165,23 @@ def factor_predictor_mig(
     return replace(
         score,
         name="mig/factor-predictor",
-        parts={**score.parts, "accuracy": accuracy},
+        parts={**score.parts, "accuracy": predictor.accuracy},
         settings={
-            **score.settings, "steps": steps, "batch": batch, "rate": rate, "space": name, "seed": seed,
+            **score.settings, **predictor.settings, "space": name, "seed": seed,
             "packages": package_versions("numpy", "torch"),
         },
         seconds=time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _by_factor(logits: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
+    return logits.split(list(sizes), dim=1)
+
+
+def _named(network: Any, images: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    import torch
+
+    return torch.stack([part.argmax(1) for part in _by_factor(network(images), sizes)], dim=1).cpu()
 
 
 def _network(shape: tuple[int, ...], outputs: int) -> nn.Module:
