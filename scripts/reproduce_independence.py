@@ -104,11 +104,11 @@ class OneBlock:
 
 def scores_of(generator: Any, shared: dict[str, Any]) -> dict[str, float]:
     """All columns for one generator; seeds are fixed, so that runs are compared on the same draws."""
-    from disentangle.evaluations import frechet_distance
     from disentangle.evaluations.features import extract_features, generated_images
     from disentangle.evaluations.generation import (
         activeness,
         factor_predictor_mig,
+        frechet_distance,
         jacobian_orthogonality,
         make_pairs,
         variation_predictability,

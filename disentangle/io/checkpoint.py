@@ -60,12 +60,19 @@ def save(
         tensor = tensor.detach().cpu()
         if dtype is not None and tensor.is_floating_point():
             tensor = tensor.to(dtype)
-        tensors[name] = tensor.clone(memory_format=torch.contiguous_format)
+        tensors[name] = _alone(tensor)
     header = {"format": _FORMAT, "version": _VERSION, **config.model_dump(mode="json")}
     if provenance:
         header["provenance"] = dict(provenance)
     metadata = {"format": "pt", _KEY: json.dumps(header, allow_nan=False)}
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """Contiguous and the only one in its memory, as the format wants it; copied only where it is not."""
+    tensor = tensor.contiguous()
+    own = tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if own else tensor.clone()
 
 
 def load(

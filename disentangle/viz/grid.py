@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,6 +116,8 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str], **options: 
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+    """DejaVu Sans, which matplotlib brings and which knows the letters of most languages; Pillow's own has few."""
+    spec = importlib.util.find_spec("matplotlib")  # found, not imported: that would take half a second
+    assert spec is not None
+    assert spec.origin is not None
+    return ImageFont.truetype(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)

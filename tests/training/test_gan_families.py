@@ -202,16 +202,31 @@ def test_a_new_discriminator_may_learn_first(trained, tmp_path):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("kind", ["gan", "progan", "eigengan"])
+STYLE = {"resolution": 32, "z_dim": 8, "w_dim": 8, "mapping_layers": 2}
+OTHERS = {
+    "gan": family("gan").model,
+    "progan": family("progan").model,
+    "eigengan": family("eigengan").model,
+    "dcgan": {"kind": "dcgan", "resolution": 32, "channels": (8, 6, 4), "latent_dim": 5},
+    "stylegan1": {"kind": "stylegan1", **STYLE, "channels": (8, 8, 8, 8)},
+    "stylegan3": {
+        "kind": "stylegan3", **STYLE, "num_layers": 4, "num_critical": 1, "channel_base": 256, "channel_max": 8,
+        "margin_size": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHERS)
 def test_other_families_are_trained_further(kind, tmp_path):
-    model = build_model(family(kind).model, seed=3)
+    model = build_model(OTHERS[kind], seed=3)
     disentangle.save(model, tmp_path / "start.safetensors")
     config = finetune_config(
         tmp_path / "start.safetensors", data=ROOMS, projection={"kind": "polar", "rank": None, "layers": ()}, **FEW
     )
     trained = train(config, tmp_path / "run")
-    for projection in trained.projections().values():
-        assert float(orthogonality_error(projection.weight().flatten(1))) < 1e-4
+    assert changed(disentangle.nn.project(model, kind="polar"), trained)
+    for name in trained.config.projection.layers:
+        assert float(orthogonality_error(trained.projections()[name].weight().flatten(1))) < 1e-4
 
 
 # ------------------------------------------------------------------------------------------------------- bad input

@@ -97,7 +97,7 @@ def read(
     source = Path(path)
     provenance = {
         "source": source.resolve().name,
-        "sha256": sha256_of(source) if source.is_file() else None,
+        "sha256": sha256_of(source) if source.is_file() else _digests(source),
         "format": family.NAME,
         "which": converted.which,
         "decisions": converted.decisions,
@@ -150,6 +150,12 @@ def format_of(content: Content) -> Format:
             f"otherwise its layout is not known; {known}."
         )
     raise CheckpointError(f"{content.path} is of no known format: it holds {_described(content.data)}; {known}.")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every file in a folder, by name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
 def _described(data: Any) -> str:

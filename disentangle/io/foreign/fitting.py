@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -33,7 +33,8 @@ def fitted(path: str | os.PathLike[str], name: str, config: dict[str, Any], stat
             )
     try:
         with torch.device("meta"):
-            expected = {key: tensor.shape for key, tensor in build_model(config, seed=0).state_dict().items()}
+            empty = build_model(config, seed=0)
+        expected = {key: tensor.shape for key, tensor in empty.state_dict().items()}
     except DisentangleError as error:
         text = str(error)
         raise CheckpointError(f"{path} looks like {name}, but {text[:1].lower()}{text[1:]}") from None
@@ -47,9 +48,18 @@ def fitted(path: str | os.PathLike[str], name: str, config: dict[str, Any], stat
     if wrong:
         shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise CheckpointError(f"{path} looks like {name}, but its tensors do not fit the network: {shown}.")
-    model = build_model(config, seed=0)
-    model.load_state_dict(dict(state), assign=True)
-    return model.eval().requires_grad_(False)
+    empty.load_state_dict(dict(state), assign=True)
+    if any(tensor.is_meta for tensor in _tensors(empty)):  # something that no file holds; else nothing is made twice
+        empty = build_model(config, seed=0)
+        empty.load_state_dict(dict(state), assign=True)
+    return empty.eval().requires_grad_(False)
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+    for module in model.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
 
 
 def _whole_numbers(key: str, value: Any) -> list[tuple[str, int]]:
@@ -88,8 +98,10 @@ def check_picture(path: str | os.PathLike[str], model: Any) -> None:
     label = {"label": 0} if getattr(model, "c_dim", 0) else {}
     hooks = [module.register_forward_hook(look) for module in model.modules()]
     try:
-        with torch.inference_mode():
-            check_finite(model(model.sample_latents(1, generator=torch.Generator().manual_seed(0)), **label))
+        latents = model.sample_latents(1, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        # As if for a derivative, whose saved tensors are thrown away: what layers keep for speed is a copy of all.
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, lambda _: None):
+            check_finite(model(latents, **label))
     except _Enough:
         pass
     except (RuntimeError, MemoryError) as error:
