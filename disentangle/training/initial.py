@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from disentangle.config import differences
+from disentangle.config import differences, parse_config
 from disentangle.errors import CheckpointError, ConfigError
 from disentangle.io import load
 from disentangle.io.checkpoint import load_state
@@ -17,7 +18,7 @@ from disentangle.models.base import build_model
 from disentangle.nn import project
 from disentangle.training.gan_config import GANTraining
 
-__all__ = ["initial_generator", "start_discriminator"]
+__all__ = ["initial_generator", "run_config", "start_discriminator"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +57,14 @@ def start_discriminator(discriminator: nn.Module, config: GANTraining) -> None:
     """Give the discriminator the weights of the run that ``config.init`` names, if it is a run with the same one."""
     if config.init is None:
         return
-    folder = Path(config.init)
-    record = _config_of(folder)
-    if record is None:
+    found = run_config(config.init)
+    if found is None:
         logger.info("%s brings no discriminator; it starts from random weights", config.init)
         return
-    if record.get("discriminator") != config.discriminator.model_dump(mode="json"):
+    if found.discriminator != config.discriminator:
         logger.info("the discriminator of %s is another one; it starts from random weights", config.init)
         return
+    folder = Path(config.init)
     latest = folder / "checkpoints" / (folder / "latest").read_text(encoding="utf-8").strip()
     state = load_state(latest / "state.pt")
     try:
@@ -72,9 +73,14 @@ def start_discriminator(discriminator: nn.Module, config: GANTraining) -> None:
         raise CheckpointError(f"{latest} has no discriminator that fits its own config.json ({error}).") from None
 
 
-def _config_of(folder: Path) -> dict[str, Any] | None:
-    """The configuration of a run folder of a GAN with a checkpoint, else None."""
-    if not ((folder / "config.json").is_file() and (folder / "latest").is_file()):
+def run_config(init: str | os.PathLike[str]) -> GANTraining | None:
+    """The configuration of a run folder of a GAN with a checkpoint; None for anything else.
+
+    Raises:
+        ConfigError: if the folder's config.json does not validate.
+    """
+    path = Path(init) / "config.json"
+    if not (path.is_file() and (Path(init) / "latest").is_file()):
         return None
-    record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return record if record.get("kind") == "gan" else None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return parse_config(GANTraining, record, source=str(path)) if record.get("kind") == "gan" else None

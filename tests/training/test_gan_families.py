@@ -175,6 +175,7 @@ def test_a_projection_starts_at_the_nearest_weights_and_stays_orthogonal(kind, t
 def test_a_run_brings_its_discriminator_and_a_file_does_not(trained, tmp_path):
     saved = disentangle.io.load_state(trained / "checkpoints" / "000006" / "state.pt")["parts"]["discriminator"]
     same = {"discriminator.channels": (8, 6, 4, 4), "penalty.every": 2}
+    assert finetune_config(trained, data=ROOMS).discriminator == family("stylegan2").discriminator
     for source, equal in ((trained, True), (trained / "checkpoints" / "000006" / "model.safetensors", False)):
         config = finetune_config(source, data=ROOMS, **FEW, **same, **{"discriminator_optimizer.lr": 1e-12})
         out = tmp_path / str(equal)

@@ -100,7 +100,10 @@ def check_picture(path: str | os.PathLike[str], model: Any) -> None:
     try:
         latents = model.sample_latents(1, generator=torch.Generator().manual_seed(0)).requires_grad_()
         # As if for a derivative, whose saved tensors are thrown away: what layers keep for speed is a copy of all.
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, lambda _: None):
+        with (
+            torch.enable_grad(),
+            torch.autograd.graph.saved_tensors_hooks(lambda _: torch.empty(0), lambda empty: empty),
+        ):
             check_finite(model(latents, **label))
     except _Enough:
         pass

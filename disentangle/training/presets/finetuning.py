@@ -11,6 +11,7 @@ from disentangle.data import open_data
 from disentangle.errors import InputError, unknown_name
 from disentangle.io import model_config
 from disentangle.training.gan_config import STYLE_BASED, GANTraining
+from disentangle.training.initial import run_config
 from disentangle.training.presets.gan import gan_config
 from disentangle.training.presets.rows import PRESETS, Kind, data_arguments, preset_names
 
@@ -38,8 +39,9 @@ def finetune_config(
     Args:
         init: a model file, run folder or zoo name.
         data: fields of :class:`DataConfig`; the resolution is the generator's.
-        preset: a row of the table; by default the one of the generator's family whose size is nearest. Its losses,
-            rates and batch are used, its growth is not; its steps are cut to 3 % with a ``projection``.
+        preset: a row of the table, whose losses, rates and batch are used. By default those of the run, if ``init`` is
+            the folder of one, else the row of the generator's family whose size is nearest. Nothing grows any more,
+            and with a ``projection`` the steps are cut to 3 %.
         projection: arguments of :func:`disentangle.nn.project`: kind, rank, layers.
         kind: the family that the generator has to be of.
         fields: dotted fields to replace.
@@ -61,8 +63,6 @@ def finetune_config(
     names = preset_names(family)
     if preset is not None and preset not in names:
         raise unknown_name(f"preset for {family}", preset, names)
-    preset = preset or min(names, key=lambda name: abs(math.log2(PRESETS[name]["size"] / model.resolution)))
-    row = PRESETS[preset]
     if data.get("resolution") not in (None, model.resolution):
         raise InputError(
             f"resolution is {data['resolution']}, but {init} makes pictures of {model.resolution} pixels; leave it out."
@@ -74,11 +74,17 @@ def finetune_config(
             f"The pictures have {channels} channels, but {init} makes pictures of {model.image_channels}; give other "
             "data, or another model."
         )
-    record = gan_config(row, {**data, "resolution": row["size"]}, channels).model_dump(mode="json")
+    own = run_config(init) if preset is None else None
+    if own is not None:
+        record = own.model_dump(mode="json")
+    else:
+        preset = preset or min(names, key=lambda name: abs(math.log2(PRESETS[name]["size"] / model.resolution)))
+        record = gan_config(PRESETS[preset], data, channels).model_dump(mode="json")
+        record["discriminator"] = _fitted(record["discriminator"], model)
+        if model.kind not in STYLE_BASED[1:]:  # StyleGAN had no path lengths
+            record["path_length"]["weight"] = 0.0
     record |= {"data": data, "model": model.model_dump(mode="json"), "growth": None, "init": os.fspath(init)}
-    record["discriminator"] = _fitted(record["discriminator"], model)
-    if model.kind not in STYLE_BASED[1:]:  # StyleGAN had neither path lengths nor lazy penalties
-        record["path_length"]["weight"] = 0.0
+    record["discriminator_first"] = 0
     if projection is not None:
         record["model"]["projection"] = projection
         record["steps"] = max(1, round(SHARE * record["steps"]))
