@@ -4,6 +4,9 @@ Nothing here knows the toolkit's own models: a metric takes ``codes (n, d)`` and
 and ``labels (n,)``, features, images, or a callable.
 """
 
+import importlib
+from typing import Any
+
 from disentangle.evaluations.classification import (
     accuracy,
     classification_scores,
@@ -30,3 +33,12 @@ __all__ = [
     "sap",
     "save_scores",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Every other metric by its name, e.g. ``irs`` or ``frechet_distance``."""
+    for part in ("disentanglement", "generation"):
+        module = importlib.import_module(f"{__name__}.{part}")
+        if name in module.__all__:
+            return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -82,3 +82,13 @@ def test_import_is_light() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_every_metric_is_found_by_its_name():
+    import disentangle.evaluations as evaluations
+    from disentangle.evaluations import disentanglement, generation
+
+    for part in (disentanglement, generation):
+        assert all(getattr(evaluations, name) is getattr(part, name) for name in part.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'frechet'"):
+        evaluations.frechet  # noqa: B018
