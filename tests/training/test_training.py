@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import disentangle
 from disentangle.config import with_fields
@@ -189,9 +190,10 @@ def test_every_objective_reduces_the_reconstruction_error(kind, tmp_path):
 
 
 @pytest.mark.parametrize("preset", sorted(name for name, row in PRESETS.items() if row["kind"] != "classifier"))
-def test_presets_resolve_and_their_networks_fit(preset):
+def test_presets_resolve_and_their_networks_fit(preset, tmp_path):
     row = PRESETS[preset]
-    data = {"name": "rooms", "resolution": row["size"]}
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    data = {"name": str(tmp_path), "resolution": row["size"]}
     config = preset_config(row["kind"], data=data, preset=preset)
     assert config.model.resolution == row["size"]
     assert config.data.resolution == row["size"]
