@@ -54,7 +54,7 @@ TREATMENTS: dict[str, dict[str, Any]] = {
 COLUMNS: dict[str, tuple[str, int, bool | None]] = {
     "orthogonality_error": ("orthogonality error", 3, False),
     "jacobian": ("Jacobian, squared cosine", 3, False),
-    "jacobian_within": ("the same within a block", 3, False),
+    "jacobian_within": ("absolute cosine within a block", 3, False),
     "vp": ("VP, %", 1, True),
     "vp_within": ("VP within a block, %", 1, True),
     "mig": ("MIG, factor predictor", 3, True),
