@@ -2,6 +2,7 @@
 
     python scripts/reproduce_projection.py base
     python scripts/reproduce_projection.py tune --seeds 0-2
+    python scripts/reproduce_projection.py score --seeds 0-2
     python scripts/reproduce_projection.py report --seeds 0-2
 
 Trains a StyleGAN2 of 64 pixels on the rendered rooms; trains it 3 % longer with orthogonal projections of rank 10 and,
@@ -18,7 +19,7 @@ from typing import Any
 
 import click
 import torch
-from reproduce_independence import put_table, spread
+from reproduce_independence import put_table, spread, unclaimed
 
 ROOT = Path(__file__).parents[1]
 DATA = {"name": "rooms", "resolution": 64}
@@ -100,13 +101,13 @@ def scores_of(generator: Any, shared: dict[str, Any]) -> dict[str, float]:
     for label, vector in zip(directions.labels, directions.vectors, strict=True):
         layers.setdefault(label.split(",")[0], []).append(vector)
     by_layer = {name: torch.stack(vectors) for name, vectors in layers.items()}
-    pairs, moved = make_pairs(driven, 1_200, extent=3.0)
+    pairs, moved = make_pairs(driven, 800, extent=3.0)
     images = generated_images(generator, 500)
     features = extract_features(images, shared["extractor"], shared["protocol"], cache=False)["features"]
     return {
-        "pipl": perceptual_perturbation(generator, shared["distance"], by_layer, space="w", n=800, size=None).value,
-        "vp": 100 * variation_predictability(pairs, moved, epochs=40, train_fraction=0.5, test_every=40).value,
-        "jacobian": jacobian_orthogonality(driven, n=8).value,
+        "pipl": perceptual_perturbation(generator, shared["distance"], by_layer, space="w", n=400, size=None).value,
+        "vp": 100 * variation_predictability(pairs, moved, epochs=15, train_fraction=0.5, test_every=15).value,
+        "jacobian": jacobian_orthogonality(driven, n=3).value,
         "fd": frechet_distance(features, shared["reference"]).value,
     }
 
@@ -169,28 +170,46 @@ def tune(seeds: str, runs: Path) -> None:
             click.echo(f"{name}, seed {seed}")
 
 
+def folders_of(seeds: str, runs: Path) -> dict[str, list[Path]]:
+    tuned = {name: [runs / f"{name.replace(' ', '-')}-{seed}" for seed in seeds_of(seeds)] for name in VARIANTS}
+    return {"before": [runs / "base"], **tuned}
+
+
+@main.command()
+@click.option("--seeds", default="0-2", show_default=True)
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True)
+def score(seeds: str, runs: Path) -> None:
+    """Score what is trained and has no scores yet; several processes may share it."""
+    import disentangle
+
+    shared: dict[str, Any] = {}
+    for folders in folders_of(seeds, runs).values():
+        for folder in folders:
+            if not (folder / "latest").is_file() or not unclaimed(folder / "projection.lock"):
+                continue
+            shared = shared or shared_parts()
+            found = scores_of(disentangle.load(folder), shared)
+            (folder / "projection.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            click.echo(f"{folder}: {found}")
+
+
 @main.command()
 @click.option("--seeds", default="0-2", show_default=True)
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True)
 def report(seeds: str, runs: Path) -> None:
-    """Score all, and write the table, the traversal and the JSON."""
+    """Write the table, the traversal and the JSON of what is scored."""
     import disentangle
     from disentangle.io.runs import environment
     from disentangle.latents import traverse
     from disentangle.viz import save_grid
 
-    shared = shared_parts()
     rows: dict[str, dict[str, list[float]]] = {}
-    paths = {"before": [runs / "base"]}
-    for name in VARIANTS:
-        paths[name] = [runs / f"{name.replace(' ', '-')}-{seed}" for seed in seeds_of(seeds)]
+    paths = folders_of(seeds, runs)
     for name, folders in paths.items():
         for folder in folders:
-            if not (folder / "latest").is_file():
-                continue
-            for column, value in scores_of(disentangle.load(folder), shared).items():
-                rows.setdefault(name, {}).setdefault(column, []).append(value)
-            click.echo(f"{folder}: { ({key: round(values[-1], 4) for key, values in rows[name].items()}) }")
+            if (folder / "projection.json").is_file():
+                for column, value in json.loads((folder / "projection.json").read_text(encoding="utf-8")).items():
+                    rows.setdefault(name, {}).setdefault(column, []).append(value)
     lines = ["| generator | runs | " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines.append("|---|" + "---|" * (len(COLUMNS) + 1))
     for name, row in rows.items():
@@ -202,7 +221,7 @@ def report(seeds: str, runs: Path) -> None:
     grid = traverse(tuned, found.select([0, 1, 2, 10, 11, 12, 20, 21]), seeds=[3], steps=9, extent=4.0)
     save_grid(grid[0], ROOT / "docs" / "images" / "projection-traversal.png")
     record = {
-        "command": f"python scripts/reproduce_projection.py base|tune|report --seeds {seeds}",
+        "command": f"python scripts/reproduce_projection.py base|tune|score|report --seeds {seeds}",
         "environment": {key: value for key, value in environment("cpu").items() if key != "command"},
         "network": NETWORK,
         "steps": {"base": STEPS, "further": round(0.03 * STEPS)},

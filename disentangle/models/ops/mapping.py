@@ -68,7 +68,7 @@ class MappingNetwork(nn.Module):
         gain_first: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.depth, self.c_dim = depth, c_dim
+        self.depth, self.c_dim, self.gain_first = depth, c_dim, gain_first
         embedded = w_dim if c_dim else 0
         if c_dim:
             self.embed = EqualizedLinear((c_dim, w_dim))
@@ -80,7 +80,8 @@ class MappingNetwork(nn.Module):
 
     def forward(self, z: Tensor, label: int | Tensor | None = None) -> Tensor:
         """(n, z_dim) and, in a conditional network, a class, (n,) classes or (n, c_dim) weights, to (n, w_dim)."""
-        x = pixel_norm(z)
+        # The same number, rounded as the implementations of StyleGAN, or of its successors, round it.
+        x = z / (z.square().mean(dim=1, keepdim=True) + 1e-8).sqrt() if self.gain_first else pixel_norm(z)
         classes = class_weights(label, self.c_dim, n=len(z))
         if classes is not None:
             x = torch.cat([x, pixel_norm(self.embed(classes.to(z)))], dim=1)
