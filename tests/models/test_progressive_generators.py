@@ -38,7 +38,7 @@ def test_a_progan_by_hand(first_norm):
     model = made({**PROGAN, "resolution": 8, "channels": (5, 4), "first_norm": first_norm})
     s = model.state_dict()
     z = torch.randn(2, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    x = torch.einsum("czyx,nz->ncyx", s["b4.conv0.weight"], normal(z)) * math.sqrt(2) / 4 / math.sqrt(6)
+    x = torch.einsum("zcyx,nz->ncyx", s["b4.conv0.weight"], normal(z)) * math.sqrt(2) / 4 / math.sqrt(6)
     x = F.leaky_relu(x + s["b4.conv0.bias"][:, None, None], 0.2)
     x = normal(x) if first_norm else x
 
