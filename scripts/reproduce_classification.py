@@ -21,8 +21,7 @@ from typing import Any
 
 import click
 import torch
-
-ROOT = Path(__file__).parents[1]
+from study import ROOT, put_table, seeds_of, side_by_side, spread, surroundings
 
 NOG, OLR = {"treatment.nog": True}, {"treatment.olr": True}
 RELEASED, OW = {"treatment.olr": True, "treatment.olr_form": "released"}, {"model.weight": "ow"}
@@ -121,11 +120,6 @@ def late(result: dict[str, Any]) -> float | None:
     return math.exp(statistics.mean(map(math.log, values))) if values else None
 
 
-def spread(values: list[float], digits: int) -> str:
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
-
-
 def rounded(value: Any) -> Any:
     """Numbers to five digits: what a curve needs."""
     if isinstance(value, float):
@@ -186,21 +180,16 @@ def save_figure(application: str, results: dict[str, list[dict[str, Any]]], path
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/classification"), show_default=True)
 @click.option("--only", help="One row of the table; nothing is written then.")
 def main(application: str, seeds: str, steps: int | None, jobs: int, runs: Path, only: str | None) -> None:
-    from joblib import Parallel, delayed
-
     from disentangle.files import write_text
-    from disentangle.io.runs import environment
 
-    first, _, last = seeds.partition("-")
-    numbers = list(range(int(first), int(last or first) + 1))
+    numbers = seeds_of(seeds)
     steps = steps or APPLICATIONS[application][-1]
     rows = {name: fields for name, fields in rows_of(application).items() if only in (None, name)}
     if not rows:
         raise click.UsageError(f"There is no row {only!r}; choose from {', '.join(rows_of(application))}.")
     jobs_to_do = [(name, seed) for seed in numbers for name in rows]
-    found = Parallel(n_jobs=jobs)(
-        delayed(run_one)(application, name, rows[name], seed, steps, runs) for name, seed in jobs_to_do
-    )
+    calls = [(application, name, rows[name], seed, steps, runs) for name, seed in jobs_to_do]
+    found = side_by_side(run_one, calls, jobs)
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in rows}
     for (name, _), result in zip(jobs_to_do, found, strict=True):
         results[name].append(result)
@@ -209,15 +198,10 @@ def main(application: str, seeds: str, steps: int | None, jobs: int, runs: Path,
     if only is not None:
         return
     command = f"python scripts/reproduce_classification.py {application} --seeds {seeds} --steps {steps}"
-    kept = {key: value for key, value in environment("cpu").items() if key != "command"}
-    record = {"command": command, "environment": kept, "steps": steps, "treatments": rounded(results)}
+    record = {"command": command, "environment": surroundings(), "steps": steps, "treatments": rounded(results)}
     write_text(ROOT / "evaluations" / "results" / f"classification-{application}.json", json.dumps(record) + "\n")
     save_figure(application, results, ROOT / "docs" / "images" / f"conditioning-{application}.png")
-    page = ROOT / "docs" / "results.md"
-    begin, end = f"<!-- {application} -->", f"<!-- end {application} -->"
-    text = page.read_text(encoding="utf-8")
-    block = f"{begin}\n`{command}`\n\n{table}\n{end}"
-    write_text(page, re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: block, text, flags=re.DOTALL))
+    put_table(application, f"`{command}`\n\n{table}")
 
 
 if __name__ == "__main__":

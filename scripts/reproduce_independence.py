@@ -5,27 +5,23 @@
     python scripts/reproduce_independence.py report --seeds 0-2
 
 Trains a small EigenGAN and a small simple GAN on the rendered rooms at 32 pixels, once for each treatment and seed, one
-thread a run. Finished runs and scores are kept, so that a stopped study goes on, and several processes may share it:
-each takes what no other has begun. Writes evaluations/results/independence.json, docs/images/independence.png and the
-tables in docs/results.md.
+thread a run. Finished runs and scores are kept, so that a stopped study goes on. Writes
+evaluations/results/independence.json, docs/images/independence.png and the tables in docs/results.md.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
+from study import ROOT, put_table, seeds_of, side_by_side, spread, surroundings
 
-ROOT = Path(__file__).parents[1]
 DATA = {"name": "rooms", "resolution": 32}
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -50,17 +46,25 @@ TREATMENTS: dict[str, dict[str, Any]] = {
     "OroJaR": {"generator_penalty": {"kind": "orojar", "weight": 2e-8, "every": 4}},
 }
 
-# column -> (heading, digits, whether more is better)
-COLUMNS: dict[str, tuple[str, int, bool | None]] = {
-    "orthogonality_error": ("orthogonality error", 3, False),
-    "jacobian": ("Jacobian, squared cosine", 3, False),
-    "jacobian_within": ("absolute cosine within a block", 3, False),
-    "vp": ("VP, %", 1, True),
-    "vp_within": ("VP within a block, %", 1, True),
-    "mig": ("MIG, factor predictor", 3, True),
-    "active": ("active latents", 1, None),
-    "fd": ("FD, EfficientNet-Lite0", 1, False),
+# column -> heading, digits
+COLUMNS: dict[str, tuple[str, int]] = {
+    "orthogonality_error": ("orthogonality error", 3),
+    "jacobian": ("Jacobian, squared cosine", 3),
+    "jacobian_within": ("absolute cosine within a block", 3),
+    "vp": ("VP, %", 1),
+    "vp_within": ("VP within a block, %", 1),
+    "mig": ("MIG, factor predictor", 3),
+    "active": ("active latents", 1),
+    "fd": ("FD, EfficientNet-Lite0", 1),
 }
+
+
+# Pictures, pairs and latents that the scores are made of.
+SCORING: dict[str, Any] = {
+    "jacobian_latents": 16, "activeness_latents": 64, "mig_latents": 4_000, "predictor_steps": 2_500, "vp_pairs": 800,
+    "vp_pairs_within": 300, "vp_epochs": 25, "vp_train_fraction": 0.3, "fd_generated": 500, "fd_real": 2_000,
+}  # fmt: skip
+SCORES = "independence.json"
 
 
 def config_of(model: str, treatment: str, seed: int, steps: int) -> Any:
@@ -71,14 +75,8 @@ def config_of(model: str, treatment: str, seed: int, steps: int) -> Any:
     return preset_config(kind, data=DATA, checkpoint_every=1000, sample_every=1000, **fields)
 
 
-def unclaimed(path: Path) -> bool:
-    """Whether no other process has begun with this; a claim that a crash left behind is removed by hand."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
+def finished(folder: Path, steps: int) -> bool:
+    return (folder / "latest").is_file() and int((folder / "latest").read_text(encoding="utf-8")) == steps
 
 
 # ---------------------------------------------------------------------------------------------------------- scores
@@ -117,19 +115,19 @@ def scores_of(generator: Any, shared: dict[str, Any]) -> dict[str, float]:
 
     projections = list(generator.projections().values())
     weights = [(p.parameter if p.weight is None else p.weight()).detach().flatten(1) for p in projections]
-    jacobian = jacobian_orthogonality(generator, n=16)
+    jacobian = jacobian_orthogonality(generator, n=SCORING["jacobian_latents"])
     walk = next(iter(generator.spaces.values())).walk
     blocks = [p.coordinates for p in projections]
     result = {
         "orthogonality_error": sum(float(orthogonality_error(weight)) for weight in weights),
         "jacobian": jacobian.value,
-        "active": activeness(generator, n=64).value,
+        "active": activeness(generator, n=SCORING["activeness_latents"]).value,
         "mig": factor_predictor_mig(
-            generator, shared["data"], predictor=shared["predictor"], n=4_000, baselines=False
+            generator, shared["data"], predictor=shared["predictor"], n=SCORING["mig_latents"], baselines=False
         ).value,
     }
-    how = {"epochs": 25, "train_fraction": 0.3, "test_every": 25}
-    result["vp"] = 100 * variation_predictability(*make_pairs(generator, 800), **how).value
+    how = {key: SCORING[f"vp_{key}"] for key in ("epochs", "train_fraction")} | {"test_every": SCORING["vp_epochs"]}
+    result["vp"] = 100 * variation_predictability(*make_pairs(generator, SCORING["vp_pairs"]), **how).value
     if len(blocks) > 1:
         cosines = torch.as_tensor(jacobian.parts["cosine"])
         inside, within = [], []
@@ -137,11 +135,11 @@ def scores_of(generator: Any, shared: dict[str, Any]) -> dict[str, float]:
             rows = [walk.index(position) for position in coordinates]
             part = cosines[rows][:, rows]
             inside.append(float(part.sum() / (len(rows) * (len(rows) - 1))))
-            pairs = make_pairs(OneBlock(generator, coordinates), 300)
+            pairs = make_pairs(OneBlock(generator, coordinates), SCORING["vp_pairs_within"])
             within.append(variation_predictability(*pairs, **how).value)
         result["jacobian_within"] = statistics.mean(inside)
         result["vp_within"] = 100 * statistics.mean(within)
-    images = generated_images(generator, 500)
+    images = generated_images(generator, SCORING["fd_generated"])
     features = extract_features(images, shared["extractor"], shared["protocol"], cache=False)["features"]
     result["fd"] = frechet_distance(features, shared["reference"]).value
     return result
@@ -156,10 +154,10 @@ def shared_parts() -> dict[str, Any]:
     data = open_data(**DATA)
     extractor = load_extractor("efficientnet-lite0")
     protocol = PROTOCOLS["clean"]
-    real = data_images(data, name="rooms", n=2_000)
+    real = data_images(data, name="rooms", n=SCORING["fd_real"])
     return {
         "data": data,
-        "predictor": train_factor_predictor(data, steps=2_500),
+        "predictor": train_factor_predictor(data, steps=SCORING["predictor_steps"]),
         "extractor": extractor,
         "protocol": protocol,
         "reference": extract_features(real, extractor, protocol)["features"],
@@ -169,20 +167,13 @@ def shared_parts() -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- report
 
 
-def spread(values: list[float], digits: int) -> str:
-    if not values:
-        return ""
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
-def table_of(rows: dict[str, dict[str, list[float]]]) -> str:
-    columns = [name for name in COLUMNS if any(row.get(name) for row in rows.values())]
+def table_of(treatments: dict[str, dict[str, Any]]) -> str:
+    columns = [name for name in COLUMNS if any(name in row for runs in treatments.values() for row in runs.values())]
     lines = ["| treatment | seeds | " + " | ".join(COLUMNS[name][0] for name in columns) + " |"]
     lines.append("|---|" + "---|" * (len(columns) + 1))
-    for treatment, row in rows.items():
-        cells = [spread(row.get(name, []), COLUMNS[name][1]) for name in columns]
-        lines.append(f"| {treatment.replace('-', ' + ')} | {len(row['jacobian'])} | " + " | ".join(cells) + " |")
+    for treatment, runs in treatments.items():
+        cells = [spread([row[name] for row in runs.values()], COLUMNS[name][1]) for name in columns]
+        lines.append(f"| {treatment.replace('-', ' + ')} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -207,25 +198,38 @@ def save_figure(curves: dict[str, dict[str, list[list[tuple[int, float]]]]], pat
     figure.savefig(path, dpi=110)
 
 
-def put_table(name: str, text: str) -> None:
-    """Between its marks in docs/results.md."""
-    path = ROOT / "docs" / "results.md"
-    page = path.read_text(encoding="utf-8")
-    begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
-    page = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", page, flags=re.S)
-    path.write_text(page, encoding="utf-8")
-
-
 # -------------------------------------------------------------------------------------------------------- commands
 
 
-def chosen(seeds: str, only: str | None, runs: Path) -> Iterator[tuple[str, str, int, Path]]:
-    first, _, last = seeds.partition("-")
-    for seed in range(int(first), int(last or first) + 1):
-        for treatment in TREATMENTS:
-            for model in NETWORKS:
-                if only is None or only in (model, treatment):
-                    yield model, treatment, seed, runs / model / f"{treatment}-{seed}"
+def chosen(seeds: str, only: str | None, runs: Path) -> list[tuple[str, str, int, Path]]:
+    """(network, treatment, seed, run folder) of every run of the study, seed after seed."""
+    return [
+        (model, treatment, seed, runs / model / f"{treatment}-{seed}")
+        for seed in seeds_of(seeds)
+        for treatment in TREATMENTS
+        for model in NETWORKS
+        if only in (None, model, treatment)
+    ]
+
+
+def train_one(model: str, treatment: str, seed: int, folder: Path, steps: int) -> None:
+    from disentangle.training import train_gan
+
+    if not finished(folder, steps):
+        begun = time.process_time()
+        train_gan(config_of(model, treatment, seed, steps), folder, device="cpu")
+        print(f"{folder}: {time.process_time() - begun:.0f} CPU-s", flush=True)
+
+
+def score_some(folders: list[Path]) -> None:
+    import disentangle
+    from disentangle.files import write_json
+
+    shared = shared_parts()
+    for folder in folders:
+        begun = time.process_time()
+        write_json(folder / SCORES, scores_of(disentangle.load(folder), shared))
+        print(f"{folder}: {time.process_time() - begun:.0f} CPU-s", flush=True)
 
 
 @click.group()
@@ -235,9 +239,10 @@ def main() -> None:
 
 def options(function: Any) -> Any:
     for option in (
-        click.option("--seeds", default="0-2", show_default=True),
+        click.option("--seeds", default="0-2", show_default=True, help="First-last."),
         click.option("--steps", default=5000, show_default=True),
         click.option("--only", help="One treatment or network."),
+        click.option("--jobs", default=2, show_default=True, help="Runs side by side, one thread each."),
         click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/independence"), show_default=True),
     ):
         function = option(function)
@@ -246,71 +251,56 @@ def options(function: Any) -> Any:
 
 @main.command()
 @options
-def train(seeds: str, steps: int, only: str | None, runs: Path) -> None:
-    """Train every run that is not begun."""
-    from disentangle.training import train_gan
-
-    for model, treatment, seed, folder in chosen(seeds, only, runs):
-        if unclaimed(folder.with_name(folder.name + ".lock")):
-            begun = time.process_time()
-            train_gan(config_of(model, treatment, seed, steps), folder, device="cpu")
-            click.echo(f"{folder}: {time.process_time() - begun:.0f} CPU-s")
+def train(seeds: str, steps: int, only: str | None, jobs: int, runs: Path) -> None:
+    """Train every run that is not finished; one that was stopped goes on."""
+    side_by_side(train_one, [(*run, steps) for run in chosen(seeds, only, runs)], jobs)
 
 
 @main.command()
 @options
-def score(seeds: str, steps: int, only: str | None, runs: Path) -> None:
+def score(seeds: str, steps: int, only: str | None, jobs: int, runs: Path) -> None:
     """Score every finished run that has no scores yet."""
-    import disentangle
-
-    shared: dict[str, Any] = {}
-    for _, _, _, folder in chosen(seeds, only, runs):
-        finished = (folder / "latest").is_file() and int((folder / "latest").read_text()) == steps
-        if not finished or not unclaimed(folder / "independence.lock"):
-            continue
-        shared = shared or shared_parts()
-        begun = time.process_time()
-        found = scores_of(disentangle.load(folder), shared)
-        (folder / "independence.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        click.echo(f"{folder}: {time.process_time() - begun:.0f} CPU-s")
+    folders = [folder for *_, folder in chosen(seeds, only, runs)]
+    waiting = [folder for folder in folders if finished(folder, steps) and not (folder / SCORES).is_file()]
+    side_by_side(score_some, [(waiting[i::jobs],) for i in range(jobs) if waiting[i::jobs]], jobs)
 
 
 @main.command()
 @options
-def report(seeds: str, steps: int, only: str | None, runs: Path) -> None:
+def report(seeds: str, steps: int, only: str | None, jobs: int, runs: Path) -> None:
     """Write the tables, the curves and the JSON of what is scored."""
-    from disentangle.io.runs import environment, read_stats
+    from disentangle.files import write_json
+    from disentangle.io.runs import read_stats
 
-    rows: dict[str, dict[str, dict[str, list[float]]]] = {model: {} for model in NETWORKS}
+    scores: dict[str, dict[str, dict[str, Any]]] = {model: {} for model in NETWORKS}
     curves: dict[str, dict[str, list[list[tuple[int, float]]]]] = {model: {} for model in NETWORKS}
-    acceptance: dict[str, dict[str, list[float]]] = {model: {} for model in NETWORKS}
-    for model, treatment, _, folder in chosen(seeds, only, runs):
-        if not (folder / "independence.json").is_file():
-            continue
-        for name, value in json.loads((folder / "independence.json").read_text(encoding="utf-8")).items():
-            rows[model].setdefault(treatment, {}).setdefault(name, []).append(value)
-        lines = read_stats(folder)
-        errors = [(line["step"], sum(p["orthogonality_error"] for p in line["projections"].values())) for line in lines]
-        curves[model].setdefault(treatment, []).append(errors)
-        accepted = [p.get("olr_acceptance") for p in lines[-1]["projections"].values()]
-        if all(share is not None for share in accepted):
-            acceptance[model].setdefault(treatment, []).append(statistics.mean(accepted))
-    for model in NETWORKS:
-        rows[model] = {name: rows[model][name] for name in TREATMENTS if name in rows[model]}
-        curves[model] = {name: curves[model][name] for name in TREATMENTS if name in curves[model]}
-        put_table(f"independence-{model}", table_of(rows[model]))
+    for treatment in TREATMENTS:
+        for model, _, seed, folder in chosen(seeds, treatment, runs):
+            if not (folder / SCORES).is_file():
+                continue
+            lines = read_stats(folder)
+            found = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+            accepted = [p.get("olr_acceptance") for p in lines[-1]["projections"].values()]
+            if None not in accepted:
+                found["olr_acceptance"] = statistics.mean(accepted)
+            scores[model].setdefault(treatment, {})[f"seed {seed}"] = found
+            errors = [
+                (line["step"], sum(p["orthogonality_error"] for p in line["projections"].values())) for line in lines
+            ]
+            curves[model].setdefault(treatment, []).append(errors)
+    for model, treatments in scores.items():
+        put_table(f"independence-{model}", table_of(treatments))
     save_figure(curves, ROOT / "docs" / "images" / "independence.png")
     record = {
         "command": f"python scripts/reproduce_independence.py train|score|report --seeds {seeds} --steps {steps}",
-        "environment": {key: value for key, value in environment("cpu").items() if key != "command"},
+        "environment": surroundings(),
         "networks": NETWORKS,
         "treatments": TREATMENTS,
-        "columns": {name: heading for name, (heading, _, _) in COLUMNS.items()},
-        "scores": rows,
-        "olr_acceptance": acceptance,
+        "scoring": SCORING,
+        "columns": {name: heading for name, (heading, _) in COLUMNS.items()},
+        "scores": scores,
     }
-    path = ROOT / "evaluations" / "results" / "independence.json"
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(ROOT / "evaluations" / "results" / "independence.json", record)
 
 
 if __name__ == "__main__":

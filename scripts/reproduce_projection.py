@@ -19,15 +19,19 @@ from typing import Any
 
 import click
 import torch
-from reproduce_independence import put_table, spread, unclaimed
+from study import ROOT, put_table, seeds_of, side_by_side, spread, surroundings
 
-ROOT = Path(__file__).parents[1]
 DATA = {"name": "rooms", "resolution": 64}
 NETWORK = {
     "model.channels": (64, 64, 64, 32, 16), "model.z_dim": 64, "model.w_dim": 64, "model.mapping_layers": 4,
     "discriminator.channels": (64, 64, 64, 32, 16),
 }  # fmt: skip
-STEPS, RANK = 5000, 10
+STEPS, SHARE, RANK = 5000, 0.03, 10
+SCORING: dict[str, Any] = {
+    "pipl_pairs": 400, "vp_pairs": 800, "vp_extent": 3.0, "vp_epochs": 15, "vp_train_fraction": 0.5,
+    "jacobian_latents": 3, "fd_generated": 500, "fd_real": 2_000,
+}  # fmt: skip
+SCORES = "projection.json"
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "trained on": None,
     "Householder": {"kind": "householder", "rank": RANK},
@@ -101,13 +105,17 @@ def scores_of(generator: Any, shared: dict[str, Any]) -> dict[str, float]:
     for label, vector in zip(directions.labels, directions.vectors, strict=True):
         layers.setdefault(label.split(",")[0], []).append(vector)
     by_layer = {name: torch.stack(vectors) for name, vectors in layers.items()}
-    pairs, moved = make_pairs(driven, 800, extent=3.0)
-    images = generated_images(generator, 500)
+    pairs, moved = make_pairs(driven, SCORING["vp_pairs"], extent=SCORING["vp_extent"])
+    images = generated_images(generator, SCORING["fd_generated"])
     features = extract_features(images, shared["extractor"], shared["protocol"], cache=False)["features"]
+    how = {"epochs": SCORING["vp_epochs"], "train_fraction": SCORING["vp_train_fraction"]}
+    how["test_every"] = SCORING["vp_epochs"]
     return {
-        "pipl": perceptual_perturbation(generator, shared["distance"], by_layer, space="w", n=400, size=None).value,
-        "vp": 100 * variation_predictability(pairs, moved, epochs=15, train_fraction=0.5, test_every=15).value,
-        "jacobian": jacobian_orthogonality(driven, n=3).value,
+        "pipl": perceptual_perturbation(
+            generator, shared["distance"], by_layer, space="w", n=SCORING["pipl_pairs"], size=None
+        ).value,
+        "vp": 100 * variation_predictability(pairs, moved, **how).value,
+        "jacobian": jacobian_orthogonality(driven, n=SCORING["jacobian_latents"]).value,
         "fd": frechet_distance(features, shared["reference"]).value,
     }
 
@@ -123,18 +131,13 @@ def shared_parts() -> dict[str, Any]:
     )
 
     extractor, protocol = load_extractor("efficientnet-lite0"), PROTOCOLS["clean"]
-    real = data_images(open_data(**DATA), name="rooms", n=2_000)
+    real = data_images(open_data(**DATA), name="rooms", n=SCORING["fd_real"])
     return {
         "extractor": extractor,
         "protocol": protocol,
         "distance": load_distance("efficientnet-lite0"),
         "reference": extract_features(real, extractor, protocol)["features"],
     }
-
-
-def seeds_of(text: str) -> range:
-    first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
 
 
 @click.group()
@@ -152,69 +155,87 @@ def base(runs: Path) -> None:
     train_gan(config, runs / "base", device="cpu")
 
 
-@main.command()
-@click.option("--seeds", default="0-2", show_default=True)
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True)
-def tune(seeds: str, runs: Path) -> None:
-    """Train it further, with and without the projector."""
-    from disentangle.training import finetune_config, train_gan
-
-    steps = round(0.03 * STEPS)
-    for seed in seeds_of(seeds):
-        for name, projection in VARIANTS.items():
-            config = finetune_config(
-                runs / "base", data={"name": "rooms"}, projection=projection, steps=steps, seed=seed, log_every=10,
-                checkpoint_every=steps,
-            )  # fmt: skip
-            train_gan(config, runs / f"{name.replace(' ', '-')}-{seed}", device="cpu")
-            click.echo(f"{name}, seed {seed}")
-
-
 def folders_of(seeds: str, runs: Path) -> dict[str, list[Path]]:
     tuned = {name: [runs / f"{name.replace(' ', '-')}-{seed}" for seed in seeds_of(seeds)] for name in VARIANTS}
     return {"before": [runs / "base"], **tuned}
 
 
-@main.command()
-@click.option("--seeds", default="0-2", show_default=True)
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True)
-def score(seeds: str, runs: Path) -> None:
-    """Score what is trained and has no scores yet; several processes may share it."""
+def tune_one(projection: dict[str, Any] | None, seed: int, runs: Path, folder: Path) -> None:
+    from disentangle.training import finetune_config, train_gan
+
+    steps = round(SHARE * STEPS)
+    config = finetune_config(
+        runs / "base", data={"name": "rooms"}, projection=projection, steps=steps, seed=seed, log_every=10,
+        checkpoint_every=steps,
+    )  # fmt: skip
+    train_gan(config, folder, device="cpu")
+
+
+def score_some(folders: list[Path]) -> None:
     import disentangle
+    from disentangle.files import write_json
 
-    shared: dict[str, Any] = {}
-    for folders in folders_of(seeds, runs).values():
-        for folder in folders:
-            if not (folder / "latest").is_file() or not unclaimed(folder / "projection.lock"):
-                continue
-            shared = shared or shared_parts()
-            found = scores_of(disentangle.load(folder), shared)
-            (folder / "projection.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-            click.echo(f"{folder}: {found}")
+    shared = shared_parts()
+    for folder in folders:
+        found = scores_of(disentangle.load(folder), shared)
+        write_json(folder / SCORES, found)
+        print(f"{folder}: {found}", flush=True)
+
+
+def options(function: Any) -> Any:
+    for option in (
+        click.option("--seeds", default="0-2", show_default=True, help="First-last."),
+        click.option("--jobs", default=2, show_default=True, help="Runs side by side, one thread each."),
+        click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True),
+    ):
+        function = option(function)
+    return function
 
 
 @main.command()
-@click.option("--seeds", default="0-2", show_default=True)
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True)
-def report(seeds: str, runs: Path) -> None:
+@options
+def tune(seeds: str, jobs: int, runs: Path) -> None:
+    """Train it further, with and without the projector."""
+    calls = [
+        (projection, seed, runs, folder)
+        for name, projection in VARIANTS.items()
+        for seed, folder in zip(seeds_of(seeds), folders_of(seeds, runs)[name], strict=True)
+    ]
+    side_by_side(tune_one, calls, jobs)
+
+
+@main.command()
+@options
+def score(seeds: str, jobs: int, runs: Path) -> None:
+    """Score what is trained and has no scores yet."""
+    folders = [folder for several in folders_of(seeds, runs).values() for folder in several]
+    waiting = [folder for folder in folders if (folder / "latest").is_file() and not (folder / SCORES).is_file()]
+    side_by_side(score_some, [(waiting[i::jobs],) for i in range(jobs) if waiting[i::jobs]], jobs)
+
+
+@main.command()
+@options
+def report(seeds: str, jobs: int, runs: Path) -> None:
     """Write the table, the traversal and the JSON of what is scored."""
     import disentangle
-    from disentangle.io.runs import environment
+    from disentangle.files import write_json
     from disentangle.latents import traverse
     from disentangle.viz import save_grid
 
-    rows: dict[str, dict[str, list[float]]] = {}
     paths = folders_of(seeds, runs)
-    for name, folders in paths.items():
-        for folder in folders:
-            if (folder / "projection.json").is_file():
-                for column, value in json.loads((folder / "projection.json").read_text(encoding="utf-8")).items():
-                    rows.setdefault(name, {}).setdefault(column, []).append(value)
+    rows = {
+        name: {
+            folder.name: json.loads((folder / SCORES).read_text(encoding="utf-8"))
+            for folder in folders
+            if (folder / SCORES).is_file()
+        }
+        for name, folders in paths.items()
+    }
     lines = ["| generator | runs | " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines.append("|---|" + "---|" * (len(COLUMNS) + 1))
     for name, row in rows.items():
-        cells = [spread(row[column], digits) for column, (_, digits) in COLUMNS.items()]
-        lines.append(f"| {name} | {len(row['fd'])} | " + " | ".join(cells) + " |")
+        cells = [spread([r[column] for r in row.values()], digits) for column, (_, digits) in COLUMNS.items()]
+        lines.append(f"| {name} | {len(row)} | " + " | ".join(cells) + " |")
     put_table("projection", "\n".join(lines))
     tuned: Any = disentangle.load(paths["Householder"][0])
     found = directions_of(tuned)
@@ -222,13 +243,13 @@ def report(seeds: str, runs: Path) -> None:
     save_grid(grid[0], ROOT / "docs" / "images" / "projection-traversal.png")
     record = {
         "command": f"python scripts/reproduce_projection.py base|tune|score|report --seeds {seeds}",
-        "environment": {key: value for key, value in environment("cpu").items() if key != "command"},
+        "environment": surroundings(),
         "network": NETWORK,
-        "steps": {"base": STEPS, "further": round(0.03 * STEPS)},
+        "steps": {"base": STEPS, "further": round(SHARE * STEPS)},
+        "scoring": SCORING,
         "scores": rows,
     }
-    path = ROOT / "evaluations" / "results" / "projection.json"
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(ROOT / "evaluations" / "results" / "projection.json", record)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from disentangle.config import Config
 from disentangle.errors import ConfigError, InputError
-from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents, register_model
+from disentangle.models.base import LatentModule, LatentSpace, check_latents, register_model
 
 __all__ = ["AutoencoderKL", "AutoencoderKLConfig"]
 
@@ -83,7 +83,8 @@ class AutoencoderKL(LatentModule):
 
     Latents are those a diffusion model works on, ``(x - shift) * scale`` of what the network encodes to. The scale
     gives them about unit variance, but their numbers are far from independent: for pictures of things start from
-    :meth:`encode`, not from draws of N(0, I).
+    :meth:`encode`, not from draws of N(0, I). It has no projections: its first layer slides over the latent and reads no
+    coordinate of it for itself.
 
     Raises:
         ConfigError: if diffusers is not installed, or does not build such a network.
@@ -125,10 +126,6 @@ class AutoencoderKL(LatentModule):
         factor = said.get("scaling_factor", _SCALING_FACTOR)
         scale = [factor / deviation for deviation in said.get("latents_std") or [1.0] * channels]
         return like.new_tensor(scale)[:, None, None], like.new_tensor(shift)[:, None, None]
-
-    def projections(self) -> dict[str, Projection]:
-        """None: its first layer slides over the latent and reads no coordinate of it for itself."""
-        return {}
 
 
 def _network(settings: Mapping[str, Any]) -> Any:

@@ -213,8 +213,8 @@ class LatentModule(nn.Module):
     projection_gain: Literal["one", "equalized"] = "one"
 
     def projection_layers(self) -> dict[str, ProjectionLayer]:
-        """Where the projections' weights lie, by name, ordered by depth."""
-        raise NotImplementedError
+        """Where the projections' weights lie, by name, ordered by depth; none by default."""
+        return {}
 
     def default_projection_layers(self) -> tuple[str, ...]:
         """The projections that are made orthogonal where none are named."""

@@ -73,32 +73,18 @@ def project(
 def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bool) -> GeneratorT:
     """:func:`project` by a configuration; without ``fit`` the weights start anywhere, to be read from a file."""
     own: Any = generator
-    if not hasattr(generator, "projection_layers"):
-        raise InputError(f"A {type(generator).__name__} names no projection layers; expected one of our generators.")
-    known: Mapping[str, Any] = own.projection_layers()
+    known: Mapping[str, Any] = own.projection_layers() if hasattr(generator, "projection_layers") else {}
+    if not known:
+        raise InputError(
+            f"A {type(generator).__name__} names no projection layers; expected a generator that has some."
+        )
     names = config.layers or tuple(own.default_projection_layers())
     gain = config.gain or own.projection_gain
-    for name in names:
-        if name not in known:
-            raise unknown_name("projection", name, known)
-    for name in names:
+    ranks = {name: _rank_of(name, known, config.rank, own.projection_rank) for name in names}
+    for name, rank in ranks.items():  # only now, when all of them fit
         layer = known[name]
         weight: Tensor = getattr(layer.module, layer.parameter)
-        if parametrize.is_parametrized(layer.module, layer.parameter):
-            raise InputError(f"The projection {name!r} is orthogonal already; call disentangle.nn.bake first.")
-        largest = min(weight.shape[0], weight[0].numel())
-        rank = min(own.projection_rank or largest, largest) if config.rank is None else config.rank
-        if rank > largest:
-            raise InputError(
-                f"rank is {rank}, but the projection {name!r} is {weight.shape[0]}x{weight[0].numel()}; expected at "
-                f"most {largest}, or other layers."
-            )
-    for name in names:
-        layer = known[name]
-        weight = getattr(layer.module, layer.parameter)
-        largest = min(weight.shape[0], weight[0].numel())
-        rank = min(own.projection_rank or largest, largest) if config.rank is None else config.rank
-        if rank == largest and config.kind != "householder":
+        if rank == min(weight.shape[0], weight[0].numel()) and config.kind != "householder":
             orthogonal_weight(layer.module, layer.parameter, method=config.kind)
         else:
             inner = LowRankOrthogonal(config.kind, weight.shape, rank, fit=fit).to(weight)
@@ -107,6 +93,25 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
             layer.module.gain = 1.0
     own.config = own.config.model_copy(update={"projection": config.model_copy(update={"layers": names, "gain": gain})})
     return generator
+
+
+def _rank_of(name: str, known: Mapping[str, Any], wanted: int | None, usual: int | None) -> int:
+    """The rank that a layer's weight gets, or an InputError if the layer does not exist, is taken or too small."""
+    if name not in known:
+        raise unknown_name("projection", name, known)
+    layer = known[name]
+    if parametrize.is_parametrized(layer.module, layer.parameter):
+        raise InputError(f"The projection {name!r} is orthogonal already; call disentangle.nn.bake first.")
+    weight: Tensor = getattr(layer.module, layer.parameter)
+    rows, columns = weight.shape[0], weight[0].numel()
+    largest = min(rows, columns)
+    rank = min(usual or largest, largest) if wanted is None else wanted
+    if rank > largest:
+        raise InputError(
+            f"rank is {rank}, but the projection {name!r} is {rows}x{columns}; expected at most {largest}, or other "
+            "layers."
+        )
+    return rank
 
 
 def bake(generator: GeneratorT) -> GeneratorT:

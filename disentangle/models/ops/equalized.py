@@ -79,8 +79,6 @@ class EqualizedLinear(nn.Module):
         bias = None if self.bias is None else self.bias * self.multiplier
         if self.activation == "linear":
             return F.linear(x, weight, bias)
-        if self.output_gain == 1.0:  # in the order that StyleGAN's implementations round in
-            return biased_leaky_relu(F.linear(x, weight, bias), None, gain=1.0)
         return biased_leaky_relu(F.linear(x, weight), bias, gain=self.output_gain)
 
     def matrix(self) -> Tensor:

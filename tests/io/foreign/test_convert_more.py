@@ -108,13 +108,15 @@ def test_the_pictures_are_the_same(case, tmp_path):
     assert again.config.kind == config["kind"]
     assert called in found.format
     assert found.provenance["which"] == which
+    # In float64, where only what the conversion itself rounds is left to see.
+    model, again = model.double(), again.double()
     z = model.sample_latents(3, generator=torch.Generator().manual_seed(0))
     options = {"noise": "none"} if config["kind"] == "stylegan1" else {}
     expected = model(z, **options)
     assert float(expected.std()) > 1e-3
-    torch.testing.assert_close(again(z, **options), expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(again(z, **options), expected, rtol=0, atol=1e-5)
     if config["kind"] == "progan":
-        torch.testing.assert_close(again(z, lod=0.7), model(z, lod=0.7), rtol=0, atol=2e-5)
+        torch.testing.assert_close(again(z, lod=0.7), model(z, lod=0.7), rtol=0, atol=1e-5)
     if config["kind"] == "stylegan1":
         for layer in model.synthesis.style_layers():
             ours, theirs = (m.synthesis.get_submodule(layer.name).noise_strength for m in (model, again))
