@@ -17,7 +17,7 @@ __all__ = ["cli", "main"]
 # name -> (module, one line for the list of commands)
 _COMMANDS = {
     "quickstart": ("quickstart", "Traversals and scores of the bundled models, in one report."),
-    "train": ("train", "Train a VAE, an EigenGAN, a simple GAN or a classifier."),
+    "train": ("train", "Train a GAN, a VAE or a classifier; give a generator orthogonal projections."),
     "sample": ("sample", "Pictures of random latents."),
     "traverse": ("traverse", "Pictures along the directions of a latent space."),
     "convert": ("convert", "Another project's checkpoint as a model file; no code in it is run."),
@@ -95,3 +95,14 @@ def main(args: list[str] | None = None) -> Any:
         sys.exit(130 if type(error).__name__ == "Interrupted" else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        _leave_processes()
+
+
+def _leave_processes() -> None:
+    """End what ``torchrun`` has connected: its threads, met by the interpreter's end, sometimes abort the process."""
+    if "torch.distributed" in sys.modules:
+        from torch import distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()

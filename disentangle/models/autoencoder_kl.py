@@ -83,8 +83,8 @@ class AutoencoderKL(LatentModule):
 
     Latents are those a diffusion model works on, ``(x - shift) * scale`` of what the network encodes to. The scale
     gives them about unit variance, but their numbers are far from independent: for pictures of things start from
-    :meth:`encode`, not from draws of N(0, I). It has no projections: its first layer slides over the latent and reads no
-    coordinate of it for itself.
+    :meth:`encode`, not from draws of N(0, I). It has no projections: its first layer slides over the latent and reads
+    no coordinate of it for itself.
 
     Raises:
         ConfigError: if diffusers is not installed, or does not build such a network.

@@ -142,7 +142,7 @@ def _check(one: Tensor, two: Tensor) -> None:
             )
         if not are_values_visible(images):  # inside a transformation of torch.func
             continue
-        low, high = float(images.min()), float(images.max())
+        low, high = (float(value) for value in images.detach().aminmax())
         if not (low >= -10 and high <= 10):  # a StyleGAN reaches a little beyond
             raise InputError(f"images lie in [{low:.3g}, {high:.3g}]; expected [-1, 1] or a little beyond.")
     if one.shape != two.shape:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, distributed, multiprocessing, nn
+from torch import Tensor, nn
 
 from disentangle.nn.synchronized import pooled_moments, world_size
 from disentangle.nn.whitening import DecorrelatedBatchNorm2d
+from tests.processes import in_two_processes
 
 STEPS, BATCH, CHANNELS = 3, 12, 6
 # Shares of the batch: equal ones as DistributedDataParallel has them, and a process with a single sample.
@@ -45,15 +46,12 @@ def run(options: dict[str, object], share: slice, **more: object) -> dict[str, T
 
 
 def worker(rank: int, folder: str, options: dict[str, object], shares: tuple[int, int]) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     assert world_size() == 2
     share = slice(0, shares[0]) if rank == 0 else slice(shares[0], None)
     torch.save(run(options, share, synchronize=True), f"{folder}/{rank}.pt")
     if shares[0] == shares[1]:
         torch.save(run(options, share), f"{folder}/apart{rank}.pt")
         torch.save(network(share, nn.parallel.DistributedDataParallel), f"{folder}/network{rank}.pt")
-    distributed.destroy_process_group()
 
 
 def network(share: slice, wrap: object) -> list[Tensor]:
@@ -84,7 +82,7 @@ def network(share: slice, wrap: object) -> list[Tensor]:
     ],
 )
 def test_two_processes_equal_one(tmp_path: Path, shares, options):
-    multiprocessing.spawn(worker, args=(str(tmp_path), options, SHARES[shares]), nprocs=2)
+    in_two_processes(worker, tmp_path, str(tmp_path), options, SHARES[shares])
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     alone = run(options, slice(None))
     for name, expected in alone.items():
@@ -109,18 +107,15 @@ def test_two_processes_equal_one(tmp_path: Path, shares, options):
 
 
 def pooled(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     x = (batches()[0][0, :5] if rank == 0 else batches()[0][0, 5:]).transpose(0, 1).reshape(1, CHANNELS, -1) + 1e6
     mean = x.mean(-1)
     own = (x - mean.unsqueeze(-1)) @ (x - mean.unsqueeze(-1)).mT / x.shape[-1]
     torch.save(pooled_moments(mean, own, x.shape[-1]), f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_a_large_mean_does_not_cancel(tmp_path: Path):
-    multiprocessing.spawn(pooled, args=(str(tmp_path),), nprocs=2)
+    in_two_processes(pooled, tmp_path, str(tmp_path))
     mean, second, count = torch.load(tmp_path / "0.pt", weights_only=True)
     x = batches()[0][0].transpose(0, 1).reshape(CHANNELS, -1)
     assert float(count) == x.shape[1]

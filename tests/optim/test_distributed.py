@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import nn
 
 import disentangle
+from tests.processes import in_two_processes
 
 STEPS, BATCH = 5, 8
 
@@ -32,13 +33,10 @@ def train(model: nn.Module, inner: nn.Module, batches: torch.Tensor, options: di
 
 
 def worker(rank: int, folder: str, options: dict[str, object]) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     inner, batches = make()
     model = nn.parallel.DistributedDataParallel(inner)
     weight = train(model, inner, batches[:, rank::2], options)
     torch.save(weight, f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +45,7 @@ def worker(rank: int, folder: str, options: dict[str, object]) -> None:
     ids=["gradient", "update"],
 )
 def test_two_processes_equal_one(tmp_path: Path, options: dict[str, object]):
-    multiprocessing.spawn(worker, args=(str(tmp_path), options), nprocs=2)
+    in_two_processes(worker, tmp_path, str(tmp_path), options)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     inner, batches = make()
     alone = train(inner, inner, batches, options)

@@ -29,6 +29,7 @@ from disentangle.evaluations.features import (
 )
 from disentangle.evaluations.features import weights as weight_files
 from disentangle.evaluations.features.extractors import Extractor
+from tests.processes import in_two_processes
 
 RNG = np.random.default_rng(0)
 
@@ -171,17 +172,14 @@ def test_the_cache_follows_the_content(folder: Path, tmp_path: Path, monkeypatch
     assert sum(runs) == 20  # no hash, no cache
 
 
-def share_of_the_work(rank: int, world: int, address: str, folder: str, out: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
+def share_of_the_work(rank: int, folder: str, out: str) -> None:
     extractor = load_extractor(Means(), size=16)
     found = extract_features(file_images(folder), extractor, PROTOCOLS["clean"], batch=2)["features"]
     np.save(f"{out}-{rank}.npy", found)
-    torch.distributed.destroy_process_group()
 
 
 def test_processes_share_the_work_and_get_the_same(folder: Path, tmp_path: Path) -> None:
-    address = f"file://{tmp_path / 'meeting'}"
-    torch.multiprocessing.spawn(share_of_the_work, (2, address, str(folder), str(tmp_path / "part")), nprocs=2)
+    in_two_processes(share_of_the_work, tmp_path, str(folder), str(tmp_path / "part"))
     alone = extract_features(file_images(folder), load_extractor(Means(), size=16), PROTOCOLS["clean"])["features"]
     for rank in range(2):
         np.testing.assert_allclose(np.load(f"{tmp_path / 'part'}-{rank}.npy"), alone, atol=1e-6)
