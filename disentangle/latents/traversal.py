@@ -53,7 +53,7 @@ def traverse(
         label: class of a conditional generator.
         absolute: True sets the position along the direction (the usual traversal of one code; where the directions have
             a mean, counted from it), False adds to the starting latent (the usual edit). By default True for a
-            generator's own axes in z, else False.
+            generator's own axes in z from seeds, else False: a photograph stays in the middle of its walk.
         batch: images generated at once.
         progress: called with (images done, images in all).
 
@@ -100,7 +100,8 @@ def traverse(
         ])  # fmt: skip
     else:
         starts = _converted(generator, start, walked, early if start.space == "z" else options)
-    absolute = directions.method == "basis" and walked.name == "z" if absolute is None else absolute
+    if absolute is None:
+        absolute = directions.method == "basis" and walked.name == "z" and start is None
     walk = walk_latents(generator, starts, directions, torch.linspace(-extent, extent, steps), absolute=absolute)
     flat = walk.flatten(0, 2)
     images = []

@@ -10,6 +10,7 @@ from typing import Any
 
 from disentangle.errors import InputError
 from disentangle.files import write_atomically
+from disentangle.viz.figures import logarithmic
 
 __all__ = ["CONDITIONING_NOTE", "conditioning_rows", "save_conditioning_curves"]
 
@@ -70,8 +71,8 @@ def save_conditioning_curves(stats: Stats, path: str | os.PathLike[str]) -> None
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(below, fontsize=8)
         axis.tick_params(labelsize=8)
-    conditions.set_yscale("log")
-    spectra.set_yscale("log")
+    logarithmic(conditions)
+    logarithmic(spectra)
     ranks.set_ylim(bottom=0)
     conditions.legend(fontsize=7)
     write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png", dpi=120))

@@ -10,7 +10,20 @@ from typing import Any
 from disentangle.errors import InputError
 from disentangle.files import write_atomically
 
-__all__ = ["save_curves", "save_training_curves"]
+__all__ = ["logarithmic", "save_curves", "save_training_curves"]
+
+
+def logarithmic(axis: Any) -> None:
+    """Give a matplotlib axis a logarithmic y whose ticks are plain numbers: 3.6 rather than 3.6 x 10^0."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(Plain())
+    axis.yaxis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
 
 
 def save_curves(curves: Mapping[str, Sequence[float]], path: str | os.PathLike[str], *, title: str = "loss") -> None:
@@ -21,7 +34,7 @@ def save_curves(curves: Mapping[str, Sequence[float]], path: str | os.PathLike[s
     axis = figure.subplots()
     for name, values in curves.items():
         axis.plot(range(len(values)), values, label=name, linewidth=1.2)
-    axis.set_yscale("log")
+    logarithmic(axis)
     axis.set_title(title, fontsize=10)
     axis.set_xlabel("step", fontsize=8)
     axis.tick_params(labelsize=8)
@@ -73,7 +86,7 @@ def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path:
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)
         if log:
-            axis.set_yscale("log")
+            logarithmic(axis)
         if axis.get_legend_handles_labels()[1] and any(axis.get_legend_handles_labels()[1]):
             axis.legend(fontsize=7)
     for axis in axes[len(panels) :]:

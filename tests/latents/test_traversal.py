@@ -125,6 +125,15 @@ def test_starting_latents_are_carried_to_the_space_that_is_walked(model, start, 
     torch.testing.assert_close(pictures[:, 0, 1], model(values, space=start), rtol=0, atol=1e-5)
 
 
+def test_a_given_start_is_in_the_middle_of_its_walk_along_the_axes():
+    gan = build_model({"kind": "gan", "resolution": 32, "latent_dim": 4}, seed=0)
+    start = Latents(torch.tensor([[0.5, -1.0, 2.0, 0.1]]), "z")
+    pictures = traverse(gan, start=start, steps=3)
+    for row in pictures[0]:
+        torch.testing.assert_close(row[1], gan(start.values)[0], rtol=0, atol=1e-5)
+    assert (traverse(gan, start=start, steps=3, absolute=True)[0, :, 1] - pictures[0, :, 1]).abs().max() > 1e-4
+
+
 def test_directions_of_w_move_every_row_of_a_start_in_w_plus(model):
     values = model.sample_latents(1, space="w+", generator=torch.Generator().manual_seed(7))
     values[:, 3] += 1

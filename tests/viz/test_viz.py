@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
 from disentangle.data import Sprites
 from disentangle.errors import InputError
 from disentangle.evaluations import evaluate
 from disentangle.viz import animation_frames, image_grid, save_animation, save_grid, to_pil
-from disentangle.viz.figures import save_training_curves
+from disentangle.viz.figures import logarithmic, save_training_curves
 from disentangle.viz.matrices import save_score_matrices, score_matrix
 from disentangle.viz.preview import preview_rows
 from disentangle.viz.report import Picture, Section, Table, save_report
@@ -112,6 +113,17 @@ def test_preview_has_a_row_a_class():
 def line(step: int, loss: float | None) -> dict[str, object]:
     row = {"orthogonality_error": 1.0 * step, "condition_number": 2.0, "olr_acceptance": None}
     return {"step": step, "losses": {} if loss is None else {"generator": loss}, "projections": {"first": row}}
+
+
+def test_ticks_of_a_logarithmic_axis_are_plain_numbers():
+    axes = Figure().subplots(1, 2)
+    for axis, values in zip(axes, ([3.5, 3.6, 3.9], [1e-4, 1e5]), strict=True):
+        axis.plot(values)
+        logarithmic(axis)
+        axis.figure.draw_without_rendering()
+        labels = [tick.get_text() for tick in axis.get_yticklabels() + axis.get_yticklabels(minor=True)]
+        assert any(labels)
+        assert all(re.fullmatch(r"[-+e.0-9]*", label) for label in labels)
 
 
 def test_training_curves(tmp_path):

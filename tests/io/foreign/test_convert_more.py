@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from sample_files import torch_bytes
 from torch import Tensor, nn
 from writers import genforce, rosinality, rough
@@ -315,6 +316,20 @@ def test_pythae(tmp_path):
     assert torch.equal(again.encode(images), model.encode(images))
     assert (found.provenance["source"], found.provenance["which"]) == ("trained", "VAEConfig")
     assert "model.pt, sha256 " in found.provenance["decisions"][0]
+
+
+def test_contents_of_a_folder(tmp_path):
+    folder = tmp_path / "pipeline"
+    pythae(rough(MLP), folder)
+    (folder / "vae").mkdir()
+    save_file({"a.weight": torch.zeros(2, 3)}, folder / "vae" / "diffusion_pytorch_model.safetensors")
+    (folder / "notes.txt").write_text("no checkpoint")
+    held = foreign.contents(folder)
+    assert held["format"] == "a model folder of pythae"
+    parts = {part["name"]: part["tensors"] for part in held["parts"]}
+    assert list(parts) == ["model.pt: model_state_dict", "vae/diffusion_pytorch_model.safetensors"]
+    assert parts["vae/diffusion_pytorch_model.safetensors"] == {"a.weight": [2, 3]}
+    assert len(parts["model.pt: model_state_dict"]) == 10
 
 
 def test_models_of_pythae_with_more_in_them(tmp_path):
