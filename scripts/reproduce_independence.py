@@ -12,6 +12,7 @@ evaluations/results/independence.json, docs/images/independence.png and the tabl
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import time
 from dataclasses import replace
@@ -41,10 +42,18 @@ TREATMENTS: dict[str, dict[str, Any]] = {
     "OW": {"model.projection": {"kind": "polar"}},
     "NOG": {"treatment.nog": True},
     "OLR": {"treatment.olr": True},
-    "NOG-OLR": {"treatment.nog": True, "treatment.olr": True},
+    "NOG + OLR": {"treatment.nog": True, "treatment.olr": True},
+    "NOG, update mode": {"treatment.nog": True, "treatment.mode": "update"},
+    "NOG, update mode, retraction": {
+        "treatment.nog": True, "treatment.mode": "update", "treatment.retraction": "polar",
+    },
+    "Landing": {"treatment.mode": "landing"},
+    "POGO": {"treatment.mode": "pogo"},
+    "SPEL": {"treatment.mode": "spel"},
     "Hessian": {"generator_penalty": {"kind": "hessian", "weight": 2e-4, "every": 4}},
     "OroJaR": {"generator_penalty": {"kind": "orojar", "weight": 2e-8, "every": 4}},
-}
+    "VP loss": {"generator_penalty": {"kind": "vp", "weight": 0.1}},
+}  # fmt: skip
 
 # column -> heading, digits
 COLUMNS: dict[str, tuple[str, int]] = {
@@ -173,7 +182,7 @@ def table_of(treatments: dict[str, dict[str, Any]]) -> str:
     lines.append("|---|" + "---|" * (len(columns) + 1))
     for treatment, runs in treatments.items():
         cells = [spread([row[name] for row in runs.values()], COLUMNS[name][1]) for name in columns]
-        lines.append(f"| {treatment.replace('-', ' + ')} | {len(runs)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {treatment} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -186,8 +195,9 @@ def save_figure(curves: dict[str, dict[str, list[list[tuple[int, float]]]]], pat
         for number, (treatment, runs) in enumerate(treatments.items()):
             for position, curve in enumerate(runs):
                 steps, errors = zip(*curve, strict=True)
-                label = treatment.replace("-", " + ") if position == 0 else None
-                axis.plot(steps, [max(e, 1e-7) for e in errors], color=f"C{number}", linewidth=1, label=label)
+                label = treatment if position == 0 else None
+                look = {"color": f"C{number % 10}", "linestyle": ("-", "--")[number // 10], "linewidth": 1}
+                axis.plot(steps, [max(e, 1e-7) for e in errors], label=label, **look)
         axis.set_yscale("log")
         axis.set_title({"eigengan": "EigenGAN", "gan": "simple GAN"}[model])
         axis.set_xlabel("step")
@@ -201,10 +211,15 @@ def save_figure(curves: dict[str, dict[str, list[list[tuple[int, float]]]]], pat
 # -------------------------------------------------------------------------------------------------------- commands
 
 
+def slug(treatment: str) -> str:
+    """A treatment's name in that of a folder."""
+    return re.sub(r"\W+", "-", treatment)
+
+
 def chosen(seeds: str, only: str | None, runs: Path) -> list[tuple[str, str, int, Path]]:
     """(network, treatment, seed, run folder) of every run of the study, seed after seed."""
     return [
-        (model, treatment, seed, runs / model / f"{treatment}-{seed}")
+        (model, treatment, seed, runs / model / f"{slug(treatment)}-{seed}")
         for seed in seeds_of(seeds)
         for treatment in TREATMENTS
         for model in NETWORKS

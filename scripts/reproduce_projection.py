@@ -1,14 +1,14 @@
 """Fine-tuning a small StyleGAN2 with the Householder projector: what it does to directions, and to pictures.
 
-    python scripts/reproduce_projection.py base
+    python scripts/reproduce_projection.py base --seeds 0-2
     python scripts/reproduce_projection.py tune --seeds 0-2
     python scripts/reproduce_projection.py score --seeds 0-2
     python scripts/reproduce_projection.py report --seeds 0-2
 
-Trains a StyleGAN2 of 64 pixels on the rendered rooms; trains it 3 % longer with orthogonal projections of rank 10 and,
-to compare, without; and measures the directions of the same layers in all of them: the singular vectors of the affine
-weights (SeFa, a layer at a time) before, the projections' own axes after. Runs are continued where they stopped.
-Writes evaluations/results/projection.json, a traversal in docs/images and the table in docs/results.md.
+Trains a StyleGAN2 of 64 pixels on the rendered rooms, one a seed; trains it 3 % longer with orthogonal projections of
+rank 10 and, to compare, without; and measures the directions of the same layers in all of them: the singular vectors of
+the affine weights (SeFa, a layer at a time) before, the projections' own axes after. Runs are continued where they
+stopped. Writes evaluations/results/projection.json, a traversal in docs/images and the table in docs/results.md.
 """
 
 from __future__ import annotations
@@ -145,27 +145,43 @@ def main() -> None:
     """The study of the Householder projector."""
 
 
-@main.command()
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True)
-def base(runs: Path) -> None:
-    """Train the StyleGAN2."""
-    from disentangle.training import preset_config, train_gan
-
-    config: Any = preset_config("stylegan2", data=DATA, steps=STEPS, checkpoint_every=500, sample_every=500, **NETWORK)
-    train_gan(config, runs / "base", device="cpu")
+def options(function: Any) -> Any:
+    for option in (
+        click.option("--seeds", default="0-2", show_default=True, help="First-last."),
+        click.option("--jobs", default=2, show_default=True, help="Runs side by side, one thread each."),
+        click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True),
+    ):
+        function = option(function)
+    return function
 
 
 def folders_of(seeds: str, runs: Path) -> dict[str, list[Path]]:
-    tuned = {name: [runs / f"{name.replace(' ', '-')}-{seed}" for seed in seeds_of(seeds)] for name in VARIANTS}
-    return {"before": [runs / "base"], **tuned}
+    """Run folders, one a seed: of the networks before, and of each variant of training on."""
+    names = {"before": "base", **{name: name.replace(" ", "-") for name in VARIANTS}}
+    return {name: [runs / f"{stem}-{seed}" for seed in seeds_of(seeds)] for name, stem in names.items()}
 
 
-def tune_one(projection: dict[str, Any] | None, seed: int, runs: Path, folder: Path) -> None:
+def train_one(seed: int, folder: Path) -> None:
+    from disentangle.training import preset_config, train_gan
+
+    fields: dict[str, Any] = {**NETWORK, "steps": STEPS, "seed": seed, "checkpoint_every": 500, "sample_every": 500}
+    config: Any = preset_config("stylegan2", data=DATA, **fields)
+    train_gan(config, folder, device="cpu")
+
+
+@main.command()
+@options
+def base(seeds: str, jobs: int, runs: Path) -> None:
+    """Train a StyleGAN2 for each seed."""
+    side_by_side(train_one, list(zip(seeds_of(seeds), folders_of(seeds, runs)["before"], strict=True)), jobs)
+
+
+def tune_one(projection: dict[str, Any] | None, seed: int, before: Path, folder: Path) -> None:
     from disentangle.training import finetune_config, train_gan
 
     steps = round(SHARE * STEPS)
     config = finetune_config(
-        runs / "base", data={"name": "rooms"}, projection=projection, steps=steps, seed=seed, log_every=10,
+        before, data={"name": "rooms"}, projection=projection, steps=steps, seed=seed, log_every=10,
         checkpoint_every=steps,
     )  # fmt: skip
     train_gan(config, folder, device="cpu")
@@ -182,24 +198,15 @@ def score_some(folders: list[Path]) -> None:
         print(f"{folder}: {found}", flush=True)
 
 
-def options(function: Any) -> Any:
-    for option in (
-        click.option("--seeds", default="0-2", show_default=True, help="First-last."),
-        click.option("--jobs", default=2, show_default=True, help="Runs side by side, one thread each."),
-        click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/projection"), show_default=True),
-    ):
-        function = option(function)
-    return function
-
-
 @main.command()
 @options
 def tune(seeds: str, jobs: int, runs: Path) -> None:
-    """Train it further, with and without the projector."""
+    """Train them further, with and without the projector."""
+    folders = folders_of(seeds, runs)
     calls = [
-        (projection, seed, runs, folder)
+        (projection, seed, before, folder)
         for name, projection in VARIANTS.items()
-        for seed, folder in zip(seeds_of(seeds), folders_of(seeds, runs)[name], strict=True)
+        for seed, before, folder in zip(seeds_of(seeds), folders["before"], folders[name], strict=True)
     ]
     side_by_side(tune_one, calls, jobs)
 

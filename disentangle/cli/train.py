@@ -8,7 +8,13 @@ from typing import Any
 import click
 
 from disentangle.cli import train_gan
-from disentangle.cli.train_options import run_training, training_options, treatments
+from disentangle.cli.train_options import (
+    generator_options,
+    run_generator,
+    run_training,
+    training_options,
+    treatments,
+)
 
 __all__ = ["command"]
 
@@ -31,7 +37,7 @@ def command() -> None:
 @click.option("--gamma", type=float, help="Weight of the total correlation in factor-vae.")
 @click.option("--capacity", type=float, help="Final capacity in nats, for beta-vae.")
 @click.option("--latent-dim", type=int)
-@training_options
+@generator_options
 def vae(ctx: click.Context, **options: Any) -> None:
     """Train a VAE: beta-VAE, beta-TCVAE, FactorVAE or DIP-VAE.
 
@@ -47,7 +53,7 @@ def vae(ctx: click.Context, **options: Any) -> None:
         fields = {f"objective.{name}": weight for name, weight in weights.items()}
     if options["latent_dim"] is not None:
         fields["model.latent_dim"] = options["latent_dim"]
-    run_training(ctx, "vae", options, fields)
+    run_generator(ctx, "vae", options, fields)
 
 
 @command.command()

@@ -7,15 +7,13 @@ from typing import Any
 
 import click
 
-from disentangle.cli.train_options import run_training, training_options, treatments
+from disentangle.cli.train_options import generator_options, run_generator
 
 __all__ = ["COMMANDS"]
 
 
 def _of_gan(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        click.option("--from", "init", type=str, help="Model file, run folder or zoo name to train further."),
-        click.option("--treat", help="Of the projections: nog, olr, ol, ow, separated by commas."),
         click.option("--penalty", type=click.Choice(["hessian", "orojar", "vp"]),
                      help="Instead of a treatment: Hessian penalty, orthogonal Jacobian, variation predictability."),
         click.option("--penalty-weight", type=float, help="Weight of --penalty."),
@@ -26,7 +24,7 @@ def _of_gan(function: Callable[..., Any]) -> Callable[..., Any]:
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
-    return training_options(function)
+    return generator_options(function)
 
 
 @click.command()
@@ -102,8 +100,8 @@ def projection(ctx: click.Context, **options: Any) -> None:
     """Train a generator further with orthogonal projections, whose directions are then exact by construction.
 
     The layers start at the nearest orthogonal weights to their own. The generator may be a StyleGAN, StyleGAN2 or 3,
-    ProGAN, DCGAN, EigenGAN or simple GAN: a converted file, a run, or a model of the zoo. A file brings no
-    discriminator: give a new one a few hundred steps with --set discriminator_first=500.
+    ProGAN, DCGAN, EigenGAN, simple GAN or VAE: a converted file, a run, or a model of the zoo. A file of a GAN brings
+    no discriminator: give a new one a few hundred steps with --set discriminator_first=500.
 
     \b
     Examples:
@@ -138,9 +136,7 @@ def _train_gan(ctx: click.Context, kind: str, options: dict[str, Any], fields: d
             fields[name] = options[name]
     if options["accumulate"] is not None and options["accumulate"] > 1:
         fields["reuse_fakes"] = False
-    if "ow" in treatments(options, ("nog", "olr", "ol", "ow")):
-        fields["model.projection"] = {"kind": "polar"}
-    run_training(ctx, kind, options, fields)
+    run_generator(ctx, kind, options, fields)
 
 
 COMMANDS = (eigengan, gan, progan, stylegan2, projection)

@@ -12,7 +12,7 @@ import click
 from disentangle.cli.options import Assignments, device_option, note, seed_option, setting
 from disentangle.cli.progress import training_progress
 
-__all__ = ["run_training", "training_options", "treatments"]
+__all__ = ["generator_options", "run_generator", "run_training", "training_options", "treatments"]
 
 
 def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,6 +50,13 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.pass_context(function)
 
 
+def generator_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What every generator's command has besides: where to start, and the treatments of its projections."""
+    function = click.option("--treat", help="Of the projections: nog, olr, ol, ow, separated by commas.")(function)
+    further = click.option("--from", "init", help="Model file, run folder or zoo name to train further.")
+    return further(training_options(function))
+
+
 _OL = 0.1 / 16  # the weight of --treat ol where --ol gives none: a tenth of the squared error a feature of 16
 
 
@@ -68,6 +75,13 @@ def treatments(options: dict[str, Any], known: tuple[str, ...]) -> list[str]:
     return chosen
 
 
+def run_generator(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> None:
+    """:func:`run_training` for options with those of :func:`generator_options`."""
+    if "ow" in treatments(options, ("nog", "olr", "ol", "ow")):
+        fields["model.projection"] = {"kind": "polar"}
+    run_training(ctx, kind, options, fields)
+
+
 def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> None:
     if options["data"] is None and options["config_file"] is None:
         raise click.UsageError(
@@ -83,8 +97,8 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
     if options["dry_run"]:
         click.echo(config.model_dump_json(indent=2))
         return
-    loops: dict[str, Callable[..., Any]] = {"vae": train_vae, "classifier": train_classifier}
-    train = loops.get(kind, train_gan)
+    loops: dict[str, Callable[..., Any]] = {"vae": train_vae, "classifier": train_classifier, "gan": train_gan}
+    train = loops[config.kind]
     with training_progress(ctx, f"train {kind}") as progress:
         result = train(config, options["out"], device=device, progress=progress)
     note(ctx, f"{result.steps} steps in {result.seconds:.0f} s: {options['out']}")

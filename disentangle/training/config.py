@@ -140,6 +140,7 @@ class VAETraining(TrainingConfig):
     objective: ObjectiveConfig = BetaTCVAEObjective()
     reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli"
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4)
+    init: str | None = pydantic.Field(None, description="model file, run folder or zoo name to train further")
 
 
 class ClassifierTraining(TrainingConfig):

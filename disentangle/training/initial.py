@@ -1,4 +1,4 @@
-"""What a GAN's training starts from: random weights, or networks that are trained already."""
+"""What the training of a generator starts from: random weights, or networks that are trained already."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from disentangle.io import load
 from disentangle.io.checkpoint import load_state
 from disentangle.models.base import build_model
 from disentangle.nn import project
+from disentangle.training.config import VAETraining
 from disentangle.training.gan_config import GANTraining
 
 __all__ = ["initial_generator", "run_config", "start_discriminator"]
@@ -23,7 +24,7 @@ __all__ = ["initial_generator", "run_config", "start_discriminator"]
 logger = logging.getLogger(__name__)
 
 
-def initial_generator(config: GANTraining, *, fresh: bool) -> nn.Module:
+def initial_generator(config: GANTraining | VAETraining, *, fresh: bool) -> nn.Module:
     """The generator at step 0.
 
     A projection that the file does not have yet starts at the nearest orthogonal weights to those in the file.
@@ -61,7 +62,7 @@ def start_discriminator(discriminator: nn.Module, config: GANTraining) -> None:
     if found is None:
         logger.info("%s brings no discriminator; it starts from random weights", config.init)
         return
-    if found.discriminator != config.discriminator:
+    if not isinstance(found, GANTraining) or found.discriminator != config.discriminator:
         logger.info("the discriminator of %s is another one; it starts from random weights", config.init)
         return
     folder = Path(config.init)
@@ -73,8 +74,8 @@ def start_discriminator(discriminator: nn.Module, config: GANTraining) -> None:
         raise CheckpointError(f"{latest} has no discriminator that fits its own config.json ({error}).") from None
 
 
-def run_config(init: str | os.PathLike[str]) -> GANTraining | None:
-    """The configuration of a run folder of a GAN with a checkpoint; None for anything else.
+def run_config(init: str | os.PathLike[str]) -> GANTraining | VAETraining | None:
+    """The configuration of a run folder of a generator with a checkpoint; None for anything else.
 
     Raises:
         ConfigError: if the folder's config.json does not validate.
@@ -83,4 +84,6 @@ def run_config(init: str | os.PathLike[str]) -> GANTraining | None:
     if not (path.is_file() and (Path(init) / "latest").is_file()):
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
-    return parse_config(GANTraining, record, source=str(path)) if record.get("kind") == "gan" else None
+    kinds: dict[str, type[GANTraining | VAETraining]] = {"gan": GANTraining, "vae": VAETraining}
+    training = kinds.get(record.get("kind"))
+    return None if training is None else parse_config(training, record, source=str(path))

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from disentangle.data import ImageSource, open_data
 from disentangle.models import VAE
-from disentangle.models.base import build_model
 from disentangle.training.config import FactorVAEObjective, VAETraining
+from disentangle.training.initial import initial_generator
 from disentangle.training.objectives import CodeDiscriminator, permute_codes, reconstruction_error, regulariser
 from disentangle.training.optimizers import attach_treatment, build_optimizer
 from disentangle.training.presets import data_arguments
@@ -42,7 +42,7 @@ def train_vae(
     session = Session(config, os.fspath(out), device=device, progress=progress)
     source = open_data(**data_arguments(config.data.model_dump()))
 
-    model = session.place(build_model(config.model, seed=config.seed))
+    model = session.place(initial_generator(config, fresh=session.run.latest is None))
     assert isinstance(model, VAE)
     optimizer = build_optimizer(config.optimizer, model.parameters())
     treatment = attach_treatment(config.treatment, optimizer, model.projections())

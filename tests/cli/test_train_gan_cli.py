@@ -82,6 +82,18 @@ def test_train_then_train_further_with_a_projection(tmp_path):
     assert invoke("report", run, further, "--out", tmp_path / "report.html").exit_code == 0
 
 
+def test_a_vae_takes_treatments_and_is_trained_further(tmp_path):
+    command = ["train", "vae", "--data", "sprites", "--batch", "4", "--steps", "2", "--out", tmp_path / "first"]
+    small = ["--resolution", "32", "--latent-dim", "3", "--set", "model.channels=[4,4,8]", "--set", "model.hidden=8"]
+    assert invoke(*command, *small, "--treat", "nog,ow").exit_code == 0
+    assert disentangle.load(tmp_path / "first").config.projection.kind == "polar"
+    further = ["--from", tmp_path / "first", "--data", "sprites", "--steps", "1"]
+    assert invoke("train", "vae", *further, "--out", tmp_path / "second").exit_code == 0
+    result = invoke("train", "projection", *further, "--penalty", "vp", "--out", tmp_path / "third")
+    assert result.exit_code == 1
+    assert "generator_penalty" in said(result)
+
+
 def test_a_progan_says_how_far_it_has_grown(tmp_path):
     assert invoke(*tiny("progan", "--out", tmp_path / "run")).exit_code == 0
     assert disentangle.load(tmp_path / "run").config.lod == 2.0

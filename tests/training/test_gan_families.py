@@ -13,6 +13,7 @@ import torch
 import disentangle
 from disentangle.config import with_fields
 from disentangle.errors import ConfigError, InputError
+from disentangle.io import save
 from disentangle.linalg import orthogonality_error
 from disentangle.models.base import build_model
 from disentangle.nn import project
@@ -255,8 +256,14 @@ def test_pieces_must_divide_the_batch(tmp_path):
 
 
 def test_what_cannot_be_trained_further(trained, tmp_path):
-    with pytest.raises(InputError, match="holds a 'vae', which is not trained against a discriminator"):
-        finetune_config("vae-rooms", data=ROOMS)
+    with pytest.raises(InputError, match="holds a 'vae'; train it with `disentangle train vae --from` instead"):
+        finetune_config("vae-rooms", data={"name": "rooms"}, kind="gan")
+    save(
+        build_model({"kind": "mlp-vae", "image_shape": (3, 8, 8), "latent_dim": 2, "hidden": 4}),
+        tmp_path / "m.safetensors",
+    )
+    with pytest.raises(InputError, match="holds a 'mlp-vae', which is not trained further as a generator; expected"):
+        finetune_config(tmp_path / "m.safetensors", data=ROOMS)
     with pytest.raises(InputError, match="holds a 'stylegan2'; train it with `disentangle train stylegan2 --from`"):
         finetune_config(trained, data=ROOMS, kind="progan")
     with pytest.raises(InputError, match="The pictures have 1 channels, but .* makes pictures of 3"):

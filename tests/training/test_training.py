@@ -17,12 +17,14 @@ import disentangle
 from disentangle.config import with_fields
 from disentangle.errors import CheckpointError, ConfigError, InputError
 from disentangle.linalg import orthogonality_error
+from disentangle.nn import project
 from disentangle.training import (
     PRESETS,
     GANTraining,
     Interrupted,
     TrainingFailed,
     VAETraining,
+    finetune_config,
     preset_config,
     preset_names,
     resolve_device,
@@ -209,6 +211,23 @@ def test_preset_errors():
         preset_config("eigengan", data={"name": "rooms", "resolution": 32}, preset="eigengan-64")
     config = preset_config("eigengan", data={"name": "rooms"}, preset="eigengan-32")
     assert config.data.resolution == 32
+
+
+def test_a_vae_is_trained_further_with_an_orthogonal_projection(tmp_path):
+    first = vae(**{"objective": {"kind": "beta-vae", "beta": 3.0}})
+    train(first, tmp_path / "first")
+    one = {"kind": "householder", "rank": 2}
+    config = finetune_config(tmp_path / "first", data={"name": "sprites"}, projection=one, steps=4, checkpoint_every=2)
+    assert (config.objective, config.batch) == (first.objective, 8)
+    start = project(disentangle.load(tmp_path / "first"), rank=2)
+    model = train(with_fields(config, {"steps": 2}), tmp_path / "further")
+    values = torch.linalg.svdvals(next(iter(model.projections().values())).weight())
+    assert torch.allclose(values, torch.tensor([1.0, 1.0, 0.0]), atol=1e-5)
+    assert 0 < float((weights(model) - weights(start)).norm()) < 0.1 * float(weights(start).norm())
+    shutil.rmtree(tmp_path / "first")  # not read any more once there is a checkpoint
+    again = train(config, tmp_path / "further")
+    assert not torch.equal(weights(again), weights(model))
+    assert finetune_config("vae-rooms", data={"name": "rooms"}).model == disentangle.load("vae-rooms").config
 
 
 def test_tracker_writes_for_tensorboard(tmp_path):

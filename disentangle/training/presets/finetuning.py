@@ -10,17 +10,19 @@ from disentangle.config import parse_config, with_fields
 from disentangle.data import open_data
 from disentangle.errors import InputError, unknown_name
 from disentangle.io import model_config
+from disentangle.training.config import VAETraining
 from disentangle.training.gan_config import STYLE_BASED, GANTraining
 from disentangle.training.initial import run_config
 from disentangle.training.presets.gan import gan_config
 from disentangle.training.presets.rows import PRESETS, Kind, data_arguments, preset_names
+from disentangle.training.presets.vae import vae_config
 
 __all__ = ["finetune_config"]
 
 # The rows whose losses and rates a generator is trained further with.
 _FAMILY: dict[str, Kind] = {
     "eigengan": "eigengan", "gan": "gan", "dcgan": "gan", "progan": "progan",
-    "stylegan1": "stylegan2", "stylegan2": "stylegan2", "stylegan3": "stylegan2",
+    "stylegan1": "stylegan2", "stylegan2": "stylegan2", "stylegan3": "stylegan2", "vae": "vae",
 }  # fmt: skip
 SHARE = 0.03  # of the steps of a training from scratch; published: 1 % for StyleGAN2, more for smaller networks
 
@@ -33,7 +35,7 @@ def finetune_config(
     projection: dict[str, Any] | None = None,
     kind: Kind | None = None,
     **fields: Any,
-) -> GANTraining:
+) -> GANTraining | VAETraining:
     """A resolved configuration for training a generator further, with its projections made orthogonal or as they are.
 
     Args:
@@ -43,7 +45,7 @@ def finetune_config(
             the folder of one, else the row of the generator's family whose size is nearest. Nothing grows any more,
             and with a ``projection`` the steps are cut to 3 %.
         projection: arguments of :func:`disentangle.nn.project`: kind, rank, layers.
-        kind: the family that the generator has to be of.
+        kind: the family that the generator has to be of, a VAE among them.
         fields: dotted fields to replace.
 
     Raises:
@@ -54,7 +56,7 @@ def finetune_config(
     model: Any = model_config(init)
     if model.kind not in _FAMILY:
         raise InputError(
-            f"{init} holds a {model.kind!r}, which is not trained against a discriminator; expected one of "
+            f"{init} holds a {model.kind!r}, which is not trained further as a generator; expected one of "
             f"{', '.join(_FAMILY)}."
         )
     family = _FAMILY[model.kind]
@@ -79,16 +81,20 @@ def finetune_config(
         record = own.model_dump(mode="json")
     else:
         preset = preset or min(names, key=lambda name: abs(math.log2(PRESETS[name]["size"] / model.resolution)))
-        record = gan_config(PRESETS[preset], data, channels).model_dump(mode="json")
-        record["discriminator"] = _fitted(record["discriminator"], model)
-        if model.kind not in STYLE_BASED[1:]:  # StyleGAN had no path lengths
-            record["path_length"]["weight"] = 0.0
-    record |= {"data": data, "model": model.model_dump(mode="json"), "growth": None, "init": os.fspath(init)}
-    record["discriminator_first"] = 0
+        row_config = vae_config if family == "vae" else gan_config
+        record = row_config(PRESETS[preset], data, channels).model_dump(mode="json")
+    record |= {"data": data, "model": model.model_dump(mode="json"), "init": os.fspath(init)}
+    if family != "vae":
+        record |= {"growth": None, "discriminator_first": 0}
+        if own is None:
+            record["discriminator"] = _fitted(record["discriminator"], model)
+            if model.kind not in STYLE_BASED[1:]:  # StyleGAN had no path lengths
+                record["path_length"]["weight"] = 0.0
     if projection is not None:
         record["model"]["projection"] = projection
         record["steps"] = max(1, round(SHARE * record["steps"]))
-    return with_fields(parse_config(GANTraining, record), fields)
+    training: type[GANTraining | VAETraining] = VAETraining if family == "vae" else GANTraining
+    return with_fields(parse_config(training, record), fields)
 
 
 def _fitted(discriminator: dict[str, Any], model: Any) -> dict[str, Any]:
