@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": {"linalg", "nn"},
     "latents": {"linalg", "models.base"},
     "viz": {"linalg"},
-    "io": {"models.base", "nn", "pretrained"},
+    "io": {"models.base", "models.discriminators", "nn", "pretrained"},
     "training": {"data", "io", "latents", "linalg", "models", "nn", "optim", "viz"},
     "quickstart": {"data", "evaluations", "io", "latents", "linalg", "models", "viz"},
     "pretrained": set(),

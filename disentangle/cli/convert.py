@@ -17,6 +17,7 @@ __all__ = ["command"]
 @click.command("convert")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The model file to write, .safetensors.")
+@click.option("--discriminator", type=click.Path(path_type=Path), help="A second file, for the discriminator in FILE.")
 @click.option("--list", "only_list", is_flag=True, help="Show what FILE holds and write nothing.")
 @click.option("--weights", help="Which of the networks in it, by its name there; default: the averaged one.")
 @click.option(
@@ -30,7 +31,7 @@ __all__ = ["command"]
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, file: Path, out: Path | None, only_list: bool, weights: str | None,
+    ctx: click.Context, file: Path, out: Path | None, discriminator: Path | None, only_list: bool, weights: str | None,
     order: Literal["usv", "vsu"], rank: int | None, fused: Literal["auto", "always", "never"], as_json: bool,
 ) -> None:  # fmt: skip
     """Another project's checkpoint FILE (or folder) as a model file of the toolkit.
@@ -43,6 +44,7 @@ def command(
     Examples:
       disentangle convert ffhq.pkl --out ffhq.safetensors
       disentangle convert checkpoint.pt --list
+      disentangle convert faces.pkl --out faces.safetensors --discriminator faces-d.safetensors
     """
     if only_list == (out is not None):
         raise click.UsageError("Give --out FILE to convert, or --list to look.")
@@ -53,9 +55,12 @@ def command(
         click.echo(json.dumps(held, indent=2) if as_json else _table(held))
         return
     assert out is not None
-    if out.suffix != ".safetensors":
-        raise click.UsageError(f"--out is {out}; expected a name that ends with .safetensors.")
-    found = foreign.convert(file, out, weights=weights, order=order, rank=rank, fused=fused)
+    for name, path in (("--out", out), ("--discriminator", discriminator)):
+        if path is not None and path.suffix != ".safetensors":
+            raise click.UsageError(f"{name} is {path}; expected a name that ends with .safetensors.")
+    found = foreign.convert(
+        file, out, weights=weights, order=order, rank=rank, fused=fused, discriminator=discriminator
+    )
     if as_json:
         click.echo(json.dumps({**found.provenance, "kind": found.config["kind"], "out": str(out)}, indent=2))
         return
@@ -64,6 +69,8 @@ def command(
         note(ctx, decision)
     numbers = sum(tensor.numel() for tensor in found.state.values())
     note(ctx, f"{found.config['kind']}, {len(found.state)} tensors, {numbers:,} numbers: {out}")
+    if discriminator is not None:
+        note(ctx, f"its discriminator: {discriminator}")
 
 
 def _table(held: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,8 @@ __all__ = ["COMMANDS"]
 
 def _of_gan(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
+        click.option("--discriminator", type=click.Path(path_type=Path),
+                     help="File to start from, by `disentangle convert --discriminator`; a run brings its own."),
         click.option("--penalty", type=click.Choice(["hessian", "orojar", "vp"]),
                      help="Instead of a treatment: Hessian penalty, orthogonal Jacobian, variation predictability."),
         click.option("--penalty-weight", type=float, help="Weight of --penalty."),
@@ -101,11 +104,13 @@ def projection(ctx: click.Context, **options: Any) -> None:
 
     The layers start at the nearest orthogonal weights to their own. The generator may be a StyleGAN, StyleGAN2 or 3,
     ProGAN, DCGAN, EigenGAN, simple GAN or VAE: a converted file, a run, or a model of the zoo. A file of a GAN brings
-    no discriminator: give a new one a few hundred steps with --set discriminator_first=500.
+    no discriminator: give its own as --discriminator, or a new one a few hundred steps with
+    --set discriminator_first=500.
 
     \b
     Examples:
-      disentangle train projection --from ffhq.safetensors --data faces/ --out runs/householder
+      disentangle train projection --from ffhq.safetensors --discriminator ffhq-d.safetensors --data faces/ \\
+        --out runs/householder
       disentangle train projection --from runs/rooms --data rooms --rank 6 --steps 500 --out runs/rooms-householder
     """
     if options["init"] is None:

@@ -143,8 +143,10 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
         if options["config_file"] is not None:
             raise click.UsageError("--from takes the architecture from its model; leave --config out.")
         family = None if kind == "projection" else kind
-        given = {"preset": options["preset"], "projection": options.get("projection")}
+        given = {name: options.get(name) for name in ("preset", "projection", "discriminator")}
         return finetune_config(options["init"], data=data, kind=family, **given, **fields)
+    if options.get("discriminator") is not None:
+        raise click.UsageError("--discriminator is for training a generator further; give that one as --from.")
     if options["config_file"] is None:
         length = {} if epochs is None else {"epochs": epochs}
         return preset_config(kind, data=data, preset=options["preset"], **length, **fields)

@@ -7,7 +7,6 @@ states are read with torch's restricted loader, which admits tensors and plain c
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from collections.abc import Mapping
@@ -15,20 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from disentangle.config import Config, parse_config
 from disentangle.errors import CheckpointError, DisentangleError, InputError, unknown_name
 from disentangle.files import sha256_of, write_atomically
+from disentangle.io.described import configuration_in, load_into, read_header, write_network
 from disentangle.io.zoo import zoo_entries, zoo_entry
-from disentangle.models.base import build_model, config_class
+from disentangle.models.base import build_model, config_class, model_kinds
 
 __all__ = ["find_model", "load", "load_state", "model_config", "model_info", "save", "save_state"]
-
-_FORMAT, _VERSION = "disentangle-model", 1
-_KEY = "disentangle"  # in the safetensors metadata
 
 
 def save(
@@ -50,29 +45,13 @@ def save(
         InputError: if the model has no configuration to store.
     """
     config = getattr(model, "config", None)
-    if not isinstance(config, Config) or not hasattr(config, "kind"):
+    kind = getattr(config, "kind", None)
+    if not isinstance(config, Config) or kind not in model_kinds() or not isinstance(config, config_class(kind)):
         raise InputError(
             f"A {type(model).__name__} has no model configuration to store; expected one of the toolkit's models. "
             "For a wrapped module save its own state_dict."
         )
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        tensor = tensor.detach().cpu()
-        if dtype is not None and tensor.is_floating_point():
-            tensor = tensor.to(dtype)
-        tensors[name] = _alone(tensor)
-    header = {"format": _FORMAT, "version": _VERSION, **config.model_dump(mode="json")}
-    if provenance:
-        header["provenance"] = dict(provenance)
-    metadata = {"format": "pt", _KEY: json.dumps(header, allow_nan=False)}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
-
-
-def _alone(tensor: Tensor) -> Tensor:
-    """Contiguous and the only one in its memory, as the format wants it; copied only where it is not."""
-    tensor = tensor.contiguous()
-    own = tensor.untyped_storage().nbytes() == tensor.nbytes
-    return tensor if own else tensor.clone()
+    write_network(model, config, path, what="model", dtype=dtype, provenance=provenance)
 
 
 def load(
@@ -91,13 +70,10 @@ def load(
     """
     path = find_model(model)
     try:
-        built = build_model(_record(path), seed=0)
+        built = build_model(configuration_in(model_info(path)), seed=0)
     except DisentangleError as error:
         raise CheckpointError(f"{path} cannot be built: {error}") from error
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    _check_tensors(path, tensors, built.state_dict())
-    built.load_state_dict(tensors)
+    load_into(built, path)
     return built.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
@@ -109,16 +85,11 @@ def model_config(model: str | os.PathLike[str]) -> Config:
         InputError: if there is no such model.
     """
     path = find_model(model)
-    record = _record(path)
+    record = configuration_in(model_info(path))
     try:
         return parse_config(config_class(record["kind"]), record, source="its configuration")
     except DisentangleError as error:
         raise CheckpointError(f"{path} cannot be built: {error}") from error
-
-
-def _record(path: Path) -> dict[str, Any]:
-    """The fields of the configuration in a model file's header."""
-    return {key: value for key, value in model_info(path).items() if key not in ("format", "version", "provenance")}
 
 
 def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -127,32 +98,7 @@ def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: if the file is missing, damaged or no model file of the toolkit.
     """
-    path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; expected a model file.") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is not a readable safetensors file ({error}); expected a model file written by "
-            "`disentangle train` or `disentangle.save`."
-        ) from None
-    try:
-        header = json.loads(metadata.get(_KEY, "null"))
-    except json.JSONDecodeError:
-        header = None
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise CheckpointError(
-            f"{path} holds tensors but no {_FORMAT} header, so it does not say how to build a model; expected a file "
-            "written by `disentangle train` or `disentangle.save`."
-        )
-    if header.get("version") != _VERSION:
-        raise CheckpointError(
-            f"{path} has format version {header.get('version')!r}; this toolkit reads version {_VERSION}. "
-            "Update disentangle-toolkit."
-        )
-    return header
+    return read_header(path, what="model")
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
@@ -186,19 +132,6 @@ def find_model(model: str | os.PathLike[str]) -> Path:
             "reinstall disentangle-toolkit."
         )
     return entry.path
-
-
-def _check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    problems = [f"missing {name}" for name in expected if name not in found]
-    problems += [f"unexpected {name}" for name in found if name not in expected]
-    problems += [
-        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise CheckpointError(f"The tensors in {path} do not fit the configuration in its header: {shown}.")
 
 
 def save_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:

@@ -172,13 +172,13 @@ def _by_gram(
     return q, v, inverse
 
 
-def _is_well_conditioned(s: Tensor) -> bool:
-    """Whether the last product loses nothing in float32: s (..., k) ascending, spread over less than a factor 100."""
+def _is_well_conditioned(s: Tensor, spread: float = 100.0) -> bool:
+    """Whether products lose nothing in float32: s (..., k) ascending, its ends less than a factor ``spread`` apart."""
     if not s.numel():
         return False
     lowest, highest = (s[0], s[-1]) if s.ndim == 1 else (s[..., 0].amin(), s[..., -1].amax())
     low, high = float(lowest), float(highest)
-    return high < 100 * low and low > 1e-30 and high < 1e30
+    return high < spread * low and low > 1e-30 and high < 1e30
 
 
 def _refine(a: Tensor, q: Tensor, v: Tensor, s: Tensor, inverse: Tensor) -> Tensor:
@@ -239,9 +239,12 @@ class _Polar(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:
         """Adjoint of ``dQ = X Q + P^-1 dA (I - Q^T Q)`` with ``P X + X P = dA Q^T - Q dA^T``."""
-        q, v, inverse = ctx.saved_tensors
-        g, q = grad.double(), q.double()
-        cross = g @ q.mT
+        (q, v, inverse), dtype = ctx.saved_tensors, grad.dtype
+        # Products with the long side are most of the work; of a well-conditioned matrix float32 holds them as well.
+        single = q.dtype == grad.dtype == torch.float32 and not torch.is_autocast_enabled(q.device.type)
+        if not (single and _is_well_conditioned(inverse.flip(-1), 10.0)):
+            grad, q = grad.double(), q.double()
+        cross = (grad @ q.mT).double()
         kept = inverse > 0
         s = torch.where(kept, 1 / torch.where(kept, inverse, torch.ones_like(inverse)), torch.ones_like(inverse))
         pair = kept.unsqueeze(-1) & kept.unsqueeze(-2)
@@ -249,7 +252,8 @@ class _Polar(torch.autograd.Function):
         skew = v @ ((v.mT @ (cross - cross.mT) @ v) * weights) @ v.mT
         root = (v * inverse.unsqueeze(-2)) @ v.mT
         # skew q + P^-1 (g - cross q), with the products of q gathered: only three have the long side
-        return ((skew - root @ cross) @ q + root @ g).to(grad.dtype), None, None, None
+        result = (skew - root @ cross).to(q.dtype) @ q + root.to(q.dtype) @ grad
+        return result.to(dtype), None, None, None
 
     @staticmethod
     def vmap(

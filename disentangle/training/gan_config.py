@@ -96,6 +96,7 @@ class GANTraining(TrainingConfig):
         growth: progressive growing, for ProGAN.
         augment: changes of real and fake pictures; ``augment_target`` makes their probability adaptive.
         init: a model file, run folder or zoo name to start from; a run folder's discriminator is taken if it fits.
+        discriminator_init: a discriminator file to start from, of a generator that comes from elsewhere.
         trains: "projections" leaves everything of the generator but its projections as it is.
         discriminator_first: steps in which only the discriminator learns, where it is new and the generator is not.
     """
@@ -129,6 +130,7 @@ class GANTraining(TrainingConfig):
     )
     flip: bool = pydantic.Field(False, description="random horizontal flips of the real images")
     init: str | None = None
+    discriminator_init: str | None = None
     trains: Literal["all", "projections"] = "all"
     discriminator_first: int = pydantic.Field(0, ge=0)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from disentangle.config import differences, parse_config
 from disentangle.errors import CheckpointError, ConfigError
-from disentangle.io import load
+from disentangle.io import load, load_discriminator
 from disentangle.io.checkpoint import load_state
 from disentangle.models.base import build_model
 from disentangle.nn import project
@@ -55,7 +55,21 @@ def initial_generator(config: GANTraining | VAETraining, *, fresh: bool) -> nn.M
 
 
 def start_discriminator(discriminator: nn.Module, config: GANTraining) -> None:
-    """Give the discriminator the weights of the run that ``config.init`` names, if it is a run with the same one."""
+    """Give the discriminator the weights of its file, or of the run that ``config.init`` names, if that is the same.
+
+    Raises:
+        ConfigError: if the file's discriminator is another one than ``config.discriminator``.
+    """
+    if config.discriminator_init is not None:
+        given: Any = load_discriminator(config.discriminator_init)
+        rows = differences(given.config, config.discriminator)
+        if rows:
+            raise ConfigError(
+                f"The discriminator in {config.discriminator_init} is another one than the configured one; file != "
+                f"configuration: {'; '.join(rows)}. Leave the discriminator's fields to the file."
+            )
+        discriminator.load_state_dict(given.state_dict())
+        return
     if config.init is None:
         return
     found = run_config(config.init)

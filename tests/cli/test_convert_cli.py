@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "io" / "foreign"))
 from writers import nvidia_stylegan2, rosinality, rough
+from writers_discriminators import rosinality_discriminator, rough_discriminator
 
 from disentangle.cli import main
 from disentangle.io import model_info
@@ -39,6 +40,22 @@ def test_what_is_said(folder, capsys):
     assert "r.pt is a StyleGAN2 checkpoint in rosinality's layout; taken: g_ema." in said
     assert "computed from 10,000 latents" in said
     assert said.rstrip().endswith("m.safetensors")
+
+
+def test_the_discriminator_too(folder, capsys):
+    model, made = rough({**CONFIG, "resolution": 16, "channels": (4, 4, 4)}), rough_discriminator()
+    Path("d.pt").write_bytes(rosinality(model, training=True, discriminator=rosinality_discriminator(made)))
+    assert run("convert", "d.pt", "--out", "m.safetensors", "--discriminator", "md.safetensors") == 0
+    assert "its discriminator: md.safetensors" in capsys.readouterr().err
+    train = ["train", "projection", "--from", "m.safetensors", "--data", "rooms", "--rank", "2", "--out", "run"]
+    assert run(*train, "--discriminator", "md.safetensors", "--steps", "1", "--batch", "2") == 0
+    assert run("convert", "d.pt", "--out", "m.safetensors", "--discriminator", "md.pt") == 2
+    assert "--discriminator is md.pt; expected a name that ends with .safetensors" in capsys.readouterr().err
+    assert run("train", "gan", "--discriminator", "md.safetensors", "--data", "rooms", "--out", "x") == 2
+    assert "give that one as --from" in capsys.readouterr().err
+    assert run("convert", "n.pkl", "--out", "n.safetensors", "--discriminator", "nd.safetensors") == 1
+    assert "holds no discriminator" in capsys.readouterr().err
+    assert not Path("n.safetensors").exists()
 
 
 def test_json(folder, capsys):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from disentangle.config import parse_config
 from disentangle.errors import CheckpointError, DisentangleError, InputError
 from disentangle.files import sha256_of
 from disentangle.io.checkpoint import save
+from disentangle.io.discriminators import save_discriminator
 from disentangle.io.foreign.container import sniff
+from disentangle.io.foreign.discriminators import discriminator_in
 from disentangle.io.foreign.fitting import check_picture, fitted, other_layers
 from disentangle.io.foreign.formats import Content, Converted, Format, Options
 from disentangle.io.foreign.inert import read_inert
 from disentangle.io.foreign.nodes import Limits, Node
 from disentangle.io.foreign.registry import FORMATS
+from disentangle.models.discriminators import StyleGAN2DiscriminatorConfig, build_discriminator
 
 __all__ = ["Foreign", "convert", "format_of", "open_content", "read"]
 
@@ -73,18 +77,12 @@ def read(
         CheckpointError: if it is damaged, of no known format, or its tensors do not fit.
     """
     content = open_content(path)
-    family = format_of(content)
-    options = Options(weights=weights, order=order, rank=rank, fused=fused)
-    try:
-        converted = family.convert(content, options)
-    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        if isinstance(error, DisentangleError):
-            raise CheckpointError(f"{path} looks like {family.NAME}, but {_lowered(error)}") from None
-        raise CheckpointError(
-            f"{path} looks like {family.NAME}, but is not laid out as such a file is "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); it is damaged, or of a "
-            "variant that is not known."
-        ) from None
+    return _read(content, Options(weights=weights, order=order, rank=rank, fused=fused))
+
+
+def _read(content: Content, options: Options) -> Foreign:
+    path, family, order = content.path, format_of(content), options.order
+    converted = _laid_out(path, family.NAME, lambda: family.convert(content, options))
     _complete(path, family.NAME, converted)
     if converted.used:
         others = other_layers(fitted(path, family.NAME, converted.config, converted.state), converted.used)
@@ -94,42 +92,85 @@ def read(
                 f"The weights that {len(others)} of its orthogonal layers were last used with ({others[0]} first) are "
                 f"not those of the order {order}: its pictures will differ, try the order {another}."
             )
-    source = Path(path)
-    provenance = {
-        "source": source.resolve().name,
-        "sha256": sha256_of(source) if source.is_file() else _digests(source),
-        "format": family.NAME,
+    return Foreign(family.NAME, converted.config, converted.state, _provenance(path, family.NAME, converted))
+
+
+def _laid_out(path: Path, name: str, convert: Callable[[], Converted]) -> Converted:
+    """What ``convert`` returns; whatever it stumbles on is said to be the file's fault."""
+    try:
+        return convert()
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        if isinstance(error, DisentangleError):
+            raise CheckpointError(f"{path} looks like {name}, but {_lowered(error)}") from None
+        raise CheckpointError(
+            f"{path} looks like {name}, but is not laid out as such a file is "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); it is damaged, or of a "
+            "variant that is not known."
+        ) from None
+
+
+def _provenance(path: Path, name: str, converted: Converted) -> dict[str, Any]:
+    return {
+        "source": path.resolve().name,
+        "sha256": sha256_of(path) if path.is_file() else _digests(path),
+        "format": name,
         "which": converted.which,
         "decisions": converted.decisions,
     }
-    return Foreign(family.NAME, converted.config, converted.state, provenance)
 
 
 def convert(
     path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str | None = None,
     order: Literal["usv", "vsu"] = "usv", rank: int | None = None,
-    fused: Literal["auto", "always", "never"] = "auto",
+    fused: Literal["auto", "always", "never"] = "auto", discriminator: str | os.PathLike[str] | None = None,
 ) -> Foreign:  # fmt: skip
     """Write a checkpoint of another project as one model file of the toolkit.
 
     Args:
         path, weights, order, rank, fused: see :func:`read`.
         out: the ``.safetensors`` file; written at the end, atomically.
+        discriminator: a second such file, for the discriminator that a StyleGAN2 or 3 was trained against.
 
     Raises:
-        CheckpointError: as :func:`read`; no file is left then.
-        InputError: if ``out`` cannot be written.
+        CheckpointError: as :func:`read`, or if the file has no such discriminator; no file is left then.
+        InputError: if a file cannot be written.
     """
-    if Path(out).is_dir():
-        raise InputError(f"{out} is a folder; expected the name of a .safetensors file to write.")
-    found = read(path, weights=weights, order=order, rank=rank, fused=fused)
+    for file in (out, discriminator):
+        if file is not None and Path(file).is_dir():
+            raise InputError(f"{file} is a folder; expected the name of a .safetensors file to write.")
+    content = open_content(path)
+    found = _read(content, Options(weights=weights, order=order, rank=rank, fused=fused))
+    opponent = None if discriminator is None else _read_discriminator(content, found)
+    del content  # the other networks of the file
     model = fitted(path, found.format, found.config, found.state)
     check_picture(path, model)
     try:
         save(model, out, provenance=found.provenance)
+        if opponent is not None and discriminator is not None:
+            out = discriminator
+            save_discriminator(opponent[0], out, provenance=opponent[1])
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}); choose another place for it.") from None
     return found
+
+
+def _read_discriminator(content: Content, generator: Foreign) -> tuple[nn.Module, dict[str, Any]]:
+    """The discriminator of a file, and where it comes from."""
+    path, name = content.path, generator.format
+    converted = _laid_out(path, name, lambda: discriminator_in(content))
+    _complete(path, name, converted)
+    for key in ("resolution", "image_channels"):
+        if converted.config[key] != generator.config[key]:
+            raise CheckpointError(
+                f"{path} looks like {name}, but the {key} of its discriminator is {converted.config[key]}, and that of "
+                f"its generator {generator.config[key]}; it is damaged."
+            )
+    network = fitted(path, name, converted.config, converted.state, build=_discriminator)
+    return network, _provenance(path, name, converted)
+
+
+def _discriminator(config: dict[str, Any]) -> nn.Module:
+    return build_discriminator(parse_config(StyleGAN2DiscriminatorConfig, config))
 
 
 def format_of(content: Content) -> Format:

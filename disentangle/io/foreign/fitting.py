@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,8 +18,19 @@ _LARGEST = 65_536  # of any whole number in a configuration: no size, width or d
 _PICTURE = 2**21  # features of one layer above which a trial picture is not taken further: 64 pixels of StyleGAN2
 
 
-def fitted(path: str | os.PathLike[str], name: str, config: dict[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """The model of a configuration with all its tensors, in evaluation mode.
+def _build(config: dict[str, Any]) -> nn.Module:
+    return build_model(config, seed=0)
+
+
+def fitted(
+    path: str | os.PathLike[str],
+    name: str,
+    config: dict[str, Any],
+    state: Mapping[str, Tensor],
+    *,
+    build: Callable[[dict[str, Any]], nn.Module] = _build,
+) -> nn.Module:
+    """The network that ``build`` makes of a configuration, with all its tensors, in evaluation mode.
 
     What a file says of its sizes is compared with its tensors before any memory is taken for it.
 
@@ -33,7 +44,7 @@ def fitted(path: str | os.PathLike[str], name: str, config: dict[str, Any], stat
             )
     try:
         with torch.device("meta"):
-            empty = build_model(config, seed=0)
+            empty = build(config)
         expected = {key: tensor.shape for key, tensor in empty.state_dict().items()}
     except DisentangleError as error:
         text = str(error)
@@ -50,7 +61,7 @@ def fitted(path: str | os.PathLike[str], name: str, config: dict[str, Any], stat
         raise CheckpointError(f"{path} looks like {name}, but its tensors do not fit the network: {shown}.")
     empty.load_state_dict(dict(state), assign=True)
     if any(tensor.is_meta for tensor in _tensors(empty)):  # something that no file holds; else nothing is made twice
-        empty = build_model(config, seed=0)
+        empty = build(config)
         empty.load_state_dict(dict(state), assign=True)
     return empty.eval().requires_grad_(False)
 

@@ -13,7 +13,7 @@ from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
 
-__all__ = ["NAME", "convert", "recognise", "variables_of"]
+__all__ = ["NAME", "convert", "recognise", "settings_of", "variables_of"]
 
 NAME = "a network pickle of StyleGAN2 (TensorFlow)"
 
@@ -100,7 +100,7 @@ def convert(content: Content, options: Options) -> Converted:
             "its classes enter as StyleGAN2's did before ADA, which is not supported; expected ADA's."
         )
     state = rename(variables, _TABLE)
-    settings = _settings(network)
+    settings = settings_of(network)
     channels = block_widths(state)
     skips = any(name.endswith(".skip.weight") for name in state)
     painted = sum(name.endswith(".torgb.weight") for name in state)
@@ -144,7 +144,7 @@ def _named(variables: Any) -> dict[str, Tensor]:
     }
 
 
-def _settings(network: Node) -> dict[str, Any]:
+def settings_of(network: Node) -> dict[str, Any]:
     """What the network was made with, its components' settings included."""
     found: dict[str, Any] = {}
     components = network.attributes.get("components")

@@ -9,7 +9,7 @@ from typing import Any
 from disentangle.config import parse_config, with_fields
 from disentangle.data import open_data
 from disentangle.errors import InputError, unknown_name
-from disentangle.io import model_config
+from disentangle.io import discriminator_config, model_config
 from disentangle.training.config import VAETraining
 from disentangle.training.gan_config import STYLE_BASED, GANTraining
 from disentangle.training.initial import run_config
@@ -33,6 +33,7 @@ def finetune_config(
     data: dict[str, Any],
     preset: str | None = None,
     projection: dict[str, Any] | None = None,
+    discriminator: str | os.PathLike[str] | None = None,
     kind: Kind | None = None,
     **fields: Any,
 ) -> GANTraining | VAETraining:
@@ -45,6 +46,7 @@ def finetune_config(
             the folder of one, else the row of the generator's family whose size is nearest. Nothing grows any more,
             and with a ``projection`` the steps are cut to 3 %.
         projection: arguments of :func:`disentangle.nn.project`: kind, rank, layers.
+        discriminator: a discriminator file to start from, which `disentangle convert --discriminator` writes.
         kind: the family that the generator has to be of, a VAE among them.
         fields: dotted fields to replace.
 
@@ -90,6 +92,11 @@ def finetune_config(
             record["discriminator"] = _fitted(record["discriminator"], model)
             if model.kind not in STYLE_BASED[1:]:  # StyleGAN had no path lengths
                 record["path_length"]["weight"] = 0.0
+        if discriminator is not None:
+            record["discriminator"] = discriminator_config(discriminator).model_dump(mode="json")
+            record["discriminator_init"] = os.fspath(discriminator)
+    elif discriminator is not None:
+        raise InputError(f"{init} holds a VAE, which has no discriminator; leave {discriminator} out.")
     if projection is not None:
         record["model"]["projection"] = projection
         record["steps"] = max(1, round(SHARE * record["steps"]))

@@ -100,7 +100,7 @@ def nvidia_root(config: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def nvidia_stylegan2(model: Any, *, half: tuple[int, ...] = ()) -> bytes:
+def nvidia_stylegan2(model: Any, *, half: tuple[int, ...] = (), discriminator: Persistent | None = None) -> bytes:
     config = model.config
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     attributes: dict[str, dict[str, Any]] = {
@@ -117,7 +117,7 @@ def nvidia_stylegan2(model: Any, *, half: tuple[int, ...] = ()) -> bytes:
         }  # fmt: skip
         for part in ("conv0", "conv1"):
             attributes[f"{block}.{part}"] = {"conv_clamp": config.clamp, "activation": "lrelu"}
-    return persistent_pickle({"G": None, "D": None, "G_ema": tree(state, attributes)})
+    return persistent_pickle({"G": None, "D": discriminator, "G_ema": tree(state, attributes)})
 
 
 def nvidia_stylegan3(model: Any, order: str = "usv") -> bytes:
@@ -145,7 +145,7 @@ def nvidia_stylegan3(model: Any, order: str = "usv") -> bytes:
 # ---------------------------------------------------------------------------------------------------- TensorFlow
 
 
-def tensorflow_stylegan2(model: Any) -> bytes:
+def tensorflow_stylegan2(model: Any, *, discriminator: Mapping[str, Tensor] | None = None) -> bytes:
     config, s = model.config, model.state_dict()
     mapping = {}
     for i in range(config.mapping_layers):
@@ -182,13 +182,15 @@ def tensorflow_stylegan2(model: Any) -> bytes:
     with pretending("dnnlib.tflib.network", Network=Network):
         whole = network({"dlatent_avg": s["mapping.w_avg"], "lod": torch.zeros([])})
         whole.__dict__.update(components={"mapping": network(mapping), "synthesis": network(synthesis)})
-        return pickle.dumps((network({}), network({}), whole), 2)
+        return pickle.dumps((network({}), network(discriminator or {}), whole), 2)
 
 
 # ---------------------------------------------------------------------------------------------------- rosinality
 
 
-def rosinality(model: Any, *, training: bool = False, rank: int | None = None) -> bytes:
+def rosinality(
+    model: Any, *, training: bool = False, rank: int | None = None, discriminator: Mapping[str, Tensor] | None = None
+) -> bytes:
     config, s = model.config, with_factors(model.state_dict())
     state: dict[str, Tensor] = {"input.input": s["synthesis.b4.const"][None]}
     for i in range(config.mapping_layers):
@@ -225,9 +227,8 @@ def rosinality(model: Any, *, training: bool = False, rank: int | None = None) -
     if not training:
         return torch_bytes({"g_ema": state, "latent_avg": s["mapping.w_avg"]})
     arguments = Namespace(size=config.resolution, **({} if rank is None else {"diag_size": rank}))
-    return torch_bytes(
-        {"g": state, "d": {}, "g_ema": state, "g_optim": {"state": {}}, "args": arguments, "ada_aug_p": 0}
-    )
+    networks = {"g": state, "d": dict(discriminator or {}), "g_ema": state}
+    return torch_bytes({**networks, "g_optim": {"state": {}}, "args": arguments, "ada_aug_p": 0})
 
 
 # ---------------------------------------------------------------------------------------------------- genforce
