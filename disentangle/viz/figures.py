@@ -24,6 +24,7 @@ def logarithmic(axis: Any) -> None:
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(Plain())
     axis.yaxis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    axis.tick_params(axis="y", which="both", labelsize=8)
 
 
 def save_curves(curves: Mapping[str, Sequence[float]], path: str | os.PathLike[str], *, title: str = "loss") -> None:
