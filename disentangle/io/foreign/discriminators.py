@@ -20,6 +20,7 @@ from disentangle.io.foreign.smoothing import taps_of
 
 __all__ = ["discriminator_in"]
 
+_BLOCK = r"b([1-9]\d{0,5})"
 _GROUP = 4  # pictures that are compared with each other where a file does not say
 
 
@@ -71,7 +72,7 @@ def _sized(
 
 def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names by resolution, ``b64.conv0``, as ours: ``blocks.0.conv0`` for the first."""
-    resolutions = [int(m[1]) for m in (re.fullmatch(r"b(\d+)\.conv1\.weight", name) for name in state) if m]
+    resolutions = [int(m[1]) for m in (re.fullmatch(rf"{_BLOCK}\.conv1\.weight", name) for name in state) if m]
     largest = max(resolutions, default=4)
     others = [name for name in state if "fromrgb" in name and not name.startswith(f"b{largest}.")]
     if others or any(f"b{resolution}.skip.weight" not in state for resolution in resolutions):
@@ -86,7 +87,7 @@ def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         (r".*resample_filter", DROP, None),
         (rf"b{largest}\.(fromrgb\..*)", r"\1", None),
         (r"b4\.((?:conv|fc|out)\..*)", r"\1", None),
-        (r"b(\d+)\.((?:conv0|conv1|skip)\..*)", place, None),
+        (rf"{_BLOCK}\.((?:conv0|conv1|skip)\..*)", place, None),
     ]
     return rename(state, table)
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from sample_files import Persistent, module_state, persistent_pickle
 from test_convert import PROGAN, SG2, written
-from writers import genforce, nvidia_stylegan2, rosinality, rough, tensorflow_stylegan2
+from writers import genforce, nvidia_stylegan2, rosinality, rough, tensorflow_stylegan2, tree
 from writers_discriminators import (
+    by_resolution,
     nvidia_discriminator,
     rosinality_discriminator,
     rough_discriminator,
@@ -80,6 +81,32 @@ def test_what_is_not_read_leaves_no_file(write, message, tmp_path):
     with pytest.raises(CheckpointError, match=message):
         foreign.convert(source, tmp_path / "g.safetensors", discriminator=tmp_path / "d.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == [source.name]
+
+
+@pytest.mark.parametrize("case", ["NVIDIA", "TensorFlow", "rosinality"])
+def test_damaged_discriminators_end_in_one_sentence(case, tmp_path):
+    whole = CASES[case][1](rough(SG2), rough_discriminator())
+    random = torch.Generator().manual_seed(0)
+    source, refused = tmp_path / "file", 0
+    for _ in range(40):
+        data = bytearray(whole)
+        for place in torch.randint(len(data), (20,), generator=random).tolist():
+            data[place] ^= 1 << int(torch.randint(8, (1,), generator=random))
+        source.write_bytes(data)
+        try:
+            foreign.convert(source, tmp_path / "g.safetensors", discriminator=tmp_path / "d.safetensors")
+        except CheckpointError:
+            refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize("name", ["b0.conv1.weight", "b24.conv1.weight", "b99999999.conv1.weight", "b4.extra"])
+def test_names_that_are_no_blocks(name, tmp_path):
+    made = by_resolution(rough_discriminator())
+    made[name] = torch.ones(2, 2, 1, 1)
+    data = nvidia_stylegan2(rough(SG2), discriminator=tree(made, {"": {"class_name": "Discriminator"}}))
+    with pytest.raises(CheckpointError, match="looks like a network pickle of StyleGAN2"):
+        foreign.convert(written(tmp_path, data), tmp_path / "g.safetensors", discriminator=tmp_path / "d.safetensors")
 
 
 def test_a_discriminator_file_is_no_model_file(tmp_path):
