@@ -77,7 +77,8 @@ def treatments(options: dict[str, Any], known: tuple[str, ...]) -> list[str]:
 
 def run_generator(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> None:
     """:func:`run_training` for options with those of :func:`generator_options`."""
-    if "ow" in treatments(options, ("nog", "olr", "ol", "ow")):
+    orthogonal = "ow" in treatments(options, ("nog", "olr", "ol", "ow"))
+    if orthogonal and options.get("projection") is None:  # `train projection` has said how
         fields["model.projection"] = {"kind": "polar"}
     run_training(ctx, kind, options, fields)
 

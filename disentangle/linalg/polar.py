@@ -241,14 +241,16 @@ class _Polar(torch.autograd.Function):
         """Adjoint of ``dQ = X Q + P^-1 dA (I - Q^T Q)`` with ``P X + X P = dA Q^T - Q dA^T``."""
         (q, v, inverse), dtype = ctx.saved_tensors, grad.dtype
         # Products with the long side are most of the work; of a well-conditioned matrix float32 holds them as well.
-        single = q.dtype == grad.dtype == torch.float32 and not torch.is_autocast_enabled(q.device.type)
-        if not (single and _is_well_conditioned(inverse.flip(-1), 10.0)):
-            grad, q = grad.double(), q.double()
+        single = q.dtype == dtype == torch.float32 and not torch.is_autocast_enabled(q.device.type)
+        if single and _is_well_conditioned(inverse.flip(-1), 10.0):
+            s = inverse.reciprocal()
+            weights = (s.unsqueeze(-1) + s.unsqueeze(-2)).reciprocal()
+        else:
+            grad, q, kept = grad.double(), q.double(), inverse > 0
+            s = torch.where(kept, 1 / torch.where(kept, inverse, torch.ones_like(inverse)), torch.ones_like(inverse))
+            pair = kept.unsqueeze(-1) & kept.unsqueeze(-2)
+            weights = pair.to(s.dtype) / (s.unsqueeze(-1) + s.unsqueeze(-2))
         cross = (grad @ q.mT).double()
-        kept = inverse > 0
-        s = torch.where(kept, 1 / torch.where(kept, inverse, torch.ones_like(inverse)), torch.ones_like(inverse))
-        pair = kept.unsqueeze(-1) & kept.unsqueeze(-2)
-        weights = pair.to(s.dtype) / (s.unsqueeze(-1) + s.unsqueeze(-2))
         skew = v @ ((v.mT @ (cross - cross.mT) @ v) * weights) @ v.mT
         root = (v * inverse.unsqueeze(-2)) @ v.mT
         # skew q + P^-1 (g - cross q), with the products of q gathered: only three have the long side

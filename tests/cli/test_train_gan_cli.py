@@ -71,6 +71,7 @@ def test_train_then_train_further_with_a_projection(tmp_path):
     assert invoke(*command, "--out", further).exit_code == 0
     projection = disentangle.load(further).config.projection
     assert projection.kind == "householder"
+    assert config_of(*command, "--treat", "ow,nog")["model"]["projection"]["kind"] == "householder"
     assert projection.layers == ("b8.conv0", "b16.conv0", "b32.conv0")
     grid = tmp_path / "grid.png"
     assert (
