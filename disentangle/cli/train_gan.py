@@ -75,6 +75,7 @@ def progan(ctx: click.Context, **options: Any) -> None:
 
 
 @click.command()
+@click.option("--classes", is_flag=True, help="Teach it the classes of the pictures, such as a folder's sub-folders.")
 @_of_gan
 def stylegan2(ctx: click.Context, **options: Any) -> None:
     """Train a StyleGAN2.
@@ -82,6 +83,7 @@ def stylegan2(ctx: click.Context, **options: Any) -> None:
     \b
     Examples:
       disentangle train stylegan2 --data rooms --resolution 64 --out runs/rooms
+      disentangle train stylegan2 --data fashion-mnist --resolution 32 --classes --out runs/clothes
       disentangle train stylegan2 --data faces.zip --from ffhq.safetensors --augment ada --out runs/faces
     """
     _train_gan(ctx, "stylegan2", options, {})

@@ -144,13 +144,15 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
         if options["config_file"] is not None:
             raise click.UsageError("--from takes the architecture from its model; leave --config out.")
         family = None if kind == "projection" else kind
-        given = {name: options.get(name) for name in ("preset", "projection", "discriminator")}
-        return finetune_config(options["init"], data=data, kind=family, **given, **fields)
+        own = {name: options.get(name) for name in ("preset", "projection", "discriminator")}
+        return finetune_config(options["init"], data=data, kind=family, **own, **fields)
     if options.get("discriminator") is not None:
         raise click.UsageError("--discriminator is for training a generator further; give that one as --from.")
     if options["config_file"] is None:
-        length = {} if epochs is None else {"epochs": epochs}
-        return preset_config(kind, data=data, preset=options["preset"], **length, **fields)
+        given: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+        if options.get("classes"):
+            given["classes"] = True
+        return preset_config(kind, data=data, preset=options["preset"], **given, **fields)
     if epochs is not None:
         raise click.UsageError("With --config the length is --steps; --epochs is for presets.")
     try:

@@ -63,9 +63,19 @@ class Draws:
         space = next(iter(generator.spaces.values()))
         return self._local(space.sample(self.config.batch, generator=self.random(purpose)))
 
+    def classes(self, purpose: str, labels: Tensor) -> Tensor:
+        """This process's shard of (batch,) classes, each as often as in ``labels``, those of a whole data set."""
+        chosen = torch.randint(len(labels), (self.config.batch,), generator=self.random(f"{purpose}, classes"))
+        return self._local(labels[chosen])
+
     def random_each(self, purpose: str) -> list[torch.Generator]:
         """A generator for each picture of this process's shard."""
         return [self.random(f"{purpose} {position}") for position in range(self.shard.start, self.shard.stop)]
+
+    def every(self, n: int) -> slice:
+        """Where every n-th picture of the batch lies in this process's shard; its first one, if none of them does."""
+        first = -self.shard.start % n
+        return slice(first, None, n) if self.shard.start + first < self.shard.stop else slice(0, 1)
 
     def _local(self, batch: Tensor) -> Tensor:
         return batch[self.shard].to(self.device)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from disentangle.data import ImageSource, open_data
+from disentangle.data import ImageSource, LabelledImageSource, check_classes, open_data
+from disentangle.errors import InputError
 from disentangle.models.base import Projection
 from disentangle.models.discriminators import build_discriminator
 from disentangle.training.augmentation import Augmentation
@@ -41,6 +42,7 @@ def train_gan(
     begun = time.perf_counter()
     session = Session(config, os.fspath(out), device=device, progress=progress)
     source = open_data(**data_arguments(config.data.model_dump()))
+    labelled = with_its_classes(config, source)
     fresh = session.run.latest is None
 
     generator = session.place(initial_generator(config, fresh=fresh))
@@ -55,7 +57,7 @@ def train_gan(
     trained = trained_parameters(generator, config)
     optimizer = build_optimizer(config.optimizer, trained)
     discriminator_optimizer = build_optimizer(config.discriminator_optimizer, discriminator.parameters())
-    fakes = Fakes(session, generator, mixing=config.style_mixing)
+    fakes = Fakes(session, generator, mixing=config.style_mixing, labels=None if labelled is None else labelled.labels)
     augment = Augmentation(session)
     of_discriminator = DiscriminatorTerms(session, discriminator, augment)
     of_generator = GeneratorTerms(session, generator, fakes)
@@ -79,6 +81,7 @@ def train_gan(
 
     for step in session.steps():
         real = real_images(session, source)
+        classes = None if labelled is None else session.labels(labelled)
         if config.growth is not None:
             lod = level_of_detail(config.growth, (step - 1) * config.batch, config.model.resolution)
             real = at_level_of_detail(real, lod)
@@ -92,7 +95,8 @@ def train_gan(
         for piece in session.pieces(config.accumulate):
             with torch.set_grad_enabled(config.reuse_fakes and generator_learns), autocast():
                 reused = fakes("discriminator").float()
-            backward(session, of_discriminator(real[piece], reused.detach()))
+            seen = real[piece], None if classes is None else classes[piece]
+            backward(session, of_discriminator(seen, (reused.detach(), fakes.classes("discriminator"))))
         session.average_gradients(discriminator.parameters())
         discriminator_optimizer.step()
 
@@ -100,11 +104,12 @@ def train_gan(
         if generator_learns:
             discriminator.requires_grad_(False)
             optimizer.zero_grad(set_to_none=True)
+            purpose = "discriminator" if config.reuse_fakes else "generator"
             for _ in session.pieces(config.accumulate):
                 with autocast():
-                    generated = reused if config.reuse_fakes else fakes("generator").float()
+                    generated = reused if config.reuse_fakes else fakes(purpose).float()
                     assert generated is not None
-                    logits = of_discriminator.logits("generated", generated)
+                    logits = of_discriminator.logits("generated", generated, fakes.classes(purpose))
                 backward(session, of_generator(logits.float()))
             session.average_gradients([*trained, *of_generator.parameters()])
             optimizer.step()
@@ -143,6 +148,25 @@ def trained_parameters(generator: Any, config: GANTraining) -> list[nn.Parameter
     return [parameter for parameter in generator.parameters() if parameter.requires_grad]
 
 
+def with_its_classes(config: GANTraining, source: ImageSource) -> LabelledImageSource | None:
+    """The pictures with the classes that a conditional generator is trained on, None for one without classes.
+
+    Raises:
+        DataError: if the pictures have no classes.
+        InputError: if they have more or fewer than the generator.
+    """
+    c_dim = getattr(config.model, "c_dim", 0)
+    if not c_dim:
+        return None
+    labelled = check_classes(source, config.data.name, training=False)
+    if len(labelled.class_names) != c_dim:
+        raise InputError(
+            f"{config.data.name} has {len(labelled.class_names)} classes, but the model has {c_dim}; give other data, "
+            "or another model."
+        )
+    return labelled
+
+
 def real_images(session: Session, source: ImageSource) -> Tensor:
     """This step's shard of real images in [-1, 1], flipped at random if the configuration says so."""
     images = 2 * session.batch(source) - 1
@@ -156,8 +180,12 @@ def real_images(session: Session, source: ImageSource) -> Tensor:
 
 @torch.no_grad()
 def write_samples(session: Session, generator: nn.Module, rows: int = 6, columns: int = 10) -> None:
-    """The same latents at every call."""
+    """The same latents at every call; of a conditional generator each column is of one class."""
     latents = generator.sample_latents(rows * columns, generator=session.random("sample", 0))  # type: ignore[operator]
-    images = torch.cat([generator(piece) for piece in latents.split(20)])
+    c_dim: Any = getattr(generator, "c_dim", 0)
+    options = [{"label": torch.arange(columns) % c_dim} if c_dim else {}] * rows
+    images = torch.cat([
+        generator(piece, **given) for piece, given in zip(latents.split(columns), options, strict=True)
+    ])  # fmt: skip
     path = session.run.path / "samples" / f"{session.step:06d}.png"
     save_grid(images.reshape(rows, columns, *images.shape[1:]), path, scale=max(1, 48 // images.shape[-1]))

@@ -70,7 +70,7 @@ _PENALTY_WEIGHTS = {"none": 0.0, "hessian": 2e-4, "orojar": 2e-8, "vp": 0.1}
 class PathLengthConfig(Config):
     """Path length regularisation (Karras et al. 2020, equation 4), every ``every`` steps, multiplied by that number.
 
-    ``decay`` is the share of a new length in the running mean; only one ``shrink``-th of the batch is looked at.
+    ``decay`` is the share of a new length in the running mean; only every ``shrink``-th picture is looked at.
     """
 
     weight: float = pydantic.Field(0.0, ge=0)
@@ -154,9 +154,16 @@ class GANTraining(TrainingConfig):
             raise ValueError(
                 "growth is for a ProGAN and its own discriminator; leave it out, or give both kinds 'progan'"
             )
-        if getattr(self.model, "c_dim", 0):
+        classes, seen = (getattr(network, "c_dim", 0) for network in (self.model, self.discriminator))
+        if classes != seen:
             raise ValueError(
-                f"the model has {getattr(self.model, 'c_dim', 0)} classes; training is for generators without classes"
+                f"the model has {classes} classes and the discriminator {seen}; give both the same c_dim (of the "
+                "discriminators that of StyleGAN2 takes classes)"
+            )
+        if classes and ("wgan-gp" in self.penalty.kind or self.generator_penalty.kind != "none"):
+            raise ValueError(
+                "a gradient penalty between pictures and generator_penalty are for generators without classes; give "
+                "penalty.kind='r1' and no generator_penalty"
             )
         if self.accumulate > 1 and self.reuse_fakes:
             raise ValueError("accumulate saves the memory that reuse_fakes spends; give reuse_fakes=false with it")

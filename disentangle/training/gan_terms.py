@@ -17,9 +17,10 @@ from disentangle.training.gan_config import GANTraining
 from disentangle.training.optimizers import build_optimizer
 from disentangle.training.session import Session, Stateful
 
-__all__ = ["DiscriminatorTerms", "GeneratorTerms", "Terms"]
+__all__ = ["DiscriminatorTerms", "GeneratorTerms", "Pictures", "Terms"]
 
 Terms = Mapping[str, tuple[Tensor, float]]
+Pictures = tuple[Tensor, Tensor | None]  # (n, C, H, W), and their (n,) classes if there are any
 
 
 class DiscriminatorTerms:
@@ -35,14 +36,14 @@ class DiscriminatorTerms:
         self.discriminator, self.augment = discriminator, augment
         self.options: dict[str, Any] = {}
 
-    def logits(self, purpose: str, images: Tensor) -> Tensor:
+    def logits(self, purpose: str, images: Tensor, classes: Tensor | None) -> Tensor:
         """(n,) of pictures, changed by the augmentation with the numbers of this purpose."""
-        return self.discriminator(self.augment(purpose, images), **self.options)
+        return self._score(self.augment(purpose, images), classes)
 
-    def __call__(self, real: Tensor, fake: Tensor) -> Terms:
+    def __call__(self, real: Pictures, fake: Pictures) -> Terms:
         config, session = self.config, self.session
         with session.accelerator.autocast():
-            real_logits, fake_logits = self.logits("real", real).float(), self.logits("fake", fake).float()
+            real_logits, fake_logits = self.logits("real", *real).float(), self.logits("fake", *fake).float()
         self.augment.saw(real_logits)
         terms = {"discriminator": (LOSSES[config.loss][0](real_logits, fake_logits), 1.0)}
         penalty = config.penalty
@@ -53,15 +54,17 @@ class DiscriminatorTerms:
             terms["penalty"] = (self._penalty(real, fake), weight)
         return terms
 
-    def _penalty(self, real: Tensor, fake: Tensor) -> Tensor:
+    def _penalty(self, real: Pictures, fake: Pictures) -> Tensor:
         """In full precision."""
-
-        def discriminator(images: Tensor) -> Tensor:
-            return self.discriminator(images, **self.options)
-
+        (images, classes), augment = real, self.augment
         if self.config.penalty.kind == "r1":
-            return r1_penalty(discriminator, real, lambda images: self.augment("real", images))
-        return gradient_penalty(discriminator, real, fake, self.session.uniform("between"))
+            return r1_penalty(lambda x: self._score(x, classes), images, lambda x: augment("real", x))
+        return gradient_penalty(lambda x: self._score(x, None), images, fake[0], self.session.uniform("between"))
+
+    def _score(self, images: Tensor, classes: Tensor | None) -> Tensor:
+        label = {} if classes is None else {"label": classes}
+        logits: Tensor = self.discriminator(images, **label, **self.options)
+        return logits
 
 
 class GeneratorTerms:
@@ -111,12 +114,12 @@ class GeneratorTerms:
 
     def _path_length(self) -> Tensor:
         """``E (|J_w^T y| - a)^2`` with the running mean a."""
-        ws = self.fakes.styles("path length")
-        ws = ws[: max(1, len(ws) // self.config.path_length.shrink)]
+        some = self.session.every(self.config.path_length.shrink)
+        ws = self.fakes.styles("path length")[some]
         if not ws.requires_grad:  # a mapping network that does not learn
             ws = ws.detach().requires_grad_()
-        images = self.fakes.of_styles(ws, "path length")
-        noise = self.session.normal("path length, image", *images.shape[1:])[: len(ws)]
+        images = self.fakes.of_styles(ws, "path length", some)
+        noise = self.session.normal("path length, image", *images.shape[1:])[some]
         lengths = path_lengths(images, ws, noise)
         mean = self.mean_length.update(self.session.mean(lengths.detach().mean()), self.config.path_length.decay)
         return (lengths - mean).square().mean()

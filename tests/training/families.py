@@ -23,8 +23,8 @@ _FIELDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def family(kind: Any, **fields: Any) -> GANTraining:
-    """A training of a few steps on rooms of 32 pixels."""
-    made = preset_config(kind, data={"name": "rooms", "resolution": 32}, **{**_RUN, **_FIELDS[kind], **fields})
+def family(kind: Any, data: Any = "rooms", **fields: Any) -> GANTraining:
+    """A training of a few steps on 32 pixels of rooms, or of other data."""
+    made = preset_config(kind, data={"name": str(data), "resolution": 32}, **{**_RUN, **_FIELDS[kind], **fields})
     assert isinstance(made, GANTraining)
     return made

@@ -58,7 +58,11 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_killed_and_continued_is_bit_equal(name, tmp_path):
-    config = RUNS[name]
+    check_continues(RUNS[name], tmp_path)
+
+
+def check_continues(config: GANTraining, tmp_path: Path) -> None:
+    """A run of six steps that is killed after the fifth and started again ends as one that was not."""
     whole = train(config, tmp_path / "whole")
 
     class Killed(Exception):
@@ -243,8 +247,13 @@ def test_what_does_not_fit_together():
         family("stylegan2", **{"discriminator.resolution": 64, "discriminator.channels": (8, 6, 4, 4, 4)})
     with pytest.raises(ConfigError, match="accumulate saves the memory that reuse_fakes spends"):
         family("gan", accumulate=2, reuse_fakes=True)
-    with pytest.raises(ConfigError, match="has 3 classes; training is for generators without"):
+    with pytest.raises(ConfigError, match="the model has 3 classes and the discriminator 0; give both the same c_dim"):
         family("stylegan2", **{"model.c_dim": 3})
+    classes = {"model.c_dim": 3, "discriminator.c_dim": 3}
+    with pytest.raises(ConfigError, match="generator_penalty are for generators without classes"):
+        family("stylegan2", **classes, generator_penalty={"kind": "hessian"})
+    with pytest.raises(ConfigError, match="a gradient penalty between pictures"):
+        family("stylegan2", **classes, **{"penalty.kind": "wgan-gp"})
     with pytest.raises(ConfigError, match="discriminator_first is for a generator that is trained already"):
         family("gan", discriminator_first=3)
 

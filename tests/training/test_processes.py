@@ -33,25 +33,26 @@ def port() -> int:
 
 
 CONFIGS = {
-    "eigengan": lambda: preset_config("eigengan", data={"name": "rooms", "resolution": 32}, **GAN),
-    "vae": lambda: preset_config("vae", data={"name": "rooms", "resolution": 32}, **VAE),
+    "eigengan": lambda _: preset_config("eigengan", data={"name": "rooms", "resolution": 32}, **GAN),
+    "vae": lambda _: preset_config("vae", data={"name": "rooms", "resolution": 32}, **VAE),
     # mixing, noise, path lengths, groups of four pictures, adaptive augmentation, and orthogonal projections under NOG
-    "stylegan2": lambda: family(
-        "stylegan2", batch=8, steps=3, **{"path_length.shrink": 1, "discriminator.group": 4, "treatment.nog": True},
+    "stylegan2": lambda _: family(
+        "stylegan2", batch=8, steps=3, **{"discriminator.group": 4, "treatment.nog": True},
         **{"model.projection": {"kind": "householder", "rank": 2}, "augment": ("color",), "augment_target": 0.6},
     ),
-    "progan": lambda: family("progan", batch=8, steps=3, **{"treatment.olr": True}),
+    "progan": lambda _: family("progan", batch=8, steps=3, **{"treatment.olr": True}),
+    "stylegan2 with classes": lambda stripes: family("stylegan2", stripes, classes=True, batch=8, steps=3),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_two_processes_equal_one(kind, tmp_path: Path):
-    config = CONFIGS[kind]()
+def test_two_processes_equal_one(kind, stripes, tmp_path: Path):
+    config = CONFIGS[kind](stripes)
     (train_vae if kind == "vae" else train_gan)(config, tmp_path / "one", device="cpu")
     (tmp_path / "config.json").write_text(config.model_dump_json())
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     command = [
-        sys.executable, "-m", "disentangle", "--device", "cpu", "train", kind,
+        sys.executable, "-m", "disentangle", "--device", "cpu", "train", kind.split()[0],
         "--config", str(tmp_path / "config.json"), "--out", str(tmp_path / "two"),
     ]  # fmt: skip
     workers = [

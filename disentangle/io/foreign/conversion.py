@@ -159,11 +159,12 @@ def _read_discriminator(content: Content, generator: Foreign) -> tuple[nn.Module
     path, name = content.path, generator.format
     converted = _laid_out(path, name, lambda: discriminator_in(content))
     _complete(path, name, converted)
-    for key in ("resolution", "image_channels"):
-        if converted.config[key] != generator.config[key]:
+    for key in ("resolution", "image_channels", "c_dim"):
+        ours, theirs = converted.config.get(key, 0), generator.config.get(key, 0)
+        if ours != theirs:
             raise CheckpointError(
-                f"{path} looks like {name}, but the {key} of its discriminator is {converted.config[key]}, and that of "
-                f"its generator {generator.config[key]}; it is damaged."
+                f"{path} looks like {name}, but the {key} of its discriminator is {ours}, and that of its generator "
+                f"{theirs}; it is damaged."
             )
     network = fitted(path, name, converted.config, converted.state, build=_discriminator)
     return network, _provenance(path, name, converted)

@@ -40,8 +40,9 @@ def discriminator_in(content: Content) -> Converted:
 
 
 def _sized(
-    state: dict[str, Tensor], which: str, taps: tuple[float, ...], clamp: float | None = None, group: Any = _GROUP
-) -> Converted:
+    state: dict[str, Tensor], which: str, taps: tuple[float, ...], clamp: float | None = None, group: Any = _GROUP,
+    multiplier: float = 0.01,
+) -> Converted:  # fmt: skip
     """With the sizes that are read off the tensors, and what the file says besides."""
     missing = [name for name in ("fromrgb.weight", "conv.weight", "out.weight") if name not in state]
     if missing:
@@ -50,10 +51,15 @@ def _sized(
     last = state["conv.weight"]
     widths = [state[f"blocks.{i}.conv1.bias"].shape[0] for i in range(depth)]
     first = state["fromrgb.weight"]
-    if last.shape[1] - last.shape[0] not in (0, 1) or state["out.weight"].shape[0] != 1:
+    embed, outputs = state.get("classes.embed.weight"), state["out.weight"].shape[0]
+    if last.shape[1] - last.shape[0] not in (0, 1):
         raise CheckpointError(
-            f"its {which} compares pictures by {last.shape[1] - last.shape[0]} maps and has "
-            f"{state['out.weight'].shape[0]} outputs; expected one map at most, and one output: no classes."
+            f"its {which} compares pictures by {last.shape[1] - last.shape[0]} maps; expected one at most."
+        )
+    if embed is None and outputs != 1:
+        raise CheckpointError(
+            f"its {which} has {outputs} outputs and no network of the classes, as StyleGAN2's had before ADA; expected "
+            "ADA's, or one output."
         )
     config: dict[str, Any] = {
         "kind": "stylegan2",
@@ -64,6 +70,10 @@ def _sized(
         "resample_filter": taps,
         "clamp": clamp,
     }
+    if embed is not None:
+        layers = sum(re.fullmatch(r"classes\.layers\.\d+\.weight", name) is not None for name in state)
+        config |= {"c_dim": embed.shape[1], "class_features": outputs, "class_layers": layers}
+        config["class_multiplier"] = multiplier
     decisions = []
     if group is None:
         decisions.append(f"It compared all pictures of a batch with each other; here groups of {_GROUP}.")
@@ -77,8 +87,6 @@ def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     others = [name for name in state if "fromrgb" in name and not name.startswith(f"b{largest}.")]
     if others or any(f"b{resolution}.skip.weight" not in state for resolution in resolutions):
         raise CheckpointError("its discriminator has no shortcuts, or several inputs; expected a residual one.")
-    if any(name.startswith("mapping.") for name in state):
-        raise CheckpointError("its discriminator is told of classes, which training here is not; none is read.")
 
     def place(match: re.Match[str]) -> str:
         return f"blocks.{int(math.log2(largest / int(match[1])))}.{match[2]}"
@@ -87,6 +95,8 @@ def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         (r".*resample_filter", DROP, None),
         (rf"b{largest}\.(fromrgb\..*)", r"\1", None),
         (r"b4\.((?:conv|fc|out)\..*)", r"\1", None),
+        (r"mapping\.(embed\..*)", r"classes.\1", None),
+        (r"mapping\.fc(\d+)\.(weight|bias)", r"classes.layers.\1.\2", None),
         (rf"{_BLOCK}\.((?:conv0|conv1|skip)\..*)", place, None),
     ]
     return rename(state, table)
@@ -111,7 +121,8 @@ def _nvidia(data: Any) -> Converted:
     clamp = clamps.pop() if clamps else None
     taps = taps_of(attribute(network, f"{layers[1]}.resample_filter", None)) if layers else (1.0, 3.0, 3.0, 1.0)
     group = attribute(network, "b4.mbstd.group_size", _GROUP)
-    return _sized(state, "D", taps, None if clamp is None else float(clamp), group)
+    multiplier = float(attribute(network, "mapping.fc0.bias_gain", 0.01))
+    return _sized(state, "D", taps, None if clamp is None else float(clamp), group, multiplier)
 
 
 _ROSINALITY: list[Row] = [
@@ -150,6 +161,10 @@ _TENSORFLOW: list[Row] = [
     (r"(\d+)x\d+/(FromRGB|Conv0|Conv1_down|Conv)/bias", lambda m: f"b{m[1]}.{_LAYERS[m[2]]}.bias", None),
     (r"4x4/Dense0/weight", "b4.fc.weight", lambda t: t.T),
     (r"4x4/Dense0/bias", "b4.fc.bias", None),
+    (r"LabelEmbed/weight", "mapping.embed.weight", lambda t: t.T),
+    (r"LabelEmbed/bias", "mapping.embed.bias", None),
+    (r"Mapping(\d+)/weight", r"mapping.fc\1.weight", lambda t: t.T),
+    (r"Mapping(\d+)/bias", r"mapping.fc\1.bias", None),
     (r"Output/weight", "b4.out.weight", lambda t: t.T),
     (r"Output/bias", "b4.out.bias", None),
 ]
@@ -170,4 +185,5 @@ def _tensorflow(data: Any) -> Converted:
         taps_of(None if taps is None else torch.tensor(taps, dtype=torch.float64)),
         None if clamp is None else float(clamp),
         settings.get("mbstd_group_size", _GROUP),
+        float(settings.get("mapping_lrmul", 0.1)),
     )

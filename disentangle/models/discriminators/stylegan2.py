@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disentangle.config import Config
+from disentangle.models.discriminators.classes import ClassProjection
 from disentangle.models.discriminators.minibatch import with_minibatch_deviation
 from disentangle.models.discriminators.sizes import check_levels, published_channels
 from disentangle.models.ops.equalized import EqualizedConv2d, EqualizedLinear, biased_leaky_relu
@@ -22,7 +23,8 @@ __all__ = ["StyleGAN2Discriminator", "StyleGAN2DiscriminatorConfig"]
 class StyleGAN2DiscriminatorConfig(Config):
     """Architecture of a :class:`StyleGAN2Discriminator`; ``channels`` as a StyleGAN2's, for 4, 8, ... pixels.
 
-    ``group`` pictures are compared with each other (minibatch standard deviation), 0 for none.
+    ``group`` pictures are compared with each other (minibatch standard deviation), 0 for none. ``c_dim`` classes, 0 for
+    none, enter by a :class:`ClassProjection` of ``class_features`` (those at 4 pixels where nothing is said).
     """
 
     kind: Literal["stylegan2"] = "stylegan2"
@@ -32,6 +34,10 @@ class StyleGAN2DiscriminatorConfig(Config):
     group: int = pydantic.Field(4, ge=0)
     resample_filter: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
     clamp: float | None = pydantic.Field(None, gt=0, description="largest magnitude of a layer's output")
+    c_dim: int = pydantic.Field(0, ge=0)
+    class_features: int | None = pydantic.Field(None, ge=1)
+    class_layers: int = pydantic.Field(8, ge=0)
+    class_multiplier: float = pydantic.Field(0.01, gt=0)
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -70,7 +76,7 @@ class _Block(nn.Module):
 
 
 class StyleGAN2Discriminator(nn.Module):
-    """Images (n, C, R, R) in [-1, 1] to logits (n,).
+    """Images (n, C, R, R) in [-1, 1], and their classes where it has any, to logits (n,).
 
     Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, figure 7 (residual).
     """
@@ -84,9 +90,16 @@ class StyleGAN2Discriminator(nn.Module):
         last = widths[-1]
         self.conv = EqualizedConv2d(last + bool(config.group), last, 3)
         self.fc = EqualizedLinear((16 * last, last), activation="lrelu")
-        self.out = EqualizedLinear((last, 1))
+        self.out = EqualizedLinear((last, 1 if not config.c_dim else config.class_features or last))
+        if config.c_dim:
+            self.classes = ClassProjection(
+                config.c_dim,
+                config.class_features or last,
+                depth=config.class_layers,
+                multiplier=config.class_multiplier,
+            )
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, label: int | Tensor | None = None) -> Tensor:
         clamp = self.config.clamp
         x = biased_leaky_relu(self.fromrgb.convolved(images), self.fromrgb.bias, clamp=clamp)
         for block in self.blocks:
@@ -94,4 +107,5 @@ class StyleGAN2Discriminator(nn.Module):
         if self.config.group:
             x = with_minibatch_deviation(x, self.config.group)
         x = biased_leaky_relu(self.conv.convolved(x), self.conv.bias, clamp=clamp)
-        return self.out(self.fc(x.flatten(1))).squeeze(1)
+        x = self.out(self.fc(x.flatten(1)))
+        return self.classes(x, label) if self.config.c_dim else x.squeeze(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from disentangle.config import Config, with_fields
-from disentangle.data import open_data
+from disentangle.data import check_classes, open_data
 from disentangle.errors import InputError, unknown_name
 from disentangle.training.config import ClassifierTraining, VAETraining
 from disentangle.training.gan_config import GANTraining
@@ -19,7 +19,7 @@ __all__ = ["PRESETS", "classifier_config", "data_arguments", "finetune_config", 
 
 
 def preset_config(
-    kind: Kind, *, data: dict[str, Any], preset: str | None = None, **fields: Any
+    kind: Kind, *, data: dict[str, Any], preset: str | None = None, classes: bool = False, **fields: Any
 ) -> VAETraining | GANTraining | ClassifierTraining:
     """A resolved training configuration.
 
@@ -29,6 +29,7 @@ def preset_config(
         data: fields of :class:`DataConfig`; its pictures decide the number of channels and, without a resolution, the
             size.
         preset: a row of the table; by default the first one of the pictures' size.
+        classes: give a StyleGAN2 the classes of the pictures.
         fields: dotted fields to replace, e.g. ``**{"treatment.nog": True}``.
 
     Raises:
@@ -42,7 +43,11 @@ def preset_config(
         raise unknown_name(f"preset for {kind}", preset, names)
     if preset is not None and data.get("resolution") is None:
         data = {**data, "resolution": PRESETS[preset]["size"]}
-    channels, height, width = open_data(**data_arguments(data)).image_shape
+    source = open_data(**data_arguments(data))
+    channels, height, width = source.image_shape
+    if classes:
+        named = check_classes(source, str(data["name"]), training=False).class_names
+        fields = {"model.c_dim": len(named), "discriminator.c_dim": len(named), **fields}
     if height != width:
         raise InputError(f"The pictures are {width}x{height} pixels; expected square ones: give --resolution.")
     if preset is None:

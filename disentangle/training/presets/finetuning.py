@@ -90,6 +90,8 @@ def finetune_config(
         record |= {"growth": None, "discriminator_first": 0}
         if own is None:
             record["discriminator"] = _fitted(record["discriminator"], model)
+            if record["discriminator"]["kind"] == "stylegan2":
+                record["discriminator"]["c_dim"] = getattr(model, "c_dim", 0)
             if model.kind not in STYLE_BASED[1:]:  # StyleGAN had no path lengths
                 record["path_length"]["weight"] = 0.0
         if discriminator is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sample_files import Persistent, module_state, persistent_pickle
+from sample_files import Persistent, persistent_pickle
 from test_convert import PROGAN, SG2, written
 from writers import genforce, nvidia_stylegan2, rosinality, rough, tensorflow_stylegan2, tree
 from writers_discriminators import (
@@ -24,6 +24,14 @@ CASES = {
     "NVIDIA, clamped": ({"clamp": 0.5}, lambda g, d: nvidia_stylegan2(g, discriminator=nvidia_discriminator(d))),
     "NVIDIA, alone": ({"group": 0}, lambda g, d: nvidia_stylegan2(g, discriminator=nvidia_discriminator(d))),
     "NVIDIA, eight": ({"group": 8}, lambda g, d: nvidia_stylegan2(g, discriminator=nvidia_discriminator(d, group=8))),
+    "NVIDIA, classes": (
+        {"c_dim": 4, "class_features": 5, "class_layers": 2, "class_multiplier": 0.02},
+        lambda g, d: nvidia_stylegan2(g, discriminator=nvidia_discriminator(d)),
+    ),
+    "TensorFlow, classes": (
+        {"c_dim": 4, "class_features": 4, "class_layers": 1, "class_multiplier": 0.1},
+        lambda g, d: tensorflow_stylegan2(g, discriminator=tensorflow_discriminator(d)),
+    ),
     "TensorFlow": ({}, lambda g, d: tensorflow_stylegan2(g, discriminator=tensorflow_discriminator(d))),
     "rosinality": ({}, lambda g, d: rosinality(g, training=True, discriminator=rosinality_discriminator(d))),
 }  # fmt: skip
@@ -33,12 +41,14 @@ CASES = {
 def test_the_discriminator_scores_the_same(case, tmp_path):
     fields, write = CASES[case]
     theirs = rough_discriminator(**fields)
-    source = written(tmp_path, write(rough(SG2), theirs))
+    classes = theirs.config.c_dim
+    source = written(tmp_path, write(rough({**SG2, "c_dim": classes}), theirs))
     found = foreign.convert(source, tmp_path / "g.safetensors", discriminator=tmp_path / "d.safetensors")
     ours = load_discriminator(tmp_path / "d.safetensors")
     assert ours.config == theirs.config == discriminator_config(tmp_path / "d.safetensors")
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(ours(images), theirs(images))
+    label = torch.arange(8) % classes if classes else None
+    assert torch.equal(ours(images, label), theirs(images, label))
     assert load(tmp_path / "g.safetensors").config.kind == found.config["kind"]
 
 
@@ -51,9 +61,7 @@ def test_a_whole_batch_is_compared_in_groups(tmp_path):
 def other(tmp_path, name: str) -> Persistent:
     made = nvidia_discriminator(rough_discriminator())
     if name == "classes":
-        made.state["_modules"]["mapping"] = Persistent(
-            "MappingNetwork", module_state({"weight": torch.ones(2)}, {}, {})
-        )
+        made = nvidia_discriminator(rough_discriminator(c_dim=3))
     elif name == "shortcuts":
         del made.state["_modules"]["b16"].state["_modules"]["skip"]
     elif name == "size":
@@ -68,7 +76,10 @@ def other(tmp_path, name: str) -> Persistent:
         (lambda p: rosinality(rough(SG2)), "holds no discriminator; expected one under the name d"),
         (lambda p: tensorflow_stylegan2(rough(SG2)), "holds no discriminator"),
         (lambda p: genforce(rough(PROGAN)), "its discriminator is not read; expected"),
-        (lambda p: nvidia_stylegan2(rough(SG2), discriminator=other(p, "classes")), "is told of classes"),
+        (
+            lambda p: nvidia_stylegan2(rough(SG2), discriminator=other(p, "classes")),
+            "the c_dim of its discriminator is 3, and that",
+        ),
         (lambda p: nvidia_stylegan2(rough(SG2), discriminator=other(p, "shortcuts")), "has no shortcuts"),
         (
             lambda p: nvidia_stylegan2(rough(SG2), discriminator=other(p, "size")),

@@ -151,6 +151,8 @@ def tensorflow_stylegan2(model: Any, *, discriminator: Mapping[str, Tensor] | No
     for i in range(config.mapping_layers):
         mapping[f"Dense{i}/weight"] = s[f"mapping.fc{i}.weight"].T
         mapping[f"Dense{i}/bias"] = s[f"mapping.fc{i}.bias"]
+    if config.c_dim:
+        mapping["LabelEmbed/weight"], mapping["LabelEmbed/bias"] = s["mapping.embed.weight"].T, s["mapping.embed.bias"]
     synthesis: dict[str, Tensor] = {"4x4/Const/const": s["synthesis.b4.const"][None]}
     noise = 0
     for index in range(len(config.channels)):

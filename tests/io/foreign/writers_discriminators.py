@@ -32,6 +32,8 @@ def by_resolution(discriminator: Any) -> dict[str, Tensor]:
         parts = name.split(".")
         if parts[0] == "blocks":
             renamed[".".join([f"b{largest >> int(parts[1])}", *parts[2:]])] = tensor
+        elif parts[0] == "classes":
+            renamed[f"mapping.{name.removeprefix('classes.').replace('layers.', 'fc')}"] = tensor
         else:
             renamed[f"b{largest if parts[0] == 'fromrgb' else 4}.{name}"] = tensor
     return renamed
@@ -45,6 +47,7 @@ def nvidia_discriminator(discriminator: Any, *, group: int | None = 4) -> Persis
         if layer in ("conv0", "conv1"):
             state[f"{block}.{layer}.resample_filter"] = torch.outer(taps, taps) / taps.sum() ** 2
             attributes[f"{block}.{layer}"] = {"conv_clamp": discriminator.config.clamp, "activation": "lrelu"}
+    attributes["mapping.fc0"] = {"bias_gain": discriminator.config.class_multiplier}
     attributes["b4"] = {"mbstd": Persistent("MinibatchStdLayer", {"group_size": group, "num_channels": 1})}
     return tree(state, attributes)
 
@@ -54,6 +57,10 @@ def tensorflow_discriminator(discriminator: Any) -> dict[str, Tensor]:
     variables = {"lod": torch.zeros([])}
     for name, tensor in by_resolution(discriminator).items():
         block, layer, kind = name.split(".")
+        if block == "mapping":
+            layer = layer.replace("fc", "Mapping").replace("embed", "LabelEmbed")
+            variables[f"{layer}/{kind}"] = tensor.T if tensor.ndim > 1 else tensor
+            continue
         if layer in names:
             size = block[1:]
             variables[f"{size}x{size}/{names[layer]}/{kind}"] = (
