@@ -190,9 +190,10 @@ def save_figure(curves: dict[str, dict[str, list[list[tuple[int, float]]]]], pat
     """Orthogonality error over steps, one panel a network, one line a run."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
     for axis, (model, treatments) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
-        for number, (treatment, runs) in enumerate(treatments.items()):
+        for treatment, runs in treatments.items():
+            number = list(TREATMENTS).index(treatment)
             for position, curve in enumerate(runs):
                 steps, errors = zip(*curve, strict=True)
                 label = treatment if position == 0 else None
@@ -203,7 +204,8 @@ def save_figure(curves: dict[str, dict[str, list[list[tuple[int, float]]]]], pat
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
     figure.axes[0].set_ylabel("orthogonality error of the projections")
-    figure.axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    longest = max(figure.axes, key=lambda axis: len(axis.get_legend_handles_labels()[1]))
+    figure.legend(*longest.get_legend_handles_labels(), fontsize=8, loc="outside right center")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
