@@ -86,6 +86,7 @@ def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: 
 def main(args: list[str] | None = None) -> Any:
     """Entry point: prints one sentence for an expected failure and exits with 1, with 2 for wrong usage."""
     verbose = "-vv" in (sys.argv if args is None else args)
+    joined = _process_group() is not None  # by a caller in Python, who ends it
     try:
         return cli.main(args, prog_name="disentangle", standalone_mode=True)
     except DisentangleError as error:
@@ -96,13 +97,13 @@ def main(args: list[str] | None = None) -> Any:
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
-        _leave_processes()
+        # The threads of what ``torchrun`` has connected, met by the interpreter's end, sometimes abort the process.
+        group = None if joined else _process_group()
+        if group is not None:
+            group.destroy_process_group()
 
 
-def _leave_processes() -> None:
-    """End what ``torchrun`` has connected: its threads, met by the interpreter's end, sometimes abort the process."""
-    if "torch.distributed" in sys.modules:
-        from torch import distributed
-
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
+def _process_group() -> Any:
+    """torch.distributed, if this process has joined others; torch is not imported for the question."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None

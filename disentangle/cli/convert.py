@@ -48,6 +48,10 @@ def command(
     """
     if only_list == (out is not None):
         raise click.UsageError("Give --out FILE to convert, or --list to look.")
+    if discriminator is not None and (only_list or discriminator == out):
+        raise click.UsageError(
+            "--discriminator is for a second file beside --out; give it another name, and no --list."
+        )
     from disentangle.io import foreign
 
     if only_list:

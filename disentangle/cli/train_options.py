@@ -141,13 +141,16 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
     if options["on_bad_image"] is not None:
         data["options"] = {"on_bad_image": options["on_bad_image"]}
     if options.get("init") is not None and kind != "classifier":
-        if options["config_file"] is not None:
-            raise click.UsageError("--from takes the architecture from its model; leave --config out.")
+        for name, option in (("config_file", "--config"), ("classes", "--classes")):
+            if options.get(name):
+                raise click.UsageError(f"--from takes the architecture from its model; leave {option} out.")
         family = None if kind == "projection" else kind
         own = {name: options.get(name) for name in ("preset", "projection", "discriminator")}
         return finetune_config(options["init"], data=data, kind=family, **own, **fields)
     if options.get("discriminator") is not None:
         raise click.UsageError("--discriminator is for training a generator further; give that one as --from.")
+    if options["config_file"] is not None and options.get("classes"):
+        raise click.UsageError("--classes is for presets; with --config give c_dim to model and discriminator there.")
     if options["config_file"] is None:
         given: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
         if options.get("classes"):

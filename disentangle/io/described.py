@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from disentangle.config import Config
 from disentangle.errors import CheckpointError
 from disentangle.files import write_atomically
+from disentangle.models.base import misfits
 
 __all__ = ["configuration_in", "load_into", "read_header", "write_network"]
 
@@ -115,14 +116,7 @@ def load_into(network: nn.Module, path: Path) -> None:
     """
     with safe_open(path, framework="pt") as file:
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    expected = network.state_dict()
-    problems = [f"missing {name}" for name in expected if name not in found]
-    problems += [f"unexpected {name}" for name in found if name not in expected]
-    problems += [
-        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
+    problems = misfits(found, network.state_dict())
     if problems:
         shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
         raise CheckpointError(f"The tensors in {path} do not fit the configuration in its header: {shown}.")

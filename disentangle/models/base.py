@@ -7,7 +7,7 @@ Images that a generator returns are float in [-1, 1]; images that a data set ren
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -31,6 +31,7 @@ __all__ = [
     "check_latents",
     "class_option",
     "config_class",
+    "misfits",
     "model_kinds",
     "register_model",
 ]
@@ -279,6 +280,26 @@ def register_model(config: type[Config]) -> Callable[[ModelT], ModelT]:
         return model
 
     return add
+
+
+def misfits(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, optional: Collection[str] = ()
+) -> list[str]:
+    """What keeps the tensors of a file from being a network's, one phrase each; none if they fit.
+
+    Args:
+        found: tensors of the file by name.
+        expected: the network's ``state_dict``.
+        optional: names that the file may lack.
+    """
+    problems = [f"missing {name}" for name in expected if name not in found and name not in optional]
+    problems += [f"unexpected {name}" for name in found if name not in expected]
+    problems += [
+        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    return problems
 
 
 def model_kinds() -> tuple[str, ...]:

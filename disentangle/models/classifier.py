@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from disentangle.config import Config
 from disentangle.errors import CheckpointError, InputError
-from disentangle.models.base import register_model
+from disentangle.models.base import misfits, register_model
 from disentangle.nn import SkewConv2d, orthogonal_weight, replace_norm, replace_pool
 
 __all__ = ["Classifier", "ClassifierConfig", "PoolingConfig", "SmallResNet", "WhiteningConfig"]
@@ -248,13 +248,7 @@ def _load_plain(network: nn.Module, weights: Mapping[str, Tensor], config: Class
     found = {name: t for name, t in weights.items() if name not in head or (own[name].shape == t.shape)}
     # timm's and older files may lack these counters; they count batches only
     optional = head | {name for name in own if name.endswith("num_batches_tracked")}
-    problems = [f"missing {name}" for name in own if name not in found and name not in optional]
-    problems += [f"unexpected {name}" for name in found if name not in own]
-    problems += [
-        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
+    problems = misfits(found, own, optional=optional)
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise CheckpointError(

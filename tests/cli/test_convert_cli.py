@@ -53,6 +53,9 @@ def test_the_discriminator_too(folder, capsys):
     assert "--discriminator is md.pt; expected a name that ends with .safetensors" in capsys.readouterr().err
     assert run("train", "gan", "--discriminator", "md.safetensors", "--data", "rooms", "--out", "x") == 2
     assert "give that one as --from" in capsys.readouterr().err
+    for options in (["--list"], ["--out", "md.safetensors"]):
+        assert run("convert", "d.pt", *options, "--discriminator", "md.safetensors") == 2
+        assert "a second file beside --out" in capsys.readouterr().err
     assert run("convert", "n.pkl", "--out", "n.safetensors", "--discriminator", "nd.safetensors") == 1
     assert "holds no discriminator" in capsys.readouterr().err
     assert not Path("n.safetensors").exists()

@@ -114,6 +114,8 @@ def test_a_progan_says_how_far_it_has_grown(tmp_path):
         (["train", "gan", "--from", "vae-rooms", "--data", "rooms", "--out", "x"], 1, "holds a 'vae'"),
         (["train", "gan", "--from", "nothing", "--data", "rooms", "--out", "x"], 1, "model"),
         (tiny("gan", "--accumulate", "3", "--out", "x"), 1, "accumulate is 3"),
+        (["train", "stylegan2", "--classes", "--from", "x", "--data", "rooms", "--out", "y"], 2, "leave --classes out"),
+        (tiny("stylegan2", "--classes", "--out", "x"), 1, "rooms has no classes to learn"),
     ],
 )
 def test_bad_input_is_one_sentence(command, status, message, tmp_path, monkeypatch):

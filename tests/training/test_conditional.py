@@ -111,3 +111,8 @@ def test_pictures_with_other_classes_or_none(stripes, tmp_path):
         train(family("stylegan2", stripes, **fields), tmp_path / "run")
     with pytest.raises(DataError, match="rooms has no classes to learn"):
         train(family("stylegan2", **fields), tmp_path / "run")
+
+
+def test_classes_are_for_a_stylegan2(stripes):
+    with pytest.raises(InputError, match="classes are for a StyleGAN2, not for 'gan'; leave them out"):
+        family("gan", stripes, classes=True)

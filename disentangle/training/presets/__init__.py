@@ -45,6 +45,8 @@ def preset_config(
         data = {**data, "resolution": PRESETS[preset]["size"]}
     source = open_data(**data_arguments(data))
     channels, height, width = source.image_shape
+    if classes and kind != "stylegan2":
+        raise InputError(f"classes are for a StyleGAN2, not for {kind!r}; leave them out.")
     if classes:
         named = check_classes(source, str(data["name"]), training=False).class_names
         fields = {"model.c_dim": len(named), "discriminator.c_dim": len(named), **fields}
