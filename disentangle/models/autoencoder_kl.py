@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import pydantic
-from torch import Tensor, nn
+from torch import Tensor
 
 from disentangle.config import Config
 from disentangle.errors import ConfigError, InputError
@@ -137,7 +137,7 @@ def _network(settings: Mapping[str, Any]) -> Any:
             "'disentangle-toolkit[diffusers]'."
         ) from None
     try:
-        network: nn.Module = diffusers.AutoencoderKL(**settings)
+        network: Any = diffusers.AutoencoderKL(**settings)
     except Exception as error:  # whatever its constructor meets in settings that are not its own
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
