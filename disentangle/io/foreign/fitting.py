@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.errors import CheckpointError, DisentangleError
-from disentangle.models.base import build_model
+from disentangle.models.base import build_model, misfits
 
 __all__ = ["check_picture", "fitted", "other_layers"]
 
@@ -45,17 +45,10 @@ def fitted(
     try:
         with torch.device("meta"):
             empty = build(config)
-        expected = {key: tensor.shape for key, tensor in empty.state_dict().items()}
     except DisentangleError as error:
         text = str(error)
         raise CheckpointError(f"{path} looks like {name}, but {text[:1].lower()}{text[1:]}") from None
-    wrong = [f"{key} is missing" for key in sorted(expected.keys() - state.keys())]
-    wrong += [f"{key} is not known" for key in sorted(state.keys() - expected.keys())]
-    wrong += [
-        f"{key} has shape {tuple(state[key].shape)}, expected {tuple(shape)}"
-        for key, shape in expected.items()
-        if key in state and state[key].shape != shape
-    ]
+    wrong = misfits(state, empty.state_dict())
     if wrong:
         shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise CheckpointError(f"{path} looks like {name}, but its tensors do not fit the network: {shown}.")

@@ -158,7 +158,7 @@ def test_a_tensor_that_is_not_known(tmp_path):
     assert "convs.0.extra (3,)" in message
     del data["g_ema"]["convs.0.extra"], data["g_ema"]["convs.1.activate.bias"]
     message = refused(written(tmp_path, torch_bytes({"g_ema": dict(data["g_ema"])})))
-    assert "synthesis.b8.conv1.bias is missing" in message
+    assert "missing synthesis.b8.conv1.bias" in message
 
 
 def test_a_shape_that_does_not_fit(tmp_path):

@@ -262,7 +262,7 @@ def test_damaged_folders(stand_in, tmp_path):
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
 
     weights({name: tensor for name, tensor in state.items() if name != "decoder.conv_in.bias"})
-    assert "autoencoder.decoder.conv_in.bias is missing" in refused(folder)
+    assert "missing autoencoder.decoder.conv_in.bias" in refused(folder)
     weights({**state, "quant_conv.bias": torch.ones(5)})
     assert "autoencoder.quant_conv.bias has shape (5,), expected (6,)" in refused(folder)
     weights({**state, "loss.logvar": torch.ones(1)})
