@@ -83,6 +83,7 @@ def run_one(application: str, name: str, fields: dict[str, Any], seed: int, step
         return json.loads(done.read_text(encoding="utf-8"))
     config = preset_config(
         "classifier",
+        preset="classifier-small-28",  # a larger body's own preset is for CIFAR: another schedule, and whitening
         data={"name": "fashion-mnist", "resolution": 28},
         steps=steps,
         seed=seed,

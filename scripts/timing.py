@@ -15,12 +15,13 @@ _CPU = torch.device("cpu")
 
 
 def milliseconds(
-    functions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = _CPU
+    functions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = _CPU, block: float = 0.0
 ) -> dict[str, list[float]]:
-    """Milliseconds of each function in each round, after a round that is not counted.
+    """Milliseconds of one call of each function in each round, after a round that is not counted.
 
     CPU time of this process; on a CUDA device wall time around a synchronisation. Each round has an order of its
-    own, since a method is up to a third faster right after itself or after one that shares its code.
+    own, since a method is up to a third faster right after itself or after one that shares its code. ``block`` is the
+    opposite: the milliseconds for which each function has its turn, called again and again.
     """
     times: dict[str, list[float]] = {name: [] for name in functions}
     on_gpu = device.type == "cuda"
@@ -31,16 +32,20 @@ def milliseconds(
             if on_gpu:
                 torch.cuda.synchronize()
             begun = clock()
-            functions[name]()
-            if on_gpu:
-                torch.cuda.synchronize()
+            elapsed, calls = 0.0, 0
+            while not calls or elapsed < block:
+                functions[name]()
+                if on_gpu:
+                    torch.cuda.synchronize()
+                elapsed, calls = 1000 * (clock() - begun), calls + 1
             if index >= 0:
-                times[name].append(1000 * (clock() - begun))
+                times[name].append(elapsed / calls)
     return times
 
 
 def medians(
-    functions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = _CPU
+    functions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = _CPU, block: float = 0.0
 ) -> dict[str, float]:
     """Median of :func:`milliseconds`."""
-    return {name: statistics.median(values) for name, values in milliseconds(functions, rounds, device).items()}
+    times = milliseconds(functions, rounds, device, block)
+    return {name: statistics.median(values) for name, values in times.items()}

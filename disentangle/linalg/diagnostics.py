@@ -99,5 +99,5 @@ def orthogonality_error(W: Tensor) -> Tensor:
 
 
 def _kept(matrix: Tensor, s: Tensor, rtol: float | None) -> Tensor:
-    tolerance = relative_tolerance(matrix) if rtol is None else rtol
+    tolerance = relative_tolerance(matrix.dtype, min(matrix.shape[-2:])) if rtol is None else rtol
     return (s > tolerance * s[..., :1]) & (s > 0)

@@ -16,12 +16,16 @@ from disentangle.errors import InputError
 __all__ = ["DifferentiableFunction", "are_values_visible", "autocast_off", "refuse_second_derivative", "to_input_dtype"]
 
 
+_NOTHING = contextlib.nullcontext()
+
+
 class DifferentiableFunction(torch.autograd.Function):
     """An ``autograd.Function`` that works in reverse and forward mode, under ``torch.func`` and ``torch.compile``.
 
-    A subclass gives ``forward``, ``setup_context``, ``backward`` and ``tangent``, the last being what ``jvp`` is
-    elsewhere. Neither derivative is touched by autocast. ``call`` takes one of three classes, since the compiler
-    refuses functions that have a ``jvp``, and only ``torch.func`` needs a context of its own, which costs time.
+    A subclass gives ``forward``, ``setup_context``, ``backward`` and, for forward mode, ``tangent``, which is what
+    ``jvp`` is elsewhere. Neither derivative is touched by autocast. ``call`` takes one of three classes, since the
+    compiler refuses functions that have a ``jvp``, and only ``torch.func`` needs a context of its own, which costs
+    50 microseconds.
     """
 
     generate_vmap_rule = True
@@ -30,10 +34,11 @@ class DifferentiableFunction(torch.autograd.Function):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "tangent" not in vars(cls):  # one of the two made below
+        if "backward" not in vars(cls):  # one of the two made below
             return
         cls.backward = staticmethod(_island(cls.backward))  # type: ignore[method-assign]
-        jvp = staticmethod(_island(cls.tangent))  # type: ignore[attr-defined]
+        tangent = getattr(cls, "tangent", None)
+        modes: dict[str, Any] = {} if tangent is None else {"jvp": staticmethod(_island(tangent))}
         plain, setup_context = cls.forward, cls.setup_context
 
         def forward(ctx: Any, *inputs: Any) -> Any:
@@ -42,9 +47,9 @@ class DifferentiableFunction(torch.autograd.Function):
             return output
 
         metaclass: Any = type(cls)
-        cls.transformed = metaclass(f"{cls.__name__}Transformed", (cls,), {"jvp": jvp})
-        at_once = {"forward": staticmethod(forward), "setup_context": torch.autograd.Function.setup_context, "jvp": jvp}
-        cls.eager = metaclass(f"{cls.__name__}Eager", (cls,), at_once)
+        cls.transformed = metaclass(f"{cls.__name__}Transformed", (cls,), dict(modes))
+        at_once = {"forward": staticmethod(forward), "setup_context": torch.autograd.Function.setup_context}
+        cls.eager = metaclass(f"{cls.__name__}Eager", (cls,), {**modes, **at_once})
 
     @classmethod
     def call(cls, *inputs: Any) -> Any:
@@ -61,7 +66,11 @@ class DifferentiableFunction(torch.autograd.Function):
 def _are_followed(inputs: tuple[Any, ...]) -> bool:
     if forward_ad._current_level >= 0:
         return True
-    return torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in inputs)
+    if torch.is_grad_enabled():
+        for value in inputs:
+            if isinstance(value, Tensor) and value.requires_grad:
+                return True
+    return False
 
 
 def are_values_visible(value: Tensor) -> bool:
@@ -77,7 +86,7 @@ def autocast_off(value: Tensor) -> contextlib.AbstractContextManager[Any]:
     """
     if not value.is_meta and torch.is_autocast_enabled(value.device.type):
         return torch.autocast(value.device.type, enabled=False)
-    return contextlib.nullcontext()
+    return _NOTHING
 
 
 def _island(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ def pca_whitening(P: Tensor, *, floor: float | None = None, gap: float | None = 
         raise InputError(f"pca_whitening got an argument of {shape}; expected square matrices (..., n, n).")
     if not P.is_floating_point():
         raise InputError(f"pca_whitening got dtype {P.dtype}; expected a real floating point tensor.")
-    relative = relative_tolerance(P) if floor is None else floor
+    relative = relative_tolerance(P.dtype, P.shape[-1]) if floor is None else floor
     with autocast_off(P):
         l, V = _PrincipalAxes.call(P.double(), relative if gap is None else gap)
         top = l[..., :1].detach()

@@ -45,13 +45,13 @@ def decompose(P: Tensor, working: torch.dtype) -> tuple[Tensor, Tensor, Tensor |
     Of a matrix that is not finite the finite entries are decomposed, since ``eigh`` would raise and take the rest of
     the batch with it.
     """
-    P = P.to(working)
+    P = P if P.dtype == working else P.to(working)
     twice = P + P.mT
     poison = None
     if not (are_values_visible(twice) and math.isfinite(twice.sum())):
         poison = (twice.sum(dim=(-2, -1), dtype=torch.float64) * 0).to(working).unsqueeze(-1)
         twice.nan_to_num_(0.0, 0.0, 0.0)
-    eigenvalues, V = torch.linalg.eigh(twice)
+    eigenvalues, V = torch.linalg.eigh(twice.mT)  # the same matrix in LAPACK's order, which spares it a slow copy
     return eigenvalues.mul_(0.5), V, poison
 
 
@@ -60,10 +60,14 @@ def is_above(eigenvalues: Tensor, ratio: float, poison: Tensor | None) -> bool:
 
     Over the whole batch, so that one comparison decides.
     """
-    if poison is not None or not are_values_visible(eigenvalues):
+    if poison is not None:  # also where no branch may depend on the values
         return False
-    low, high = eigenvalues.aminmax()
-    return float(low) > max(ratio * float(high), torch.finfo(eigenvalues.dtype).tiny)
+    if eigenvalues.ndim == 1:
+        values = eigenvalues.tolist()
+        low, high = values[0], values[-1]
+    else:
+        low, high = map(float, eigenvalues.aminmax())
+    return low > max(ratio * high, torch.finfo(eigenvalues.dtype).tiny)
 
 
 def floors(eigenvalues: Tensor, floor: float, absolute: float) -> Tensor:

@@ -100,6 +100,33 @@ def test_float32_accuracy(shape, kappa):
     assert (q.double() - polar(a.double(), method="svd")).norm() / rank**0.5 <= max(1e-6, 1e-8 * kappa)
 
 
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("largest", [1.0, 1.1, 2.0, 3.9, 4.1])
+def test_well_conditioned_float32_is_as_exact_as_any(largest, scale, batch):
+    """Its decomposition is in float32, which alone would be wrong by 1e-6 and more."""
+    s = scale * torch.linspace(1, largest, 64, dtype=torch.float64)
+    A = with_singular_values(s, 64, 200).expand(*batch, 64, 200).float().requires_grad_()
+    G = with_singular_values(torch.rand(64, generator=torch.Generator().manual_seed(1)), 64, 200, seed=2).float()
+    Q = polar(A)
+    (grad,) = torch.autograd.grad(Q, A, G.expand_as(Q))
+    wide = A.detach().double().requires_grad_()
+    expected = polar(wide)
+    (expected_grad,) = torch.autograd.grad(expected, wide, G.double().expand_as(expected))
+    with torch.no_grad():
+        assert orthogonality(Q.reshape(-1, 64, 200)[-1]) < 3e-7
+        assert (Q.double() - expected).norm() < 3e-7 * expected.norm()
+        assert (grad.double() - expected_grad).norm() < 2e-6 * expected_grad.norm()
+
+
+def test_one_bad_matrix_beside_orthonormal_ones(generator):
+    batch = torch.stack([with_singular_values(torch.ones(20), 20, 50, seed=seed) for seed in range(3)]).float()
+    batch[1, 3, 4] = float("nan")
+    Q = polar(batch)
+    assert Q[1].isnan().all()
+    assert (Q[::2] - batch[::2]).abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e12, 1e30])
 @pytest.mark.parametrize("method", [*METHODS, "newton_schulz"])
 def test_positive_scaling_changes_nothing(scale, method, generator):
