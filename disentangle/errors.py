@@ -42,4 +42,4 @@ def unknown_name(what: str, given: str, known: Iterable[str], *, hint: str = "")
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
     suggestion = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
     tail = f" {hint}" if hint else ""
-    return InputError(f"Unknown {what} {given!r}{suggestion} Known: {', '.join(names)}.{tail}")
+    return InputError(f"Unknown {what} {given!r}{suggestion} Known: {', '.join(names) or 'none'}.{tail}")

@@ -62,7 +62,7 @@ class DataFlow:
     def __init__(self, calls: list[Call], parents: Callable[[Any], Iterable[Any]], picture: Picture | None) -> None:
         self.calls = calls
         self.picture = picture
-        self._parents = parents
+        self.parents = parents
 
     def of(self, name: str) -> list[Call]:
         """The calls of one layer."""
@@ -107,7 +107,7 @@ class DataFlow:
             seen.add(node)
             yield node
             if node not in stops:
-                waiting.extend(self._parents(node))
+                waiting.extend(self.parents(node))
 
 
 def data_flow(model: nn.Module) -> DataFlow | None:

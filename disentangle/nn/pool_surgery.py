@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from disentangle.errors import InputError
-from disentangle.nn.data_flow import Call, DataFlow, data_flow, forward, is_weighted
+from disentangle.nn.data_flow import LINEAR, Call, DataFlow, data_flow, forward, is_weighted
 from disentangle.nn.pooling import CovariancePool2d
 from disentangle.nn.surgery import modules_by_name, name_of, put
 
@@ -31,8 +32,10 @@ def replace_pool(
 
     Works where a layer pools (torchvision's and timm's ResNets, ConvNeXts, EfficientNets, MobileNets and the like, any
     network with ``AdaptiveAvgPool2d(1)``) and the next layer with weights is linear or a 1x1 convolution, layer norms
-    apart. The new pool's output has the old one's dimensions, so a forward may flatten, squeeze or index it. Layers are
-    found by what feeds what, see :mod:`disentangle.nn.data_flow`.
+    apart. The new pool's output has the old one's dimensions, so a forward may flatten, squeeze or index it. Where the
+    forward averages a layer's output by a function (MobileNetV2, MNASNet, ShuffleNetV2), that layer becomes an
+    ``nn.Sequential`` of itself and the new pool, whose one position the average leaves as it is. Layers are found by
+    what feeds what, see :mod:`disentangle.nn.data_flow`.
 
     Args:
         model: any network; changed in place.
@@ -65,23 +68,26 @@ def replace_pool(
         raise InputError("got before= and reduction=, whose 1x1 convolution is the layer in front; give one of them.")
     modules = modules_by_name(model)
     flow = data_flow(model)
-    pool_name = _find_pool(model, modules, flow, pool)
+    pool_name, is_behind = _find_pool(model, modules, flow, pool)
     calls = [] if flow is None else flow.of(pool_name)
     call = calls[-1] if calls else None
     head_name, norms = _find_head(modules, pool_name, _weighted_after(modules, flow, call, pool_name), head)
     old_head: Any = modules[head_name]
     channels = int(old_head.in_features if isinstance(old_head, nn.Linear) else old_head.in_channels)
-    if call is not None and call.given is not None and (len(call.given) != 4 or call.given[1] != channels):
+    features = None if call is None else call.gives if is_behind else call.given
+    if features is not None and (len(features) != 4 or features[1] != channels):
         raise InputError(
-            f"{pool_name!r} gets features of shape (n, {', '.join(map(str, call.given[1:]))}), but {head_name!r} reads "
+            f"{pool_name!r} gets features of shape (n, {', '.join(map(str, features[1:]))}), but {head_name!r} reads "
             f"{channels}; expected a map (n, {channels}, H, W): put a CovariancePool2d into the forward instead."
         )
-    flatten = _gives_rows(modules[pool_name], old_head, call)
+    flatten = not is_behind and _gives_rows(modules[pool_name], old_head, call)
     new_pool = CovariancePool2d(channels, reduction=reduction, **{"flatten": flatten, **arguments})
     if new_pool.reduction is not None:
         front: nn.Module | None = new_pool.reduction
     elif before is not None:
         front = modules[name_of(modules, before, modules)]
+    elif is_behind and isinstance(modules[pool_name], LINEAR):
+        front = modules[pool_name]
     else:
         front = None if flow is None or call is None else flow.main_branch(call)
     if front is None:
@@ -90,8 +96,9 @@ def replace_pool(
             "brings one."
         )
     weight = old_head.weight
+    new_pool.to(device=weight.device, dtype=weight.dtype).train(modules[pool_name].training)
     new = {
-        pool_name: new_pool.to(device=weight.device, dtype=weight.dtype).train(modules[pool_name].training),
+        pool_name: nn.Sequential(modules[pool_name], new_pool) if is_behind else new_pool,
         head_name: _resized_head(old_head, new_pool.out_features),
         **{name: _resized_norm(norm, new_pool.out_features) for name, norm in norms.items()},
     }
@@ -117,7 +124,8 @@ def replace_pool(
 
 def _find_pool(
     model: nn.Module, modules: Mapping[str, nn.Module], flow: DataFlow | None, pool: str | nn.Module | None
-) -> str:
+) -> tuple[str, bool]:
+    """The name of the pool, or, with True, of the layer whose output a function averages."""
     averages = {name: m for name, m in modules.items() if _is_global_average(m)}
     averages = {name: m for name, m in averages.items() if not any(name.startswith(f"{outer}.") for outer in averages)}
     partial = {name: m for name, m in modules.items() if isinstance(m, nn.AdaptiveAvgPool2d) and name not in averages}
@@ -127,24 +135,28 @@ def _find_pool(
         name = name_of(modules, pool, {**averages, **partial, **windows}, "pool")
         if name in partial:
             raise _keeps_positions(modules, flow, name)
-        return name
+        return name, False
     if flow is None and averages:
-        return list(averages)[-1]
+        return list(averages)[-1], False
     ends = None if flow is None else _pooled_by_a_function(flow)
     called = [] if flow is None else [call for call in flow.calls if call.name in averages]
     if flow is not None and called:
         later = flow.after(called[-1])
         # A map of more than one position behind it, or a pool by a function: then it is part of a gate.
         if not any(_has_positions(call.given) for call in later) and (ends is None or ends[1] not in later):
-            return called[-1].name
+            return called[-1].name, False
+    if flow is not None and ends is not None:
+        averaged = _averaged_by_a_function(flow, ends[1])
+        if averaged is not None:
+            return averaged.name, True
     if partial:
         raise _keeps_positions(modules, flow, list(partial)[-1])
     kind = type(model).__name__
     if ends is not None:
         raise InputError(
-            f"The forward of a {kind} pools by a function call between {ends[0].name!r} and {ends[1].name!r}, and only "
-            "a layer can be replaced; put an nn.AdaptiveAvgPool2d(1) there, in a subclass or an nn.Sequential of its "
-            "parts, and call replace_pool on that."
+            f"The forward of a {kind} pools by a function call between {ends[0].name!r} and {ends[1].name!r}, but not "
+            "the output of one layer and by an average alone; put an nn.AdaptiveAvgPool2d(1) there, in a subclass or "
+            "an nn.Sequential of its parts, and call replace_pool on that."
         )
     whole = [n for n in windows if flow is None or any(not _has_positions(call.gives) for call in flow.of(n))]
     hint = f" (or name {whole[-1]!r} with pool= if its window is the whole map)" if whole else ""
@@ -200,6 +212,26 @@ def _pooled_by_a_function(flow: DataFlow) -> tuple[Call, Call] | None:
             if call.given[1:].numel() == front.gives[1] and not any(_has_positions(c.given) for c in flow.after(call)):
                 return front, call
     return None
+
+
+# What leaves the covariances of a map with one position as they are; by the names of autograd's nodes.
+_AVERAGES = re.compile(r"(Mean|AdaptiveAvgPool2D|View|UnsafeView|ReshapeAlias|Squeeze|Select|Slice|Alias)Backward\d*")
+
+
+def _averaged_by_a_function(flow: DataFlow, reader: Call) -> Call | None:
+    """The layer whose output, a map that nothing else gets, reaches ``reader`` through averages alone."""
+    makers: dict[Any, Call] = {}
+    for call in flow.calls:
+        makers.setdefault(call.makes, call)  # of nested layers the innermost, which ends first
+    (node,) = reader.reads if len(reader.reads) == 1 else (None,)
+    while node is not None and not (node in makers and _has_positions(makers[node].gives)):
+        parents = list(flow.parents(node))
+        (node,) = parents if len(parents) == 1 and _AVERAGES.fullmatch(str(node.name())) else (None,)
+    if node is None:
+        return None
+    layer = makers[node]
+    shared = len(flow.of(layer.name)) > 1 or any(_has_positions(call.given) for call in flow.after(layer))
+    return None if shared else layer
 
 
 def _is_pool(module: nn.Module) -> bool:

@@ -249,9 +249,65 @@ def test_densenet_pools_by_a_function_and_works_when_its_parts_are_put_together(
     works(works_as)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v2_x0_5", "mnasnet0_5"])
-def test_others_that_pool_by_a_function(name):
-    refused(build(name), "pools by a function call between .*; put an nn.AdaptiveAvgPool2d")
+@pytest.mark.parametrize(
+    ("name", "last", "front", "head"),
+    [("mobilenet_v2", "features.18.2", "features.18.0", "classifier.1"),
+     ("shufflenet_v2_x0_5", "conv5.2", "conv5.0", "fc"), ("mnasnet0_5", "layers.16", "layers.14", "classifier.1")],
+)  # fmt: skip
+def test_where_a_function_averages_the_pool_goes_behind_the_last_layer(name, last, front, head):
+    assert replace_pool(model := build(name).to("meta")) is model.get_submodule(front)
+    model = build(name)
+    known = set(model.state_dict())
+    layer = replace_pool(model, reduction=8)
+    works(model)
+    assert set(model.state_dict()) - known == {key for key in model.state_dict() if key.startswith(f"{last}.1.")}
+    pool = model.get_submodule(f"{last}.1")
+    assert isinstance(pool, CovariancePool2d)
+    assert layer is pool.reduction
+    # the whole forward is: features, pool, head
+    seen: list[torch.Tensor] = []
+    model.eval().get_submodule(f"{last}.0").register_forward_hook(lambda *call: seen.append(call[2]))
+    with torch.no_grad():
+        logits = model(pictures(2))
+        torch.testing.assert_close(logits, model.get_submodule(head)(pool(seen[0]).flatten(1)))
+
+
+class Averaging(nn.Module):
+    def __init__(self, average: Any, shares: bool = False) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 5), nn.Linear(8, 7)
+        self.average, self.more = average, nn.Conv2d(8, 7, 3) if shares else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        logits = self.fc(self.average(x))
+        return logits if self.more is None else logits + self.more(x).amax((2, 3))
+
+
+@pytest.mark.parametrize(
+    "average",
+    [lambda x: x.mean((2, 3)), lambda x: x.mean(3).mean(2), lambda x: x.flatten(2).mean(-1),
+     lambda x: nn.functional.adaptive_avg_pool2d(x, 1)[:, :, 0, 0], lambda x: x.mean((2, 3), keepdim=True).squeeze()],
+)  # fmt: skip
+def test_a_convolution_whose_output_is_averaged_is_the_layer_in_front(average):
+    model = Averaging(average)
+    conv = model.conv
+    assert replace_pool(model) is conv
+    assert model.fc.in_features == 36
+    works(model)
+
+
+@pytest.mark.parametrize(
+    "average",
+    [lambda x: x.relu().mean((2, 3)), lambda x: x.amax((2, 3)), lambda x: x.mean((2, 3)) + 1,
+     lambda x: nn.functional.avg_pool2d(x, x.shape[-1]).flatten(1), lambda x: x.mean((2, 3)) + x.amax((2, 3))],
+)  # fmt: skip
+def test_what_is_no_average_of_one_layer_is_refused(average):
+    refused(Averaging(average), "pools by a function call between 'conv' and 'fc', but not the output of one layer")
+
+
+def test_a_map_that_others_read_too_is_refused():
+    refused(Averaging(lambda x: x.mean((2, 3)), shares=True), "pools by a function call")
 
 
 def test_a_gate_is_no_global_pool():
