@@ -30,7 +30,15 @@ from disentangle.linalg.spd_function import spectral_function
 from disentangle.linalg.spd_root import exact_inverse_root, exact_root, floors
 from disentangle.linalg.svd_backwards import SVD_STEPS
 
-__all__ = ["ROOT_METHODS", "cholesky_whitening", "matrix_inverse_sqrt", "matrix_log", "matrix_power", "matrix_sqrt"]
+__all__ = [
+    "ROOT_METHODS",
+    "check_matrices",
+    "cholesky_whitening",
+    "matrix_inverse_sqrt",
+    "matrix_log",
+    "matrix_power",
+    "matrix_sqrt",
+]
 
 Precision = Literal["float64", "input"]
 
@@ -155,7 +163,7 @@ def cholesky_whitening(P: Tensor, *, floor: float | None = None) -> Tensor:
     Raises:
         InputError: if ``P`` is not a square floating point matrix.
     """
-    _check_matrices(P, "cholesky_whitening")
+    check_matrices(P, "cholesky_whitening")
     relative, absolute = _floors(P.dtype, P.shape[-1], floor)
     with autocast_off(P):
         identity = torch.eye(P.shape[-1], dtype=torch.float64, device=P.device)
@@ -178,7 +186,7 @@ def cholesky_whitening(P: Tensor, *, floor: float | None = None) -> Tensor:
 def _root(
     P: Tensor, name: str, method: str, floor: float | None, precision: str, steps: int | None, *, inverse: bool
 ) -> Tensor:
-    _check_matrices(P, name)
+    check_matrices(P, name)
     # A layer asks the same at each step; remembered, a small root is 3 % faster. The compiler follows no memory.
     options = _root_options if torch.compiler.is_compiling() else _remembered_root_options
     working, relative, absolute = options(P.dtype, P.shape[-1], method, floor, precision, steps)
@@ -215,13 +223,14 @@ _remembered_root_options = functools.lru_cache(_root_options)
 
 
 def _function(P: Tensor, name: str, exponent: float, floor: float | None) -> Tensor:
-    _check_matrices(P, name)
+    check_matrices(P, name)
     relative, absolute = _floors(P.dtype, P.shape[-1], floor)
     with autocast_off(P):
         return spectral_function(P, torch.float64, relative, absolute, exponent, "exact", 0).to(P.dtype)
 
 
-def _check_matrices(P: Tensor, name: str) -> None:
+def check_matrices(P: Tensor, name: str) -> None:
+    """Raise ``InputError`` where ``P`` is no batch of square floating point matrices, as the argument of ``name``."""
     if not isinstance(P, Tensor) or P.ndim < 2 or P.shape[-1] != P.shape[-2]:
         shape = f"shape {tuple(P.shape)}" if isinstance(P, Tensor) else f"type {type(P).__name__}"
         raise InputError(f"{name} got an argument of {shape}; expected square matrices (..., n, n).")

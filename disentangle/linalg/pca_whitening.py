@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disentangle.errors import InputError
 from disentangle.linalg.differentiable import DifferentiableFunction, autocast_off
+from disentangle.linalg.matrix_power import check_matrices
 from disentangle.linalg.polar import relative_tolerance
 
 __all__ = ["pca_whitening"]
@@ -37,11 +37,7 @@ def pca_whitening(P: Tensor, *, floor: float | None = None, gap: float | None = 
     tensor([[0.0000, 0.5000],
             [2.0000, 0.0000]])
     """
-    if not isinstance(P, Tensor) or P.ndim < 2 or P.shape[-1] != P.shape[-2]:
-        shape = f"shape {tuple(P.shape)}" if isinstance(P, Tensor) else f"type {type(P).__name__}"
-        raise InputError(f"pca_whitening got an argument of {shape}; expected square matrices (..., n, n).")
-    if not P.is_floating_point():
-        raise InputError(f"pca_whitening got dtype {P.dtype}; expected a real floating point tensor.")
+    check_matrices(P, "pca_whitening")
     relative = relative_tolerance(P.dtype, P.shape[-1]) if floor is None else floor
     with autocast_off(P):
         l, V = _PrincipalAxes.call(P.double(), relative if gap is None else gap)

@@ -42,9 +42,9 @@ def polar(
 
     Args:
         G: (..., m, n) real floating point; any memory layout, never modified.
-        method: ``"gram_eigh"`` (default) eigendecomposes the Gram matrix of the shorter side in float64; float64
-            input is refined to full accuracy, and matrices it cannot resolve (singular values apart by more than
-            1e6) go through the SVD. ``"svd"`` is the published route. ``"newton_schulz"`` iterates
+        method: ``"gram_eigh"`` (default) eigendecomposes the float64 Gram matrix of the shorter side; float64 input
+            is refined to full accuracy, and matrices it cannot resolve (singular values apart by more than 1e6) go
+            through the SVD. ``"svd"`` is the published route. ``"newton_schulz"`` iterates
             ``X <- 1.5 X - 0.5 X X^T X`` in the input's precision (float32 for half precision): products only, exact
             for condition numbers up to about ``1.5**steps / sqrt(min(m, n))``, differentiated by unrolling.
         rank_deficient: ``"partial"`` returns the partial isometry: directions whose singular value is at most
@@ -217,7 +217,7 @@ def _plus_product(beta: float, matrix: Tensor, alpha: float, left: Tensor, right
     """``beta matrix + alpha left right``, in one call for what is no batch."""
     if matrix.ndim == 2:
         return torch.addmm(matrix, left, right, beta=beta, alpha=alpha)
-    return beta * matrix + alpha * (left @ right)
+    return torch.add(matrix if beta == 1 else beta * matrix, left @ right, alpha=alpha)
 
 
 def _refine(a: Tensor, q: Tensor, v: Tensor, s: Tensor, inverse: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from disentangle.errors import InputError
-from disentangle.nn.data_flow import LINEAR, Call, DataFlow, data_flow, forward, is_weighted
+from disentangle.nn.data_flow import Call, DataFlow, data_flow, forward, is_weighted
 from disentangle.nn.pooling import CovariancePool2d
 from disentangle.nn.surgery import modules_by_name, name_of, put
 
@@ -74,10 +75,11 @@ def replace_pool(
     head_name, norms = _find_head(modules, pool_name, _weighted_after(modules, flow, call, pool_name), head)
     old_head: Any = modules[head_name]
     channels = int(old_head.in_features if isinstance(old_head, nn.Linear) else old_head.in_channels)
-    features = None if call is None else call.gives if is_behind else call.given
-    if features is not None and (len(features) != 4 or features[1] != channels):
+    if call is not None and is_behind:  # the function that pools, as if it were called: it reads what the layer gives
+        call = dataclasses.replace(call, reads=(call.makes,), given=call.gives)
+    if call is not None and call.given is not None and (len(call.given) != 4 or call.given[1] != channels):
         raise InputError(
-            f"{pool_name!r} gets features of shape (n, {', '.join(map(str, features[1:]))}), but {head_name!r} reads "
+            f"{pool_name!r} gets features of shape (n, {', '.join(map(str, call.given[1:]))}), but {head_name!r} reads "
             f"{channels}; expected a map (n, {channels}, H, W): put a CovariancePool2d into the forward instead."
         )
     flatten = not is_behind and _gives_rows(modules[pool_name], old_head, call)
@@ -86,8 +88,6 @@ def replace_pool(
         front: nn.Module | None = new_pool.reduction
     elif before is not None:
         front = modules[name_of(modules, before, modules)]
-    elif is_behind and isinstance(modules[pool_name], LINEAR):
-        front = modules[pool_name]
     else:
         front = None if flow is None or call is None else flow.main_branch(call)
     if front is None:
@@ -98,7 +98,7 @@ def replace_pool(
     weight = old_head.weight
     new_pool.to(device=weight.device, dtype=weight.dtype).train(modules[pool_name].training)
     new = {
-        pool_name: nn.Sequential(modules[pool_name], new_pool) if is_behind else new_pool,
+        pool_name: _behind(modules[pool_name], new_pool) if is_behind else new_pool,
         head_name: _resized_head(old_head, new_pool.out_features),
         **{name: _resized_norm(norm, new_pool.out_features) for name, norm in norms.items()},
     }
@@ -220,18 +220,22 @@ _AVERAGES = re.compile(r"(Mean|AdaptiveAvgPool2D|View|UnsafeView|ReshapeAlias|Sq
 
 def _averaged_by_a_function(flow: DataFlow, reader: Call) -> Call | None:
     """The layer whose output, a map that nothing else gets, reaches ``reader`` through averages alone."""
-    makers: dict[Any, Call] = {}
-    for call in flow.calls:
-        makers.setdefault(call.makes, call)  # of nested layers the innermost, which ends first
+    maps = {call.makes for call in flow.calls if _has_positions(call.gives)}
     (node,) = reader.reads if len(reader.reads) == 1 else (None,)
-    while node is not None and not (node in makers and _has_positions(makers[node].gives)):
+    while node is not None and node not in maps:
         parents = list(flow.parents(node))
         (node,) = parents if len(parents) == 1 and _AVERAGES.fullmatch(str(node.name())) else (None,)
-    if node is None:
+    # Of nested layers the innermost, which ends first, unless it runs elsewhere too (the one ReLU of a block, say).
+    nested = [call for call in flow.calls if call.makes is node and len(flow.of(call.name)) == 1]
+    if node is None or not nested or any(_has_positions(call.given) for call in flow.after(nested[0])):
         return None
-    layer = makers[node]
-    shared = len(flow.of(layer.name)) > 1 or any(_has_positions(call.given) for call in flow.after(layer))
-    return None if shared else layer
+    return nested[0]
+
+
+def _behind(layer: nn.Module, pool: nn.Module) -> nn.Module:
+    both = nn.Sequential(layer, pool)
+    both.training = layer.training
+    return both
 
 
 def _is_pool(module: nn.Module) -> bool:

@@ -306,6 +306,17 @@ def test_what_is_no_average_of_one_layer_is_refused(average):
     refused(Averaging(average), "pools by a function call between 'conv' and 'fc', but not the output of one layer")
 
 
+def test_a_block_whose_one_relu_runs_twice_is_taken_as_a_whole():
+    block = torchvision.models.resnet.BasicBlock(8, 8)
+    model = nn.Sequential(nn.Conv2d(3, 8, 5), Averaging(lambda x: x.mean((2, 3)))).eval()
+    averaging: Any = model[1]
+    averaging.conv = block.eval()
+    assert replace_pool(model) is block.conv2
+    assert averaging.conv[0] is block
+    assert not any(module.training for module in model.modules())
+    works(model)
+
+
 def test_a_map_that_others_read_too_is_refused():
     refused(Averaging(lambda x: x.mean((2, 3)), shares=True), "pools by a function call")
 
