@@ -9,11 +9,30 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "DisentangleError", "InputError", "unknown_name"]
+from disentangle.text import escaped
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DisentangleError",
+    "InputError",
+    "OutputError",
+    "reason",
+    "unknown_name",
+]
+
+_LONGEST = 4000  # characters of a message; what a file says of itself is not printed without end
 
 
 class DisentangleError(Exception):
-    """Base of every error the toolkit raises on purpose."""
+    """Base of every error the toolkit raises on purpose.
+
+    Its text is one line of bounded length: names and texts of files in it cannot drive a terminal.
+    """
+
+    def __str__(self) -> str:
+        return escaped(super().__str__(), most=_LONGEST)
 
 
 class InputError(DisentangleError, ValueError):
@@ -30,6 +49,28 @@ class DataError(DisentangleError, ValueError):
 
 class CheckpointError(DisentangleError, ValueError):
     """A model or state file is missing, damaged or of another kind than expected."""
+
+
+class OutputError(DisentangleError, OSError):
+    """A file or folder cannot be written: no space, no permission, a folder in its place. What was there is kept.
+
+    ``errno`` and ``strerror`` are the system's where it had any.
+    """
+
+    def __str__(self) -> str:
+        return escaped(str(self.args[0]) if self.args else "", most=_LONGEST)  # not OSError's form of the two
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, from an exception of the operating system or a library: a bounded half sentence.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory"))
+    'No such file or directory'
+    >>> reason(EOFError())
+    'EOFError'
+    """
+    text = getattr(error, "strerror", None) or next(iter(str(error).strip().splitlines()), "")
+    return escaped(str(text), most=160).rstrip(".") or type(error).__name__
 
 
 def unknown_name(what: str, given: str, known: Iterable[str], *, hint: str = "") -> InputError:

@@ -2,44 +2,201 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["sha256_of", "write_atomically", "write_json", "write_text"]
+from disentangle.errors import OutputError, reason
+
+__all__ = [
+    "check_destination",
+    "is_leftover",
+    "sha256_of",
+    "sync_folder",
+    "write_atomically",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "writing",
+]
+
+PathLike = str | os.PathLike[str]
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
+def write_atomically(path: PathLike, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary path beside ``path``, flush it to the disk, then rename it over ``path``.
 
-    If anything raises, the temporary file is removed and an existing ``path`` stays as it was.
+    If anything raises, the temporary file is removed and an existing ``path`` stays as it was. The temporary name
+    cannot be foretold, and the file is made under it before ``write`` is called, so that no link that lies there is
+    followed. Of an existing file the permissions are kept; a new one has those that the umask gives. A link is kept:
+    what it points to is replaced.
+
+    Raises:
+        OutputError: if the disk or its permissions do not allow it, or ``path`` is a folder, a device or a FIFO.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    given, path = Path(path), _resolved(Path(path))
+    with writing(given):
+        mode = _check_kind(given, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o666))
+        try:
+            created = stat.S_IMODE(temporary.stat().st_mode)
+            write(temporary)
+            # Some writers replace the file by one of their own, with permissions of their own.
+            os.chmod(temporary, created if mode is None else mode)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Write bytes atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: PathLike, text: str) -> None:
     """Write UTF-8 text atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_json(path: str | os.PathLike[str], record: Any) -> None:
+def write_json(path: PathLike, record: Any) -> None:
     """Write indented JSON atomically; NaN is refused, since JSON has none."""
     write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
+def check_destination(path: PathLike, *, inputs: tuple[PathLike, ...] = ()) -> None:
+    """Whether a file can be written to ``path``, before the work whose result it is to hold.
+
+    Args:
+        path: a file that is to be made or replaced.
+        inputs: files that were given and must not be written over.
+
+    Raises:
+        OutputError: if it is one of ``inputs``, a folder, a device, or lies where nothing can be written.
+    """
+    given, path = Path(path), _resolved(Path(path))
+    for source in inputs:
+        if _same(path, Path(source)):
+            raise OutputError(f"{given} is one of the files that were given; choose another name for what is written.")
+    with writing(given):
+        _check_kind(given, path)
+        nearest = next((folder for folder in path.parents if folder.exists()), path.parent)
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is no folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"the folder {nearest} does not allow it")
+        if os.statvfs(nearest).f_flag & os.ST_RDONLY if hasattr(os, "statvfs") else False:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@contextmanager
+def writing(path: PathLike) -> Iterator[None]:
+    """Turns what the operating system and the libraries that write files raise into an :class:`OutputError`."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise _failed(path, error) from error
+    except Exception as error:
+        if not _is_of_a_writer(error):
+            raise
+        raise _failed(path, error) from error
+
+
+def _failed(path: PathLike, error: BaseException) -> OutputError:
+    number = getattr(error, "errno", None)
+    why = reason(error)
+    # safetensors and torch report the system's errors as texts of their own
+    if number == errno.ENOSPC or "os error 28" in str(error) or "No space left" in str(error):
+        number, why = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    elif _is_of_a_writer(error) and "unexpected pos" in str(error):
+        why = f"the file was not written to its end; {_room(Path(path))}"
+    advice = {
+        errno.ENOSPC: "make room, or choose another place",
+        errno.EDQUOT: "make room, or choose another place",
+        errno.EISDIR: "give the name of a file",
+    }.get(number or 0, "choose another place")
+    failed = OutputError(f"{path} cannot be written ({why}); {advice}. Nothing that was there is lost.")
+    failed.errno, failed.strerror = number, why
+    return failed
+
+
+def _is_of_a_writer(error: BaseException) -> bool:
+    """Whether safetensors or torch's writer of zip files failed: both speak of the disk only."""
+    kind = type(error)
+    return (kind.__module__.startswith("safetensors") or kind.__name__ == "SafetensorError") or (
+        isinstance(error, RuntimeError) and ("inline_container" in str(error) or "PytorchStreamWriter" in str(error))
+    )
+
+
+def _room(path: Path) -> str:
+    folder = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
+    return "" if folder is None else f"{shutil.disk_usage(folder).free:,} bytes are free"
+
+
+def _resolved(path: Path) -> Path:
+    """Where a link leads to, be there something or not; other paths as they are."""
+    try:
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
+    except OSError:
+        return path
+
+
+def _check_kind(given: Path, path: Path) -> int | None:
+    """The permissions of an existing regular file, None where there is nothing yet."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a link that leads in a circle" if stat.S_ISLNK(found.st_mode) else "a device, FIFO or socket"
+        raise OutputError(f"{given} is {kind}, which is not replaced; expected the name of a file.")
+    return stat.S_IMODE(found.st_mode)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.abspath(one) == os.path.abspath(other)
+
+
+def sync_folder(folder: PathLike) -> None:
+    """Flush a folder's entries to the disk: without it a power cut may undo a rename."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # some file systems cannot
+            raise
+    finally:
+        os.close(handle)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is what a killed process left of a file it was writing."""
+    return name.startswith(".") and name.endswith(".part")
+
+
+def sha256_of(path: PathLike) -> str:
     """Hex digest of a file's content."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

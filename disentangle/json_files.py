@@ -1,0 +1,54 @@
+"""Reading JSON that a user, another program or a crash has written: one list of what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from disentangle.errors import DisentangleError, InputError, reason
+
+__all__ = ["parse_json", "read_json"]
+
+_LARGEST = 64 * 2**20  # bytes; the largest that the toolkit writes, scores with their parts, are a few megabytes
+
+
+def parse_json(text: str | bytes, *, source: str, error: type[DisentangleError] = InputError) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: the text, or its UTF-8 bytes.
+        source: what it is, at the beginning of the message.
+        error: the class of what is raised.
+
+    Raises:
+        DisentangleError: of the class ``error``, if it is no JSON, nested too deep, or holds a number too long.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as problem:  # JSONDecodeError, UnicodeDecodeError, integers of 5,000 digits
+        raise error(f"{source} is not valid JSON ({reason(problem)}).") from None
+
+
+def read_json(path: str | os.PathLike[str], *, what: str, error: type[DisentangleError] = InputError) -> Any:
+    """The value in a JSON file.
+
+    Args:
+        path: the file.
+        what: it should be, as in "a configuration".
+        error: the class of what is raised.
+
+    Raises:
+        DisentangleError: of the class ``error``, if it is missing, cannot be read, is too large or no JSON.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise error(f"{path} does not exist; expected {what}, a JSON file.") from None
+    except OSError as problem:
+        raise error(f"{path} cannot be read ({reason(problem)}); expected {what}, a JSON file.") from None
+    if len(content) > _LARGEST:
+        raise error(f"{path} has more than {_LARGEST:,} bytes; expected {what}, a JSON file of a smaller size.")
+    return parse_json(content, source=str(path), error=error)

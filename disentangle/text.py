@@ -1,0 +1,54 @@
+"""Text that came from somewhere else, made safe to print: bounded, and without characters that a terminal obeys."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+__all__ = ["escaped", "shown"]
+
+
+def escaped(text: str, *, most: int | None = None) -> str:
+    r"""``text`` on one line, with control characters, lone surrogates and direction marks written out as in Python.
+
+    Args:
+        text: from a file, a file's name, or another program's message.
+        most: characters after which it is cut off with an ellipsis; None keeps all.
+
+    >>> print(escaped("all is \x1b[2Jwell\n"))
+    all is \x1b[2Jwell\n
+    >>> escaped("a" * 100, most=8)
+    'aaaaaaa…'
+    """
+    if most is not None and len(text) > most:
+        text = text[: most - 1] + "…"
+    if text.isprintable():
+        return text
+    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return text if most is None or len(text) <= most else text[: most - 1] + "…"
+
+
+class _Bounded(reprlib.Repr):
+    """Reads only as far into a value as is shown of it: a small file can hold a text or a list without end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 120
+        self.maxlevel = 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 400 else f"an integer of {x.bit_length():,} bits"
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[:60]) if len(x) <= 60 else f"{x[:60]!r}…"
+
+
+def shown(value: Any, *, most: int = 120) -> str:
+    """What a value of a file looks like in a message: texts without quotes, containers by their first entries.
+
+    >>> shown("conv1.weight"), shown([1, 2, 3, 4, 5, 6, 7, 8])
+    ('conv1.weight', '[1, 2, 3, 4, 5, 6, ...]')
+    """
+    if isinstance(value, str):
+        return escaped(value, most=most)
+    return escaped(_Bounded().repr(value), most=most)
