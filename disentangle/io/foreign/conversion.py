@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from disentangle.config import parse_config
 from disentangle.errors import CheckpointError, DisentangleError, InputError
 from disentangle.files import sha256_of
+from disentangle.inert.container import sniff
+from disentangle.inert.nodes import Limits, Node
+from disentangle.inert.reader import read_inert
 from disentangle.io.checkpoint import save
 from disentangle.io.discriminators import save_discriminator
-from disentangle.io.foreign.container import sniff
 from disentangle.io.foreign.discriminators import discriminator_in
 from disentangle.io.foreign.fitting import check_picture, fitted, other_layers
 from disentangle.io.foreign.formats import Content, Converted, Format, Options
-from disentangle.io.foreign.inert import read_inert
-from disentangle.io.foreign.nodes import Limits, Node
 from disentangle.io.foreign.registry import FORMATS
 from disentangle.models.discriminators import StyleGAN2DiscriminatorConfig, build_discriminator
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.files import sha256_of
-from disentangle.io.foreign.container import sniff
+from disentangle.inert.container import sniff
+from disentangle.inert.reader import read_inert
 from disentangle.io.foreign.formats import Content, Converted, Options, choose
-from disentangle.io.foreign.inert import read_inert
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]

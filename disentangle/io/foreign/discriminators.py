@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.inert.nodes import Node
 from disentangle.io.foreign import nvidia, rosinality, tensorflow
 from disentangle.io.foreign.formats import Content, Converted
 from disentangle.io.foreign.module_tree import attribute, class_name, is_module, state_dict
-from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
-from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]

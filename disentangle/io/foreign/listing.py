@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.inert.nodes import Node
 from disentangle.io.foreign.conversion import format_of, open_content
 from disentangle.io.foreign.module_tree import class_name, is_module, state_dict
-from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.tensorflow import variables_of
 
 __all__ = ["contents"]

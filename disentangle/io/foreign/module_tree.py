@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.nodes import Node
+from disentangle.inert.nodes import Node
 
 __all__ = ["attribute", "class_name", "is_module", "state_dict"]
 

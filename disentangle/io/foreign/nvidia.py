@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, choose
 from disentangle.io.foreign.module_tree import attribute, class_name, is_module, state_dict
-from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.reflectors import with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of

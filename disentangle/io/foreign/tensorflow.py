@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth
-from disentangle.io.foreign.nodes import Node
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
 

@@ -1,6 +1,6 @@
 """The names in a pickle that make plain data: tensors, arrays and the containers of Python, numpy and torch.
 
-Every other name makes a :class:`~disentangle.io.foreign.nodes.Node`, a record of the call.
+Every other name makes a :class:`~disentangle.inert.nodes.Node`, a record of the call.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disentangle.io.foreign.machine import Budget, key_of
-from disentangle.io.foreign.nodes import DamagedError, Name, Node
-from disentangle.io.foreign.tensors import Storage, rebuild_tensor
+from disentangle.inert.machine import Budget, key_of
+from disentangle.inert.nodes import DamagedError, Name, Node
+from disentangle.inert.tensors import Storage, rebuild_tensor
 
 __all__ = ["Handlers"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disentangle.io.foreign.nodes import DamagedError, Name
+from disentangle.inert.nodes import DamagedError, Name
 
 __all__ = ["STORAGE_TYPES", "Storage", "rebuild_tensor", "storage_of"]
 

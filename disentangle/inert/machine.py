@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from disentangle.io.foreign.nodes import DamagedError, Limits, Name, Node
+from disentangle.inert.nodes import DamagedError, Limits, Name, Node
 
 __all__ = ["Budget", "Machine"]
 

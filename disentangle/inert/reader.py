@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.container import LEGACY_MAGIC, sniff
-from disentangle.io.foreign.handlers import Handlers
-from disentangle.io.foreign.machine import Budget, Machine
-from disentangle.io.foreign.nodes import DamagedError, Limits, Node
-from disentangle.io.foreign.tensors import Storage, storage_of
+from disentangle.inert.container import LEGACY_MAGIC, sniff
+from disentangle.inert.handlers import Handlers
+from disentangle.inert.machine import Budget, Machine
+from disentangle.inert.nodes import DamagedError, Limits, Node
+from disentangle.inert.tensors import Storage, storage_of
 
 __all__ = ["read_inert"]
 
