@@ -8,8 +8,11 @@ from typing import Any, TypeVar
 import pydantic
 
 from disentangle.errors import ConfigError
+from disentangle.text import quoted, shown
 
 __all__ = ["Config", "differences", "parse_config", "with_fields"]
+
+_SHOWN = 20  # problems in one message
 
 
 class Config(pydantic.BaseModel):
@@ -31,10 +34,13 @@ def parse_config(kind: type[ConfigT], record: Mapping[str, Any], *, source: str 
         return kind.model_validate(record)
     except pydantic.ValidationError as error:
         problems = []
-        for problem in error.errors():
-            path = ".".join(str(part) for part in problem["loc"]) or "(whole)"
-            given = "" if problem["type"] in ("missing", "extra_forbidden") else f", got {problem['input']!r}"
-            problems.append(f"{path}: {problem['msg'].removeprefix('Value error, ')}{given}")
+        found = error.errors(include_url=False, include_context=False)
+        for problem in found[:_SHOWN]:
+            path = ".".join(shown(part) for part in problem["loc"]) or "(whole)"
+            given = "" if problem["type"] in ("missing", "extra_forbidden") else f", got {quoted(problem['input'])}"
+            problems.append(f"{path}: {shown(problem['msg'].removeprefix('Value error, '), most=400)}{given}")
+        if len(found) > _SHOWN:
+            problems.append(f"and {len(found) - _SHOWN} more")
         raise ConfigError(f"{source} does not validate: {'; '.join(problems)}.") from None
 
 

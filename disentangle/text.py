@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
-__all__ = ["escaped", "shown"]
+__all__ = ["escaped", "quoted", "shown"]
 
 
 def escaped(text: str, *, most: int | None = None) -> str:
@@ -49,6 +49,13 @@ def shown(value: Any, *, most: int = 120) -> str:
     >>> shown("conv1.weight"), shown([1, 2, 3, 4, 5, 6, 7, 8])
     ('conv1.weight', '[1, 2, 3, 4, 5, 6, ...]')
     """
-    if isinstance(value, str):
-        return escaped(value, most=most)
+    return escaped(value, most=most) if isinstance(value, str) else quoted(value, most=most)
+
+
+def quoted(value: Any, *, most: int = 120) -> str:
+    """As :func:`shown`, with texts in quotes.
+
+    >>> quoted("a"), quoted(3)
+    ("'a'", '3')
+    """
     return escaped(_Bounded().repr(value), most=most)

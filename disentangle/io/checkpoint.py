@@ -19,9 +19,11 @@ from torch import nn
 from disentangle.config import Config, parse_config
 from disentangle.errors import CheckpointError, DisentangleError, InputError, unknown_name
 from disentangle.files import sha256_of, write_atomically
-from disentangle.io.described import configuration_in, load_into, read_header, write_network
+from disentangle.io.building import build_as_described
+from disentangle.io.described import MODEL, configuration_in, network_header, write_network
 from disentangle.io.zoo import zoo_entries, zoo_entry
 from disentangle.models.base import build_model, config_class, model_kinds
+from disentangle.tensor_files import read_tensors
 
 __all__ = ["find_model", "load", "load_state", "model_config", "model_info", "save", "save_state"]
 
@@ -51,7 +53,7 @@ def save(
             f"A {type(model).__name__} has no model configuration to store; expected one of the toolkit's models. "
             "For a wrapped module save its own state_dict."
         )
-    write_network(model, config, path, what="model", dtype=dtype, provenance=provenance)
+    write_network(model, config, path, kind=MODEL, dtype=dtype, provenance=provenance)
 
 
 def load(
@@ -69,11 +71,11 @@ def load(
         InputError: if there is no such model.
     """
     path = find_model(model)
-    try:
-        built = build_model(configuration_in(model_info(path)), seed=0)
-    except DisentangleError as error:
-        raise CheckpointError(f"{path} cannot be built: {error}") from error
-    load_into(built, path)
+    config = _config_in(path)
+    tensors = read_tensors(path, what=MODEL.what)
+    built = build_as_described(
+        lambda: build_model(config, seed=0), config.model_dump(mode="json"), tensors, source=str(path)
+    )
     return built.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
@@ -84,10 +86,16 @@ def model_config(model: str | os.PathLike[str]) -> Config:
         CheckpointError: if the file is damaged, is not a model file, or its configuration does not validate.
         InputError: if there is no such model.
     """
-    path = find_model(model)
+    return _config_in(find_model(model))
+
+
+def _config_in(path: Path) -> Config:
     record = configuration_in(model_info(path))
+    kind = record.get("kind")
+    if not isinstance(kind, str):
+        raise CheckpointError(f"{path} cannot be built: its header names no kind of model, it is damaged.")
     try:
-        return parse_config(config_class(record["kind"]), record, source="its configuration")
+        return parse_config(config_class(kind), record, source="its configuration")
     except DisentangleError as error:
         raise CheckpointError(f"{path} cannot be built: {error}") from error
 
@@ -98,7 +106,7 @@ def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: if the file is missing, damaged or no model file of the toolkit.
     """
-    return read_header(path, what="model")
+    return network_header(path, kind=MODEL)
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:

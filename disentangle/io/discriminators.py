@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pydantic
 from torch import nn
 
 from disentangle.errors import CheckpointError, DisentangleError
-from disentangle.io.described import configuration_in, load_into, read_header, write_network
+from disentangle.io.building import build_as_described
+from disentangle.io.described import DISCRIMINATOR, configuration_in, network_header, write_network
 from disentangle.models.discriminators import DiscriminatorConfig, build_discriminator
+from disentangle.tensor_files import read_tensors
 
 __all__ = ["discriminator_config", "load_discriminator", "save_discriminator"]
 
@@ -30,7 +31,7 @@ def save_discriminator(
         provenance: anything worth keeping about where the weights come from, as plain JSON values.
     """
     config: Any = discriminator.config
-    write_network(discriminator, config, path, what="discriminator", provenance=provenance)
+    write_network(discriminator, config, path, kind=DISCRIMINATOR, provenance=provenance)
 
 
 def discriminator_config(path: str | os.PathLike[str]) -> DiscriminatorConfig:
@@ -39,7 +40,7 @@ def discriminator_config(path: str | os.PathLike[str]) -> DiscriminatorConfig:
     Raises:
         CheckpointError: if the file is damaged, is no discriminator file, or its configuration does not validate.
     """
-    record = configuration_in(read_header(path, what="discriminator"))
+    record = configuration_in(network_header(path, kind=DISCRIMINATOR))
     try:
         return _ANY.validate_python(record)
     except (pydantic.ValidationError, DisentangleError) as error:
@@ -52,6 +53,9 @@ def load_discriminator(path: str | os.PathLike[str]) -> nn.Module:
     Raises:
         CheckpointError: as :func:`discriminator_config`, or if its tensors do not fit.
     """
-    discriminator = build_discriminator(discriminator_config(path))
-    load_into(discriminator, Path(path))
-    return discriminator
+    config = discriminator_config(path)
+    tensors = read_tensors(path, what=DISCRIMINATOR.what)
+    network = build_as_described(
+        lambda: build_discriminator(config), config.model_dump(mode="json"), tensors, source=str(path)
+    )
+    return network.float()

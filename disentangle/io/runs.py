@@ -26,6 +26,7 @@ from torch import nn
 
 from disentangle._version import __version__
 from disentangle.config import Config, differences, parse_config
+from disentangle.devices import device_name
 from disentangle.errors import CheckpointError, ConfigError
 from disentangle.files import write_json, write_text
 from disentangle.io.checkpoint import load_state, save, save_state
@@ -166,7 +167,7 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "command": sys.argv,
     }

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from disentangle.errors import CheckpointError, InputError
-from disentangle.files import write_atomically
 from disentangle.models.base import Generator
+from disentangle.tensor_files import FileKind, read_header, read_tensors, write_tensors
+from disentangle.text import quoted
 
 __all__ = ["Directions", "fingerprint"]
 
-_FORMAT, _VERSION = "disentangle-directions", 1
+_KIND = FileKind("disentangle-directions", "a file of directions", "`disentangle directions find` or Directions.save")
 
 
 @dataclass(frozen=True)
@@ -120,19 +118,16 @@ class Directions:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one ``.safetensors`` file."""
         header = {
-            "format": _FORMAT,
-            "version": _VERSION,
             "space": self.space,
             "labels": list(self.labels),
             "method": self.method,
             "layers": None if self.layers is None else list(self.layers),
             "generator": self.generator,
         }
-        tensors = {"vectors": self.vectors.contiguous(), "scale": self.scale.contiguous()}
+        tensors = {"vectors": self.vectors, "scale": self.scale}
         if self.mean is not None:
-            tensors["mean"] = self.mean.contiguous()
-        metadata = {"format": "pt", "disentangle": json.dumps(header)}
-        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+            tensors["mean"] = self.mean
+        write_tensors(path, tensors, kind=_KIND, header=header)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Directions:
@@ -141,32 +136,24 @@ class Directions:
         Raises:
             CheckpointError: if it is missing, damaged, of a later version, or holds no directions.
         """
+        header, tensors = read_header(path, kind=_KIND), read_tensors(path, what=_KIND.what)
+        own = header.get("generator")  # left out by the first files of this version
         try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get("disentangle", "null"))
-                if not isinstance(header, dict) or header.get("format") != _FORMAT:
-                    raise CheckpointError(f"{path} holds no directions; expected a file written by Directions.save.")
-                if header["version"] > _VERSION:
-                    raise CheckpointError(
-                        f"{path} is of version {header['version']}, but this release reads up to {_VERSION}; update it."
-                    )
-                # Left out by the first files of this version.
-                own = header.get("generator")
-                if not isinstance(own, str | None):
-                    raise TypeError(f"generator is {own!r}")
-                return cls(
-                    vectors=file.get_tensor("vectors"),
-                    space=str(header["space"]),
-                    labels=tuple(str(label) for label in header["labels"]),
-                    method=str(header["method"]),
-                    scale=file.get_tensor("scale"),
-                    layers=_rows(header["layers"]),
-                    mean=file.get_tensor("mean") if "mean" in file.keys() else None,  # noqa: SIM118 (not a dict)
-                    generator=own,
-                )
-        except FileNotFoundError:
-            raise CheckpointError(f"{path} does not exist; expected a file of directions.") from None
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, InputError) as error:
+            if not isinstance(own, str | None):
+                raise TypeError(f"generator is {quoted(own)}")
+            return cls(
+                vectors=tensors["vectors"],
+                space=str(header["space"]),
+                labels=tuple(str(label) for label in header["labels"]),
+                method=str(header["method"]),
+                scale=tensors["scale"],
+                layers=_rows(header["layers"]),
+                mean=tensors.get("mean"),
+                generator=own,
+            )
+        except KeyError as error:
+            raise CheckpointError(f"{path} is no complete file of directions: it lacks {error}.") from None
+        except (TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is not a readable file of directions ({error}).") from None
 
 

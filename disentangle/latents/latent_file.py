@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from disentangle.errors import CheckpointError, InputError
-from disentangle.files import write_atomically
+from disentangle.tensor_files import FileKind, read_header, read_tensors, write_tensors
 
 __all__ = ["Latents"]
 
-_FORMAT, _VERSION = "disentangle-latent", 1
+_KIND = FileKind("disentangle-latent", "a file of latents", "`disentangle invert`")
 
 
 @dataclass(frozen=True)
@@ -40,10 +37,7 @@ class Latents:
 
     def save(self, path: str | os.PathLike[str], *, note: dict[str, Any] | None = None) -> None:
         """Write one ``.safetensors`` file; ``note`` is anything worth keeping, as plain JSON values."""
-        header = {"format": _FORMAT, "version": _VERSION, "space": self.space, "note": note or {}}
-        metadata = {"format": "pt", "disentangle": json.dumps(header)}
-        tensors = {"latents": self.values.detach().cpu().contiguous()}
-        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+        write_tensors(path, {"latents": self.values}, kind=_KIND, header={"space": self.space, "note": note or {}})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Latents:
@@ -52,13 +46,10 @@ class Latents:
         Raises:
             CheckpointError: if it is missing, damaged, or holds no latents.
         """
+        header, tensors = read_header(path, kind=_KIND), read_tensors(path, what=_KIND.what)
+        if "latents" not in tensors or not isinstance(header.get("space"), str):
+            raise CheckpointError(f"{path} lacks its latents or the name of their space; it is damaged.")
         try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get("disentangle", "null"))
-                if not isinstance(header, dict) or header.get("format") != _FORMAT:
-                    raise CheckpointError(f"{path} holds no latents; expected a file written by `disentangle invert`.")
-                return cls(values=file.get_tensor("latents"), space=str(header["space"]))
-        except FileNotFoundError:
-            raise CheckpointError(f"{path} does not exist; expected a file of latents.") from None
-        except (SafetensorError, OSError, json.JSONDecodeError, KeyError) as error:
-            raise CheckpointError(f"{path} is not a readable file of latents ({error}).") from None
+            return cls(values=tensors["latents"], space=header["space"])
+        except InputError as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from None

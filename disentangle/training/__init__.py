@@ -1,5 +1,6 @@
 """Training loops one can read top to bottom."""
 
+from disentangle.devices import resolve_device
 from disentangle.training.classifier import train_classifier
 from disentangle.training.config import (
     BetaTCVAEObjective,
@@ -13,7 +14,6 @@ from disentangle.training.config import (
     TreatmentConfig,
     VAETraining,
 )
-from disentangle.training.devices import resolve_device
 from disentangle.training.ema import EMA
 from disentangle.training.gan import train_gan
 from disentangle.training.gan_config import GANTraining, GeneratorPenaltyConfig, PathLengthConfig, PenaltyConfig

@@ -17,13 +17,14 @@ from typing import Any, NoReturn, Protocol
 import torch
 from torch import Tensor, nn
 
+from disentangle.devices import resolve_device
 from disentangle.errors import ConfigError, DisentangleError
 from disentangle.io import RunFolder
 from disentangle.linalg import effective_condition_number, orthogonality_error
 from disentangle.models.base import Projection
 from disentangle.optim import Treatment
 from disentangle.training.config import TrainingConfig
-from disentangle.training.devices import make_accelerator, resolve_device
+from disentangle.training.devices import make_accelerator
 from disentangle.training.draws import Draws
 
 __all__ = ["Interrupted", "Progress", "Session", "Stateful", "TrainingFailed", "TrainingResult"]

@@ -127,7 +127,7 @@ def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("disentangle.io.described.save_file", full)
+    monkeypatch.setattr("disentangle.tensor_files.save_file", full)
     with pytest.raises(OSError, match="No space"):
         disentangle.save(model, path)
     assert path.read_bytes() == before

@@ -183,7 +183,7 @@ def test_a_walk_from_given_latents(model, tmp_path):
     with pytest.raises(InputError, match="'x', which this generator lacks"):
         traverse(model, found, start=Latents(w, "x"))
     found.save(tmp_path / "d.safetensors")
-    with pytest.raises(CheckpointError, match="holds no latents"):
+    with pytest.raises(CheckpointError, match="holds directions; expected a file of latents"):
         Latents.load(tmp_path / "d.safetensors")
 
 

@@ -93,11 +93,11 @@ def test_bad_files(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         Directions.load(tmp_path / "none.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"not tensors at all")
-    with pytest.raises(CheckpointError, match="not a readable file of directions"):
+    with pytest.raises(CheckpointError, match="not a readable safetensors file .*expected a file of directions"):
         Directions.load(tmp_path / "broken.safetensors")
     model = build_model({"kind": "gan", "resolution": 16, "channels": [8, 6, 4]})
     disentangle.save(model, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="holds no directions"):
+    with pytest.raises(CheckpointError, match="holds a model; expected a file of directions"):
         Directions.load(tmp_path / "model.safetensors")
 
 

@@ -232,8 +232,8 @@ def test_files_of_the_first_version_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "is of version 2, but this release reads up to 1"),
-        ({"version": "x"}, "not a readable file"),
+        ({"version": 2}, "has format version 2; this toolkit reads version 1"),
+        ({"version": "x"}, "has format version x"),
         ({"labels": 3}, "not a readable file"),
         ({"labels": ["a", "b"]}, "2 labels"),
         ({"layers": "x"}, "not a readable file"),

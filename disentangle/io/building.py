@@ -1,0 +1,122 @@
+"""A network of the configuration in a file, which is never built larger than the tensors that the file holds.
+
+A header of two hundred bytes can ask for a million layers. So the configuration is first built without memory, on
+torch's "meta" device, by a construction that ends as soon as it makes more tensors than the file has; names and shapes
+are compared; only then is anything made.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+from disentangle.errors import CheckpointError, DisentangleError, reason
+from disentangle.models.base import misfits
+from disentangle.text import shown
+
+__all__ = ["build_as_described"]
+
+_LARGEST = 65_536  # of any whole number in a configuration: no size, width or depth in use comes near it
+_REGISTRATIONS = 8  # of parameters, buffers and modules for each tensor of the file
+_SPARE = 2_000  # registrations that any file may cause
+
+
+class _TooMany(Exception):
+    """More tensors are being made than the file has."""
+
+
+def build_as_described(
+    build: Callable[[], nn.Module], config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, source: str
+) -> nn.Module:
+    """The network that ``build`` makes, with the given tensors.
+
+    Args:
+        build: makes the network of ``config`` with any weights; called under ``torch.device("meta")``, and once more
+            where something of the network stands in no file.
+        config: the fields that ``build`` makes it of, as plain containers.
+        tensors: of the file, by the names of the network's ``state_dict``; the network takes them as they are.
+        source: what the file is, for the beginning of messages, as in "a.safetensors".
+
+    Raises:
+        CheckpointError: if a number in the configuration is out of all bounds, the construction fails, or tensors are
+            missing, unexpected or of other shapes.
+    """
+    for key, number in _whole_numbers(config):
+        if abs(number) > _LARGEST:
+            raise CheckpointError(
+                f"{source} cannot be built: its {key} is {shown(number)}; expected at most {_LARGEST:,}, it is damaged."
+            )
+    try:
+        with torch.device("meta"), _bounded(_REGISTRATIONS * len(tensors) + _SPARE):
+            network = build()
+    except _TooMany:
+        raise CheckpointError(
+            f"{source} cannot be built: its configuration asks for far more layers than the {len(tensors)} tensors in "
+            "it are; it is damaged."
+        ) from None
+    except DisentangleError as error:
+        raise CheckpointError(f"{source} cannot be built: {error}") from error
+    except Exception as error:  # whatever numbers that fit nothing make torch raise
+        raise CheckpointError(
+            f"{source} cannot be built: its configuration makes no network ({reason(error)}); it is damaged."
+        ) from error
+    problems = misfits(tensors, network.state_dict())
+    if problems:
+        listed = "; ".join(shown(problem, most=200) for problem in problems[:8])
+        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise CheckpointError(f"The tensors in {source} do not fit the configuration in its header: {listed}{more}.")
+    network.load_state_dict(dict(tensors), assign=True)
+    if any(tensor.is_meta for tensor in _all_tensors(network)):  # something that no file holds
+        network = build()
+        network.load_state_dict(dict(tensors), assign=True)
+    return network
+
+
+@contextmanager
+def _bounded(most: int) -> Iterator[None]:
+    """Ends this thread's construction of modules once it has registered ``most`` parameters, buffers and modules."""
+    left, thread = most, threading.get_ident()
+
+    def count(*_: object) -> None:
+        nonlocal left
+        if threading.get_ident() == thread:
+            left -= 1
+            if left < 0:
+                raise _TooMany
+
+    handles = [
+        torch_module.register_module_parameter_registration_hook(count),
+        torch_module.register_module_buffer_registration_hook(count),
+        torch_module.register_module_module_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _whole_numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Every whole number in nested containers, with the dotted path of its field."""
+    waiting: list[tuple[str, Any]] = [("", config)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(f"{key}.{shown(name)}".lstrip("."), part) for name, part in value.items()]
+        elif isinstance(value, (list, tuple)):
+            waiting += [(key, part) for part in value]
+        elif isinstance(value, int):
+            yield key, value
+
+
+def _all_tensors(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()
+    for module in network.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
