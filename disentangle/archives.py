@@ -21,7 +21,7 @@ from typing import Any
 from disentangle.errors import reason
 from disentangle.text import shown
 
-__all__ = ["ArchiveError", "Member", "open_zip", "unpack"]
+__all__ = ["ArchiveError", "Member", "open_zip", "unpack", "unpack_into"]
 
 _PIECE = 1 << 20
 _LZMA_MEMORY = 1 << 28  # of its dictionary; xz's largest preset takes 64 MiB
@@ -31,15 +31,48 @@ class ArchiveError(ValueError):
     """A part of an archive is damaged, of an unknown method, or unpacks to more than allowed; half a sentence."""
 
 
-def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
+class _Archive(zipfile.ZipFile):
+    """An archive whose table of contents is read no further than allowed: an entry takes twenty times its bytes."""
+
+    def __init__(self, path: Path, contents: int | None) -> None:
+        self._held = _Bounded(io.FileIO(path))
+        self._held.most = os.fstat(self._held.fileno()).st_size if contents is None else contents
+        try:
+            super().__init__(self._held)
+        except BaseException:
+            self._held.close()
+            raise
+        self._held.most = None
+
+    def close(self) -> None:
+        super().close()
+        self._held.close()
+
+
+class _Bounded(io.BufferedReader):
+    most: int | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.most is not None:
+            size = os.fstat(self.fileno()).st_size - self.tell() if size is None or size < 0 else size
+            if size > self.most:
+                raise ArchiveError(f"its table of contents has more than {self.most:,} bytes, the limit")
+        return super().read(size)
+
+
+def open_zip(path: str | os.PathLike[str], *, contents: int | None = None) -> zipfile.ZipFile:
     """The archive's table of contents.
 
+    Args:
+        path: the file.
+        contents: bytes that the table may have, some 100 for each part; None for as many as the file.
+
     Raises:
-        ArchiveError: if it cannot be read, whatever zipfile makes of it.
+        ArchiveError: if it cannot be read, whatever zipfile makes of it, or is larger.
     """
     try:
-        return zipfile.ZipFile(Path(path))
-    except (OSError, MemoryError):
+        return _Archive(Path(path), contents)
+    except (OSError, MemoryError, ArchiveError):
         raise
     except Exception as error:  # zipfile raises BadZipFile, but also struct.error, UnicodeDecodeError, ...
         raise ArchiveError(reason(error)) from None
@@ -65,6 +98,24 @@ def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, most: int) -> byt
         while piece := member.read(_PIECE):
             found += piece
     return found
+
+
+def unpack_into(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: memoryview) -> None:
+    """One part of an archive into memory that is there, compared with its checksum.
+
+    Args:
+        archive, info: see :func:`unpack`.
+        target: bytes, as many as the part has.
+
+    Raises:
+        ArchiveError: if it unpacks to another size, is damaged or cannot be read.
+    """
+    done = 0
+    with Member(archive, info, most=len(target)) as member:
+        while count := member.readinto(target[done:] if done < len(target) else bytearray(1)):
+            done += count
+    if done != len(target):
+        raise ArchiveError(f"its part {shown(info.filename)} unpacks to {done:,} bytes; expected {len(target):,}")
 
 
 class Member(io.RawIOBase):
@@ -100,7 +151,7 @@ class Member(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int:  # 0 at the end
         view = memoryview(buffer).cast("B")
         piece = self._piece(len(view))
         view[: len(piece)] = piece

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
-from disentangle.errors import CheckpointError
+from disentangle.errors import CheckpointError, reason
 
 __all__ = ["LEGACY_MAGIC", "sniff"]
 
@@ -39,16 +40,21 @@ def sniff(path: str | os.PathLike[str]) -> str:
         CheckpointError: if it is missing, empty, or anything else; the message says what it looks like.
     """
     path = Path(path)
-    if path.is_dir():
-        return "directory"
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            return "directory"
+        if not stat.S_ISREG(found.st_mode):  # opening a FIFO would wait for somebody to write to it
+            raise CheckpointError(f"{path} is a device, FIFO or socket; expected a checkpoint file or folder.")
+        size = found.st_size
         with path.open("rb") as file:
             head = file.read(512)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; expected a checkpoint file or folder.") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected a checkpoint file.") from None
+    except CheckpointError:
+        raise
+    except (OSError, ValueError) as error:  # a name with a zero in it is a ValueError
+        raise CheckpointError(f"{path} cannot be read ({reason(error)}); expected a checkpoint file.") from None
     if not size:
         raise CheckpointError(f"{path} is empty; the download may have failed, get it anew.")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
-__all__ = ["DamagedError", "Limits", "Name", "Node"]
+__all__ = ["DamagedError", "LimitError", "Limits", "Name", "Node"]
 
 
 class DamagedError(Exception):
     """Why a file cannot be read; the reader puts the file's name in front of it."""
 
 
+class LimitError(DamagedError):
+    """Which of its :class:`Limits` a file met."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a file may ask of the machine.
 
+    A file of n bytes may take ``memory + growth * n`` bytes beside itself, for everything that is unpacked, copied or
+    made of it, with what its objects take in Python; so that with the defaults a small file takes no more than half a
+    gigabyte, and a large one eight times its size.
+
     Attributes:
-        bytes: of the file, and of what its compressed parts unpack to.
-        objects: instructions of all pickles in it; about one each for what they hold.
+        bytes: of the file.
+        objects: instructions of all pickles in it, about one each for what they hold; and entries that a reader walks.
         depth: containers inside containers.
+        memory, growth: see above.
+        text: characters of names and printouts that are made of a file, beside four for each of its bytes.
     """
 
     bytes: int = 16 * 2**30
     objects: int = 3_000_000
     depth: int = 200
+    memory: int = 256 * 2**20
+    growth: int = 7
+    text: int = 16 * 2**20
+
+    def times(self, factor: int) -> Limits:
+        """These limits, each so many times as large; the depth stays, which real files do not come near."""
+        return replace(
+            self, bytes=self.bytes * factor, objects=self.objects * factor, memory=self.memory * factor,
+            growth=self.growth * factor, text=self.text * factor,
+        )  # fmt: skip
 
 
 class Name:
@@ -43,7 +65,10 @@ class Name:
         return f"Name({self.path!r})"
 
 
-@dataclass(eq=False, repr=False)
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+@dataclass(eq=False, repr=False, slots=True)
 class Node:
     """An object of a class this toolkit does not know: what a pickle handed to it.
 
@@ -59,14 +84,14 @@ class Node:
 
     path: str
     args: tuple[Any, ...] = ()
-    kwargs: dict[Any, Any] = field(default_factory=dict)
+    kwargs: Mapping[Any, Any] = field(default_factory=lambda: _NOTHING)
     state: Any = None
-    items: list[Any] = field(default_factory=list)
-    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+    items: list[Any] | tuple[()] = ()  # a list from the first on: a file may hold a million objects without any
+    pairs: list[tuple[Any, Any]] | tuple[()] = ()
 
     def __repr__(self) -> str:
         # The graph may be small and its printout endless.
-        return f"Node({self.path!r})"
+        return f"Node({self.path[:200]!r})"
 
     @property
     def attributes(self) -> dict[str, Any]:
