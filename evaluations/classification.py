@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer, read_array
 from disentangle.errors import InputError
-from disentangle.evaluations.disentanglement.inputs import check_integer
 from disentangle.evaluations.score import Score, package_versions
 
 __all__ = ["accuracy", "classification_scores", "confusion_matrix", "per_class_accuracy"]
@@ -144,8 +144,8 @@ def _settings(logits: np.ndarray, **more: Any) -> dict[str, Any]:
 
 def _read(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Checked (n, c) logits in their own dtype and (n,) int64 labels."""
-    scores, classes = _array(logits, "logits"), _array(labels, "labels")
-    if scores.ndim != 2 or scores.shape[1] < 2 or scores.dtype.kind not in "iuf":
+    scores, classes = read_array(logits, "logits", finite=False), read_array(labels, "labels", finite=False)
+    if scores.ndim != 2 or scores.shape[1] < 2:
         raise InputError(
             f"logits have shape {scores.shape} and dtype {scores.dtype}; expected real numbers (n, c), one column for "
             "each of two classes or more."
@@ -164,12 +164,3 @@ def _read(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]
     if low < 0 or high >= scores.shape[1]:
         raise InputError(f"labels lie in [{low}, {high}]; expected 0 to {scores.shape[1] - 1}, the columns of logits.")
     return scores, classes.astype(np.int64)
-
-
-def _array(value: Any, name: str) -> np.ndarray:
-    try:
-        if hasattr(value, "detach"):  # a torch tensor, without importing torch
-            value = value.detach().cpu().numpy()
-        return np.asarray(value)
-    except (TypeError, ValueError) as error:  # a dtype that numpy lacks, rows of different lengths
-        raise InputError(f"{name} cannot be read as an array of numbers: {error}.") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
 
 __all__ = ["classify_dataset", "encode_dataset"]
@@ -42,8 +43,7 @@ def encode_dataset(
     """
     import torch
 
-    if n < 1:
-        raise InputError(f"n is {n}; expected 1 or more pictures.")
+    n = check_integer("n", n, least=1)
     factors = dataset.sample(n, torch.Generator().manual_seed(seed))
     parts = []
     with torch.inference_mode():

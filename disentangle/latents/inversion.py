@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError, unknown_name
 from disentangle.latents.latent_file import Latents
 from disentangle.models.base import Encoder, Generator, LatentSpace, class_option
@@ -82,11 +83,9 @@ def invert(
     if name not in generator.spaces:
         raise unknown_name("latent space", name, generator.spaces)
     chosen = generator.spaces[name]
-    if steps < 1:
-        raise InputError(f"steps is {steps}; expected 1 or more.")
+    steps = check_integer("steps", steps, least=1)
     rate = learning_rate if learning_rate is not None else 0.02 if name == "s" else 0.1
-    if not rate > 0:
-        raise InputError(f"learning_rate is {rate}; expected a positive number.")
+    rate = check_number("learning_rate", rate, above=0)
     options = class_option(generator, label)
     random = torch.Generator().manual_seed(seed)
     mean, spread = _statistics(generator, chosen, options)

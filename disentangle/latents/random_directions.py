@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.sefa import with_fixed_signs
@@ -28,8 +29,7 @@ def random_directions(generator: Generator, *, space: str | None = None, top: in
     chosen = generator.spaces.get(name)
     if chosen is None:
         raise InputError(f"this generator has no space {name!r}; it has {', '.join(generator.spaces)}.")
-    if not 1 <= top <= len(chosen.walk):
-        raise InputError(f"top is {top}; expected 1 to {len(chosen.walk)}.")
+    top = check_integer("top", top, least=1, most=len(chosen.walk))
     drawn = torch.randn(len(chosen.walk), top, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     vectors = torch.zeros(top, chosen.size)
     vectors[:, list(chosen.walk)] = with_fixed_signs(torch.linalg.qr(drawn)[0].mT).to(torch.float32)

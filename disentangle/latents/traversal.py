@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions, fingerprint
@@ -73,10 +74,7 @@ def traverse(
         directions = basis(generator, space=space)
     elif space not in (None, directions.space):
         raise InputError(f"space is {space!r}, but the directions live in {directions.space!r}; give one of the two.")
-    if steps < 2:
-        raise InputError(f"steps is {steps}; expected 2 or more.")
-    if not extent > 0:
-        raise InputError(f"extent is {extent}; expected a positive number.")
+    steps, extent = check_integer("steps", steps, least=2), check_number("extent", extent, above=0)
     if not seeds and start is None:
         raise InputError("seeds is empty; expected one or more.")
     _check_options(generator, start, truncation, truncation_cutoff)

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents
 
@@ -44,8 +45,7 @@ def wrap(
     >>> generator(generator.sample_latents(2)).shape
     torch.Size([2, 3, 8, 8])
     """
-    if z_dim < 1:
-        raise InputError(f"z_dim is {z_dim}; expected 1 or more.")
+    z_dim = check_integer("z_dim", z_dim, least=1)
     low, high = image_range
     if not low < high:
         raise InputError(f"image_range is {image_range}; expected (low, high) with low < high.")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_finite, check_number, read_array
 from disentangle.errors import InputError
+from disentangle.evaluations.disentanglement.inputs import row_numbers
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
@@ -32,11 +34,11 @@ def active_units(codes: ArrayLike, *, threshold: float | None = None, bootstrap:
     Raises:
         InputError: when the array does not fit.
     """
-    if threshold is not None and not threshold >= 0:
-        raise InputError(f"threshold is {threshold!r}; expected a variance, 0 or more.")
-    shape = np.shape(codes)
-    rows = np.arange(shape[0] if shape else 0)[:, None]  # stands in for factors, which play no part
-    return measured(METRIC, codes, rows, protocol=None, given={"threshold": threshold}, bootstrap=bootstrap, seed=seed)
+    if threshold is not None:
+        threshold = check_number("threshold", threshold, least=0)
+    return measured(
+        METRIC, codes, row_numbers(codes), protocol=None, given={"threshold": threshold}, bootstrap=bootstrap, seed=seed
+    )
 
 
 def divergence_from_prior(means: ArrayLike, log_variances: ArrayLike) -> np.ndarray:
@@ -45,19 +47,29 @@ def divergence_from_prior(means: ArrayLike, log_variances: ArrayLike) -> np.ndar
     1/2 mean(exp(v) + m^2 - 1 - v) over (n, d) posterior means m and log-variances v; (d,).
 
     Raises:
-        InputError: if the shapes differ.
+        InputError: if the shapes differ, or the divergences are beyond float64.
     """
-    mean, log_variance = (np.asarray(array, dtype=np.float64) for array in (means, log_variances))
+    mean, log_variance = (
+        read_array(array, name).astype(np.float64)
+        for array, name in ((means, "means"), (log_variances, "log_variances"))
+    )
     if mean.ndim != 2 or mean.shape != log_variance.shape:
         raise InputError(
             f"means have shape {mean.shape} and log_variances {log_variance.shape}; expected (n, d) of both."
         )
-    result: np.ndarray = 0.5 * np.mean(np.exp(log_variance) + mean**2 - 1 - log_variance, axis=0)
+    with np.errstate(over="ignore"):
+        result: np.ndarray = 0.5 * np.mean(np.exp(log_variance) + mean**2 - 1 - log_variance, axis=0)
+    check_finite(result, "the divergences", advice="means and log_variances are too large for float64")
     return result
 
 
 def _measure(points: Points, *, threshold: float, protocol: str) -> Score:
-    variance = points.codes.astype(np.float64).var(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = points.codes.astype(np.float64).var(axis=0)
+    if not np.all(np.isfinite(variance)):
+        raise InputError(
+            f"codes reach {np.abs(points.codes).max():g}, whose square is beyond float64; give them in a larger unit."
+        )
     active = variance > threshold
     return Score(
         name="active-units",

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.information import mutual_information
+from disentangle.evaluations.disentanglement.inputs import row_numbers
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.tables import Counting, code_cells
@@ -98,9 +99,7 @@ def pairwise_information(codes: ArrayLike, *, bins: int | None = None, bootstrap
 def _of_codes(
     metric: Metric, codes: ArrayLike, bootstrap: int, seed: int, given: dict[str, Any] | None = None
 ) -> Score:
-    shape = np.shape(codes)
-    rows = np.arange(shape[0] if shape else 0)[:, None]  # stands in for factors, which play no part
-    return measured(metric, codes, rows, protocol=None, given=given, bootstrap=bootstrap, seed=seed)
+    return measured(metric, codes, row_numbers(codes), protocol=None, given=given, bootstrap=bootstrap, seed=seed)
 
 
 def _covariance(points: Points) -> tuple[np.ndarray, np.ndarray]:

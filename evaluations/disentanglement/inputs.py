@@ -18,18 +18,18 @@ The rules, the same for all metrics:
 from __future__ import annotations
 
 import hashlib
-import numbers
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_finite, check_integer, check_number, read_array
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.information import entropy
 from disentangle.evaluations.disentanglement.kinds import FactorKind, FactorKinds, read_kinds
 from disentangle.evaluations.disentanglement.points import DEAD_CODE_STD, Points
 
-__all__ = ["check_integer", "check_jobs", "read_points", "split_indices"]
+__all__ = ["read_points", "row_numbers", "split_indices"]
 
 
 def read_points(
@@ -152,8 +152,7 @@ def split_indices(n: int, *, seed: int = 0, test_fraction: float = 1 / 3) -> tup
         InputError: when the fraction lies outside (0, 1) or a part would be empty.
     """
     check_integer("seed", seed, least=0, most=2**32 - 1)
-    if not isinstance(test_fraction, numbers.Real) or not 0 < test_fraction < 1:
-        raise InputError(f"test_fraction is {test_fraction!r}; expected a number between 0 and 1, both excluded.")
+    test_fraction = check_number("test_fraction", test_fraction, above=0, below=1)
     held_out = round(test_fraction * n)
     if held_out < 1 or n - held_out < 2:
         raise InputError(
@@ -164,24 +163,17 @@ def split_indices(n: int, *, seed: int = 0, test_fraction: float = 1 / 3) -> tup
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def check_integer(name: str, value: Any, *, least: int, most: int | None = None) -> int:
-    """``value`` as an int, or an :class:`InputError` that names the argument."""
-    bound = f"from {least} to {most}" if most is not None else f"from {least}"
-    number = None if isinstance(value, bool) or not isinstance(value, numbers.Integral) else int(value)
-    if number is None or number < least or (most is not None and number > most):
-        raise InputError(f"{name} is {value!r}; expected a whole number {bound}.")
-    return number
-
-
-def check_jobs(n_jobs: Any) -> int:
-    """``n_jobs`` in joblib's sense: a count from 1, or -1 for all cores, -2 for all but one, and so on."""
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral) or n_jobs == 0:
-        raise InputError(f"n_jobs is {n_jobs!r}; expected a whole number from 1, or -1 for all cores.")
-    return int(n_jobs)
+def row_numbers(codes: Any) -> np.ndarray:
+    """(n, 1) in place of the factors of (n, d) codes, for metrics in which factors play no part."""
+    try:
+        n = len(codes)
+    except TypeError:  # no array at all, which read_points says
+        n = 0
+    return np.arange(n)[:, None]
 
 
 def _read_pair(codes: Any, factors: Any, *, prefix: str) -> tuple[np.ndarray, np.ndarray]:
-    codes, factors = _array(codes, prefix + "codes"), _array(factors, prefix + "factors")
+    codes, factors = (_read(array, prefix + name) for array, name in ((codes, "codes"), (factors, "factors")))
     if len(codes) != len(factors):
         raise InputError(
             f"{prefix}codes have {len(codes)} rows but {prefix}factors have {len(factors)}; each row of both must "
@@ -190,8 +182,13 @@ def _read_pair(codes: Any, factors: Any, *, prefix: str) -> tuple[np.ndarray, np
     for array, name in ((codes, prefix + "codes"), (factors, prefix + "factors")):
         if array.shape[1] == 0:
             raise InputError(f"{name} have no columns (shape {array.shape}); expected at least one.")
-        _check_finite(array, name)
+        check_finite(array, name)
     return codes, factors
+
+
+def _read(array: Any, name: str) -> np.ndarray:
+    expected = "two dimensions, one row a point and one column each"
+    return read_array(array, name, ndim=2, expected=expected, finite=False)
 
 
 def _read_factors(factors: np.ndarray, kinds: tuple[FactorKind, ...], *, prefix: str) -> tuple[np.ndarray, str]:
@@ -223,38 +220,3 @@ def _read_test(test: Any, codes: np.ndarray, factors: np.ndarray) -> tuple[np.nd
     if len(test_codes) == 0:
         raise InputError("the held-out part has no points; leave test out to split it off by seed.")
     return test_codes, test_factors
-
-
-def _array(value: Any, name: str) -> np.ndarray:
-    try:
-        if hasattr(value, "detach"):  # a torch tensor, without importing torch
-            value = value.detach().cpu().numpy()
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:  # a dtype that numpy lacks, rows of different lengths
-        raise InputError(f"{name} cannot be read as an array of numbers: {error}.") from error
-    if array.ndim != 2:
-        flat = f" (latents of a W+ space, say, as {name}.reshape({len(array)}, -1))" if array.ndim > 2 else ""
-        raise InputError(
-            f"{name} have shape {array.shape}; expected two dimensions, one row a point and one column each{flat}."
-        )
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8)
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"{name} have dtype {array.dtype}; expected real numbers.")
-    return array
-
-
-def _check_finite(array: np.ndarray, name: str) -> None:
-    if array.dtype.kind != "f":
-        return
-    bad = np.sum(~np.isfinite(array), axis=0)
-    columns = np.flatnonzero(bad)
-    if not len(columns):
-        return
-    shown = ", ".join(f"{column} ({bad[column]})" for column in columns[:5])
-    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
-    total = int(bad.sum())
-    raise InputError(
-        f"{name} hold {total} value{'s' if total > 1 else ''} that {'are' if total > 1 else 'is'} NaN or infinite, in "
-        f"column{'s' if len(columns) > 1 else ''} {shown}{more}; drop those rows or repair their source."
-    )

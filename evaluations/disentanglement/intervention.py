@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.code_table import CodeTable
-from disentangle.evaluations.disentanglement.inputs import check_integer
 from disentangle.evaluations.disentanglement.metric import LEVEL
 from disentangle.evaluations.disentanglement.protocols import Protocols, protocol_options
 from disentangle.evaluations.score import Score

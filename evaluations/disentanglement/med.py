@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer
 from disentangle.evaluations.disentanglement.dci import completeness_per_factor, disentanglement_per_code
 from disentangle.evaluations.disentanglement.gap import divided
-from disentangle.evaluations.disentanglement.inputs import check_integer
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.linear_readout import linear_readouts
 from disentangle.evaluations.disentanglement.metric import Metric, measured

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer, check_jobs
 from disentangle.errors import InputError
-from disentangle.evaluations.disentanglement.inputs import check_integer, check_jobs, read_points
+from disentangle.evaluations.disentanglement.inputs import read_points
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.protocols import Protocols, protocol_options

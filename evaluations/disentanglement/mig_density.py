@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.gap import divided, top_two_gap
 from disentangle.evaluations.disentanglement.information import class_indices, entropy
-from disentangle.evaluations.disentanglement.inputs import check_integer, read_points
+from disentangle.evaluations.disentanglement.inputs import read_points
 from disentangle.evaluations.score import Score, package_versions
 
 __all__ = ["mig_density"]

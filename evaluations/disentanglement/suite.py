@@ -8,9 +8,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer, check_jobs
 from disentangle.errors import InputError, unknown_name
 from disentangle.evaluations.disentanglement.code_table import CodeTable
-from disentangle.evaluations.disentanglement.inputs import check_jobs, read_points
+from disentangle.evaluations.disentanglement.inputs import read_points
 from disentangle.evaluations.disentanglement.intervention import measured_on
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import score_all
@@ -145,8 +146,7 @@ def evaluate_encoder(
     for name in given:
         if name not in names:
             raise InputError(f"options name {name!r}, which is not among the metrics {', '.join(names)}.")
-    if n < 1:
-        raise InputError(f"n is {n}; expected 1 or more pictures.")
+    n = check_integer("n", n, least=1)
     table = CodeTable.of(
         encode, dataset, batch=batch, device=device, cache=deterministic,
         progress=None if progress is None else functools.partial(progress, "encode"),

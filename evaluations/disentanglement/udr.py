@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_finite, read_array
 from disentangle.errors import InputError
 from disentangle.evaluations.score import Score, package_versions
 
@@ -48,7 +49,7 @@ def udr(
     start = time.perf_counter()
     if similarity not in ("lasso", "spearman"):
         raise InputError(f"similarity is {similarity!r}; expected 'spearman' or 'lasso'.")
-    models = [np.asarray(_plain(array), dtype=np.float64) for array in codes]
+    models = [read_array(array, f"codes of model {i}", finite=False) for i, array in enumerate(codes)]
     if len(models) < 2:
         raise InputError(f"UDR compares models, so it needs the codes of two or more; got {len(models)}.")
     for i, array in enumerate(models):
@@ -56,8 +57,7 @@ def udr(
             raise InputError(
                 f"codes of model {i} have shape {array.shape}; expected ({len(models[0])}, d), the points of model 0."
             )
-        if not np.all(np.isfinite(array)):
-            raise InputError(f"codes of model {i} hold NaN or infinite values; leave the model or those points out.")
+        check_finite(array, f"codes of model {i}", advice="leave the model or those points out")
     kept = _informative(models, divergences)
     prepared = [_prepared(array, mask, similarity) for array, mask in zip(models, kept, strict=True)]
     pairwise = np.zeros((len(models), len(models)))
@@ -87,10 +87,6 @@ def udr(
     )
 
 
-def _plain(array: ArrayLike) -> ArrayLike:
-    return array.detach().cpu().numpy() if hasattr(array, "detach") else array
-
-
 def _informative(models: list[np.ndarray], divergences: Sequence[ArrayLike] | None) -> list[np.ndarray]:
     if divergences is None:
         return [~np.all(array == array[:1], axis=0) for array in models]
@@ -98,7 +94,7 @@ def _informative(models: list[np.ndarray], divergences: Sequence[ArrayLike] | No
         raise InputError(f"divergences has {len(divergences)} entries for {len(models)} models; give one a model.")
     masks = []
     for i, (array, given) in enumerate(zip(models, divergences, strict=True)):
-        values = np.asarray(_plain(given), dtype=np.float64)
+        values = read_array(given, f"divergences of model {i}", advice="leave the model out")
         if values.shape != array.shape[1:]:
             raise InputError(f"divergences of model {i} have shape {values.shape}; expected ({array.shape[1]},).")
         masks.append(values > _INFORMATIVE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from disentangle.checks import check_image_range
 from disentangle.errors import CheckpointError, InputError
 from disentangle.evaluations.features.weights import download, find_weights, load_weights
 
@@ -142,8 +143,6 @@ def _check(one: Tensor, two: Tensor) -> None:
             )
         if not are_values_visible(images):  # inside a transformation of torch.func
             continue
-        low, high = (float(value) for value in images.detach().aminmax())
-        if not (low >= -10 and high <= 10):  # a StyleGAN reaches a little beyond
-            raise InputError(f"images lie in [{low:.3g}, {high:.3g}]; expected [-1, 1] or a little beyond.")
+        check_image_range(images)
     if one.shape != two.shape:
         raise InputError(f"images have shapes {tuple(one.shape)} and {tuple(two.shape)}; expected equal ones.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from disentangle.checks import check_image_range
 from disentangle.errors import InputError
 from disentangle.evaluations.features.resize import resize_images
 
@@ -63,12 +64,7 @@ def to_uint8(images: Tensor, rounding: Rounding = "round") -> Tensor:
 
     if not images.is_floating_point():
         raise InputError(f"images have dtype {images.dtype}; expected floating point in [-1, 1].")
-    low, high = float(images.min()), float(images.max())
-    if not (low >= -10 and high <= 10):  # NaN too
-        raise InputError(
-            f"images lie in [{low:.3g}, {high:.3g}]; expected [-1, 1], as generators return (divide 8-bit ones by "
-            "127.5 and take off 1)."
-        )
+    check_image_range(images, hint="as generators return; divide 8-bit ones by 127.5 and take off 1")
     scaled = images.float() * 127.5
     if rounding == "stylegan":
         return (scaled + 128).clamp(0, 255).to(torch.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from disentangle.evaluations.disentanglement.inputs import check_integer
+from disentangle.checks import check_integer
 from disentangle.evaluations.score import Score, package_versions
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_image_range, check_integer
 from disentangle.errors import InputError, unknown_name
-from disentangle.evaluations.disentanglement.inputs import check_integer
 from disentangle.evaluations.generation.latent_paths import PATHS
 from disentangle.evaluations.score import Score, package_versions
 
@@ -246,13 +246,6 @@ def _distances(
         derivative: Tensor = torch.func.jvp(lambda t: distance.embed(images(t)), (place,), (torch.ones_like(place),))[1]
         return derivative.flatten(1).square().sum(1)
     before = images(place)
-    _check_range(before)
+    check_image_range(before, "the generator's images")
     step: Tensor = distance(before, images(place + settings.epsilon))
     return step.reshape(count) / settings.epsilon**2
-
-
-def _check_range(images: Tensor) -> None:
-    """A generator of images in [0, 255], or far outside [-1, 1] otherwise, is told apart from a slight overshoot."""
-    low, high = float(images.min()), float(images.max())
-    if not (low >= -10 and high <= 10):
-        raise InputError(f"the generator's images lie in [{low:.3g}, {high:.3g}]; expected [-1, 1] or a little beyond.")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
-from disentangle.evaluations.disentanglement.inputs import check_integer
 from disentangle.evaluations.generation.path_length import PathLengthSettings, filtered, prepare_images
 from disentangle.evaluations.score import Score, package_versions
 

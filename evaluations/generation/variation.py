@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError, unknown_name
-from disentangle.evaluations.disentanglement.inputs import check_integer
 from disentangle.evaluations.features.protocols import to_uint8
 from disentangle.evaluations.score import Score, package_versions
 

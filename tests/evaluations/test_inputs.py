@@ -11,7 +11,7 @@ import torch
 
 from disentangle.errors import InputError
 from disentangle.evaluations import dci, mig, sap
-from disentangle.evaluations.disentanglement.inputs import check_integer, check_jobs, read_points, split_indices
+from disentangle.evaluations.disentanglement.inputs import read_points, split_indices
 
 N = 12
 CODES = np.random.default_rng(0).normal(size=(N, 3))
@@ -49,7 +49,9 @@ BAD = {
     "strings": ((CODES, FACTORS.astype(str)), "factors have dtype <U"),
     "complex": ((CODES + 1j, FACTORS), "codes have dtype complex128; expected real numbers"),
     "ragged": (([[1.0, 2.0], [3.0]], FACTORS), "codes cannot be read as an array of numbers"),
-    "bfloat16": ((torch.zeros(N, 3, dtype=torch.bfloat16), FACTORS), "codes cannot be read as an array of numbers"),
+    "meta": ((torch.zeros(N, 3, device="meta"), FACTORS), "codes are a tensor on the meta device"),
+    "masked": ((np.ma.MaskedArray(CODES, mask=CODES > 1), FACTORS), "codes have .* masked entr"),
+    "masked factors": ((CODES, np.ma.MaskedArray(FACTORS, mask=FACTORS > 1)), "factors have 4 masked entries"),
 }
 
 
@@ -112,6 +114,13 @@ def test_negative_and_distant_labels_are_labels() -> None:
     assert mig(CODES, renamed).value == pytest.approx(mig(CODES, FACTORS).value, abs=1e-12)
 
 
+def test_bfloat16_is_read_as_float32() -> None:
+    codes = torch.from_numpy(CODES).bfloat16()
+    score = mig(codes, FACTORS)
+    assert score.value == mig(codes.float(), FACTORS).value
+    assert score.settings["codes_dtype"] == "float32"
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64])
 def test_torch_and_lists_are_read_like_arrays(dtype: torch.dtype) -> None:
     codes = torch.from_numpy(10 * CODES).to(dtype)
@@ -168,8 +177,3 @@ def test_split_keeps_pairs_together() -> None:
     np.testing.assert_array_equal(points.codes[:, 0] / 2, points.factors[:, 0])
     np.testing.assert_array_equal(points.test_codes[:, 0] / 2, points.test_factors[:, 0])
     assert (points.settings["n_train"], points.settings["n_test"]) == (8, 4)
-
-
-def test_checked_numbers() -> None:
-    assert check_integer("bins", np.int64(4), least=2) == 4
-    assert check_jobs(-1) == -1

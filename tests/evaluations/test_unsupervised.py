@@ -96,7 +96,7 @@ def test_udr_leaves_uninformative_codes_out() -> None:
     for models, message in (
         ([CODES], "needs the codes of two or more; got 1"),
         ([CODES, CODES[:9]], r"codes of model 1 have shape \(9, 3\); expected \(5000, d\)"),
-        ([CODES, CODES * np.nan], "codes of model 1 hold NaN"),
+        ([CODES, CODES * np.nan], "codes of model 1 hold 15000 values that are NaN"),
     ):
         with pytest.raises(InputError, match=message):
             udr(models)
