@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from disentangle.checks import check_integer
 from disentangle.errors import CheckpointError, InputError
 from disentangle.latents.directions import Directions, fingerprint
-from disentangle.latents.moments import Moments, leading_eigenpairs
 from disentangle.latents.sefa import with_fixed_signs
+from disentangle.linalg.moments import Moments, leading_eigenpairs
 from disentangle.models.base import Generator, class_option
 
 __all__ = ["ganspace", "read_ganspace"]
@@ -62,8 +63,7 @@ def ganspace(
     name = space or ("w" if "w" in generator.spaces else next(iter(generator.spaces)))
     if name not in generator.spaces:
         raise InputError(f"this generator has no space {name!r}; it has {', '.join(generator.spaces)}.")
-    if top < 1:
-        raise InputError(f"top is {top}; expected 1 or more.")
+    top, samples = check_integer("top", top, least=1), check_integer("samples", samples)
     if samples < top + 1:
         raise InputError(f"samples is {samples}; expected more than top, which is {top}.")
     drawn = _drawn(generator, name, samples, seed, label)

@@ -7,14 +7,15 @@ import time
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
-from disentangle.evaluations.disentanglement.inputs import check_integer
 from disentangle.evaluations.generation.statistics import FeatureStatistics, read_features
 from disentangle.evaluations.score import Score, package_versions
 
 __all__ = ["frechet_distance", "frechet_infinity"]
 
 _SMALL = 512  # dimensions up to which the most accurate route costs next to nothing
+_COMMON = 200  # size of features, as an exponent of 2, up to which nothing is scaled
 _ROOT_ERROR = 1e-11  # of the summed roots, as part of both traces: above it the slower, more accurate route is taken
 
 Side = ArrayLike | FeatureStatistics
@@ -44,18 +45,26 @@ def frechet_distance(first: Side, second: Side, *, ddof: int = 1, extractor: str
         ``"trace_2"``, ``"trace_root"``. A value that is negative by rounding alone is 0.
 
     Raises:
-        InputError: if there are too few features, NaN among them, or their numbers of columns differ.
+        InputError: if there are too few features, NaN or complex numbers among them, squares of theirs are beyond
+            float64, or their numbers of columns differ.
     """
     start = time.perf_counter()
+    ddof = check_integer("ddof", ddof, least=0)
     one, two = _Side(first, "first", ddof), _Side(second, "second", ddof)
     if one.d != two.d:
         raise InputError(f"the features have {one.d} and {two.d} columns; both sides need the same extractor.")
+    exponent = max(one.exponent, two.exponent)
+    exponent = exponent if abs(exponent) > _COMMON else 0  # fourth powers of greater or smaller ones are out of range
+    one.scale(-exponent)
+    two.scale(-exponent)
     root, route = _trace_of_root(one, two)
     mean_term = float(np.sum((one.mean - two.mean) ** 2))
     total = one.trace + two.trace
     value = mean_term + total - 2 * root
     if -1e-8 * total < value < 0:
         value = 0.0
+    numbers = {"mean_term": mean_term, "trace_1": one.trace, "trace_2": two.trace, "trace_root": root, "value": value}
+    parts = {name: float(np.ldexp(number, 2 * exponent)) for name, number in numbers.items()}
     settings = {
         "extractor": extractor,
         "n_1": one.n,
@@ -72,8 +81,8 @@ def frechet_distance(first: Side, second: Side, *, ddof: int = 1, extractor: str
         )
     return Score(
         name=f"fd/{extractor}",
-        value=value,
-        parts={"mean_term": mean_term, "trace_1": one.trace, "trace_2": two.trace, "trace_root": root},
+        value=parts.pop("value"),
+        parts=parts,
         settings=settings,
         higher_is_better=False,
         seconds=time.perf_counter() - start,
@@ -105,7 +114,7 @@ def frechet_infinity(
         InputError: if there are too few images for the smallest subset.
     """
     start = time.perf_counter()
-    points = check_integer("points", points, least=3)
+    points, seed = check_integer("points", points, least=3), check_integer("seed", seed, least=0)
     array = read_features(features, "the generated features", least=2)
     n, d = array.shape
     smallest = max(n // 10, d + 1) if least is None else check_integer("least", least, least=2)
@@ -149,6 +158,21 @@ class _Side:
             self._covariance = None
             self.trace = float(np.sum(self.features**2))
         self.d = len(self.mean)
+
+    @property
+    def exponent(self) -> int:
+        """Of the power of two just above the largest number."""
+        return int(np.frexp(max(float(np.abs(self.mean).max()), np.sqrt(self.trace)))[1])
+
+    def scale(self, exponent: int) -> None:
+        """Take the features times a power of two, which changes no digit."""
+        if not exponent:
+            return
+        self.mean, self.trace = np.ldexp(self.mean, exponent), float(np.ldexp(self.trace, 2 * exponent))
+        if self.features is not None:
+            self.features = np.ldexp(self.features, exponent)
+        if self._covariance is not None:
+            self._covariance = np.ldexp(self._covariance, 2 * exponent)
 
     @property
     def is_short(self) -> bool:

@@ -7,8 +7,8 @@ import time
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
-from disentangle.evaluations.disentanglement.inputs import check_integer
 from disentangle.evaluations.generation.statistics import read_features
 from disentangle.evaluations.score import Score, package_versions
 
@@ -39,20 +39,23 @@ def inception_score(
         InputError: if the logits do not fit or there are fewer images than splits.
     """
     start = time.perf_counter()
-    array = read_features(logits, "logits", least=1)
-    splits = check_integer("splits", splits, least=1)
+    array = read_features(logits, "logits", least=1, squared=False)
+    splits, ddof = check_integer("splits", splits, least=1), check_integer("ddof", ddof, least=0)
     n = len(array)
     if n < splits:
         raise InputError(f"there are {n} images for {splits} splits; give more images or fewer splits.")
     if shuffle:
         array = array[np.random.RandomState(check_integer("seed", seed, least=0, most=2**32 - 1)).permutation(n)]
-    logarithms = array - array.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # logits 1e308 apart: a share of 0, whose logarithm may be -infinity
+        logarithms = array - array.max(axis=1, keepdims=True)
     logarithms = logarithms - np.log(np.exp(logarithms).sum(axis=1, keepdims=True))
     values = []
     for i in range(splits):
         part = logarithms[i * n // splits : (i + 1) * n // splits]
         shares = np.exp(part)
-        divergence = np.sum(shares * (part - np.log(shares.mean(axis=0, keepdims=True))), axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = part - np.log(shares.mean(axis=0, keepdims=True))
+        divergence = np.sum(np.multiply(shares, ratio, out=np.zeros_like(part), where=shares > 0), axis=1)
         values.append(float(np.exp(divergence.mean())))
     return Score(
         name=f"is/{extractor}",

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError
-from disentangle.evaluations.disentanglement.inputs import check_integer
-from disentangle.evaluations.generation.statistics import read_features
+from disentangle.evaluations.generation.statistics import distances, read_features
 from disentangle.evaluations.score import Score, package_versions
 
 __all__ = ["kernel_distance"]
@@ -63,7 +63,8 @@ def kernel_distance(
         )
     if kernel not in ("polynomial", "rbf"):
         raise InputError(f"kernel is {kernel!r}; expected 'polynomial' or 'rbf'.")
-    scale = {"polynomial": 1 / one.shape[1], "rbf": 1 / (2 * sigma**2)}[kernel]
+    sigma = check_number("sigma", sigma, above=0)
+    scale = 1 / one.shape[1] if kernel == "polynomial" else sigma
     settings = {
         "extractor": extractor,
         "kernel": kernel,
@@ -107,23 +108,28 @@ def kernel_distance(
 
 def _discrepancy(one: np.ndarray, two: np.ndarray, kernel: str, scale: float) -> float:
     n, m = len(one), len(two)
-    within_one = (_sum(one, one, kernel, scale) - _diagonal(one, kernel, scale)) / (n * (n - 1))
-    within_two = (_sum(two, two, kernel, scale) - _diagonal(two, kernel, scale)) / (m * (m - 1))
-    return float(within_one + within_two - 2 * _sum(one, two, kernel, scale) / (n * m))
+    with np.errstate(over="ignore", invalid="ignore"):
+        within_one = (_sum(one, one, kernel, scale) - _diagonal(one, kernel, scale)) / (n * (n - 1))
+        within_two = (_sum(two, two, kernel, scale) - _diagonal(two, kernel, scale)) / (m * (m - 1))
+        value = float(within_one + within_two - 2 * _sum(one, two, kernel, scale) / (n * m))
+    if not np.isfinite(value):
+        largest = max(float(np.abs(one).max()), float(np.abs(two).max()))
+        raise InputError(
+            f"the features reach {largest:.3g}, and the kernel, which grows with their sixth power, is beyond float64; "
+            "give them in another unit."
+        )
+    return value
 
 
 def _sum(one: np.ndarray, two: np.ndarray, kernel: str, scale: float) -> float:
     """Of the kernel over all pairs."""
     total = 0.0
-    squares = np.sum(two * two, axis=1)
     for start in range(0, len(one), _BLOCK):
         rows = one[start : start + _BLOCK]
-        product = rows @ two.T
         if kernel == "polynomial":
-            total += float(np.sum((product * scale + 1) ** 3))
-        else:
-            distance = np.maximum(np.sum(rows * rows, axis=1)[:, None] + squares - 2 * product, 0)
-            total += float(np.sum(np.exp(-scale * distance)))
+            total += float(np.sum((rows @ two.T * scale + 1) ** 3))
+        else:  # differences, since |x|^2 + |y|^2 - 2 x.y cancels where features are far from 0
+            total += float(np.sum(np.exp(-0.5 * (distances(rows, two) / scale) ** 2)))
     return total
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer
 from disentangle.errors import InputError
-from disentangle.evaluations.disentanglement.inputs import check_integer
-from disentangle.evaluations.generation.statistics import read_features
+from disentangle.evaluations.generation.statistics import distances, read_features
 from disentangle.evaluations.score import Score, package_versions
 
 __all__ = ["precision_recall"]
@@ -74,7 +74,7 @@ def precision_recall(
     block = max(1, _CELLS // len(two))
     for first in range(0, len(one), block):
         rows = slice(first, first + block)
-        distance = _distances(one[rows], two)
+        distance = distances(one[rows], two)
         within = inside(distance, ball_two)
         precise[rows], dense[rows] = within.any(axis=1), within.sum(axis=1)
         recalled |= inside(distance, ball_one[rows, None]).any(axis=0)
@@ -99,19 +99,12 @@ def precision_recall(
     return {name: Score(f"{name}/{extractor}", value, {}, settings, seconds=seconds) for name, value in values.items()}
 
 
-def _distances(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Euclidean, (n, m), without the cancellation of |x|^2 + |y|^2 - 2 x.y: equal images are at 0."""
-    from scipy.spatial.distance import cdist
-
-    return np.asarray(cdist(one, two))
-
-
 def _radii(features: np.ndarray, k: int, step: Callable[[int], None]) -> np.ndarray:
     """Distance of each image to its k-th neighbour, itself not counted."""
     radii = np.empty(len(features))
     block = max(1, _CELLS // len(features))
     for first in range(0, len(features), block):
         rows = slice(first, first + block)
-        radii[rows] = np.partition(_distances(features[rows], features), k, axis=1)[:, k]
+        radii[rows] = np.partition(distances(features[rows], features), k, axis=1)[:, k]
         step(len(features[rows]))
     return radii

@@ -4,53 +4,75 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer, read_array
 from disentangle.errors import InputError
 from disentangle.files import write_atomically
 
-__all__ = ["FeatureStatistics", "read_features"]
+if TYPE_CHECKING:
+    from disentangle.linalg.moments import Moments
+
+__all__ = ["FeatureStatistics", "distances", "read_features"]
+
+LARGEST = 1e150  # of features, whose squares are summed
 
 
-def read_features(features: ArrayLike, name: str = "features", *, least: int = 1) -> np.ndarray:
-    """(n, d) finite numbers as float64; a numpy array, a torch tensor or nested lists.
+def read_features(features: ArrayLike, name: str = "features", *, least: int = 1, squared: bool = True) -> np.ndarray:
+    """(n, d) finite real numbers as float64; a numpy array, a torch tensor or nested lists.
+
+    Args:
+        features: see :func:`~disentangle.checks.read_array`.
+        name: plural, of the sentences.
+        least: fewest rows.
+        squared: whether squares will be taken, so that numbers beyond 1e150, or all below 1e-150, are refused: theirs
+            are beyond float64.
 
     Raises:
-        InputError: on another shape, NaN or infinite values, or fewer than ``least`` rows.
+        InputError: on another shape, type or size, NaN or infinite values, or fewer than ``least`` rows.
     """
-    value: Any = features
-    try:
-        array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as an array of numbers: {error}.") from error
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise InputError(f"{name} have shape {array.shape}; expected (n, d), one row an image.")
+    expected = "(n, d), one row an image"
+    array = read_array(
+        features, name, ndim=2, expected=expected, by_rows=True, advice="find out which images"
+    ).astype(np.float64, copy=False)  # fmt: skip
+    if array.shape[1] == 0:
+        raise InputError(f"{name} have shape {array.shape}; expected {expected}.")
     if len(array) < least:
         raise InputError(f"{name} have {len(array)} rows; expected {least} or more.")
-    bad = int(np.sum(~np.isfinite(array).all(axis=1)))
-    if bad:
-        raise InputError(f"{name} hold NaN or infinite values in {bad} of {len(array)} rows; find out which images.")
+    if squared and len(array):
+        _check_size(max(float(array.max()), -float(array.min())), name)
     return array
 
 
+def _check_size(largest: float, name: str) -> None:
+    if not (largest <= LARGEST and (largest == 0 or largest >= 1 / LARGEST)):
+        raise InputError(
+            f"{name} reach {largest:.3g}; expected a size between {1 / LARGEST:g} and {LARGEST:g}, whose squares "
+            "float64 holds: measure in another unit."
+        )
+
+
+def distances(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Euclidean, (n, m), of rows (n, d) and (m, d), without the cancellation of |x|^2 + |y|^2 - 2 x.y: equal rows are
+    at 0."""
+    from scipy.spatial.distance import cdist
+
+    return np.asarray(cdist(one, two))
+
+
 class FeatureStatistics:
-    """Number, mean and scatter of the features seen, in float64.
+    """Number, mean and covariance of the features seen: :class:`~disentangle.linalg.moments.Moments` for numpy.
 
     Sums are taken around the mean of the batch and merged (Chan, Golub and LeVeque 1983), so nothing cancels and parts
     computed by several processes give what one would.
-
-    Attributes:
-        n: features seen; 0 where it is not known (statistics read from a file without it).
     """
 
     def __init__(self) -> None:
-        self.n = 0
-        self._mean: np.ndarray | None = None
-        self._scatter: np.ndarray | None = None  # sum of outer products around the mean
-        self._covariance: np.ndarray | None = None  # given, where there is no n
+        self._moments: Moments | None = None
+        self._given: tuple[int, np.ndarray, np.ndarray] | None = None  # n, mean and covariance computed elsewhere
 
     @classmethod
     def of(cls, features: ArrayLike) -> FeatureStatistics:
@@ -62,55 +84,64 @@ class FeatureStatistics:
         """Statistics computed elsewhere.
 
         Raises:
-            InputError: if the shapes do not fit, the covariance is not symmetric or a number is not finite.
+            InputError: if the shapes do not fit, the covariance is not symmetric or has negative variances, a number is
+                not real, not finite or of a size whose square is beyond float64.
         """
-        mu, sigma = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-        if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
+        advice = "compute the statistics again"
+        mu = read_array(mean, "the means", advice=advice).astype(np.float64)
+        sigma = read_array(covariance, "the covariances", advice=advice).astype(np.float64)
+        if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or not len(mu):
             raise InputError(
                 f"mean has shape {mu.shape} and covariance {sigma.shape}; expected (d,) and (d, d) of the same d."
             )
-        if not (np.all(np.isfinite(mu)) and np.all(np.isfinite(sigma))):
-            raise InputError("the statistics hold NaN or infinite values; compute them again.")
         if not np.allclose(sigma, sigma.T, rtol=1e-5, atol=1e-8 * max(float(np.abs(sigma).max()), 1e-300)):
             raise InputError("the covariance is not symmetric; is it another matrix?")
+        if np.any(np.diag(sigma) < 0):
+            raise InputError("the covariance has negative numbers on its diagonal; is it another matrix?")
+        _check_size(max(float(np.abs(mu).max()), float(np.sqrt(np.diag(sigma).max()))), "the statistics")
         result = cls()
-        result.n, result._mean, result._covariance = int(n), mu, (sigma + sigma.T) / 2
+        result._given = (check_integer("n", n, least=0), mu, sigma / 2 + sigma.T / 2)
         return result
+
+    @property
+    def n(self) -> int:
+        """Features seen; 0 where it is not known (statistics read from a file without it)."""
+        if self._given is not None:
+            return self._given[0]
+        return 0 if self._moments is None else self._moments.count
 
     @property
     def d(self) -> int:
         """Number of features, 0 before the first."""
-        return 0 if self._mean is None else len(self._mean)
+        if self._given is not None:
+            return len(self._given[1])
+        return 0 if self._moments is None else self._moments.width
 
     @property
     def mean(self) -> np.ndarray:
         """(d,)"""
-        self._check_any()
-        assert self._mean is not None
-        return self._mean
+        return self._given[1] if self._given is not None else self._seen().mean().numpy()
 
     def covariance(self, *, ddof: int = 1) -> np.ndarray:
-        """(d, d), the scatter over n - ``ddof``; as given where it was given.
+        """(d, d), over n - ``ddof``; as given where it was given.
 
         Raises:
             InputError: if there are too few features.
         """
-        self._check_any()
-        if self._covariance is not None:
-            return self._covariance
-        if self.n <= ddof:
+        if self._given is not None:
+            return self._given[2]
+        if self._seen().count <= ddof:
             raise InputError(f"a covariance needs more than {ddof} features; got {self.n}.")
-        assert self._scatter is not None
-        return self._scatter / (self.n - ddof)
+        return self._seen().covariance(correction=ddof).numpy()
 
     def update(self, features: ArrayLike) -> FeatureStatistics:
         """Add a batch (b, d); returns itself."""
-        batch = read_features(features)
-        part = FeatureStatistics()
-        part.n, part._mean = len(batch), batch.mean(axis=0)
-        centred = batch - part._mean
-        part._scatter = centred.T @ centred
-        return self.merge(part)
+        import torch
+
+        from disentangle.linalg.moments import Moments
+
+        batch = np.require(read_features(features), requirements=["C", "W"])  # torch takes no other
+        return self._merge(Moments(batch.shape[1]).add(torch.from_numpy(batch)))
 
     def merge(self, other: FeatureStatistics) -> FeatureStatistics:
         """Add what another one has seen; returns itself.
@@ -118,20 +149,22 @@ class FeatureStatistics:
         Raises:
             InputError: if the numbers of features differ, or one was given without its scatter.
         """
-        if self._covariance is not None or other._covariance is not None:
+        if self._given is not None or other._given is not None:
             raise InputError("statistics that were given as mean and covariance cannot be merged.")
-        if other._mean is None or other._scatter is None:
-            return self
-        if self._mean is None or self._scatter is None:
-            self.n, self._mean, self._scatter = other.n, other._mean.copy(), other._scatter.copy()
-            return self
-        if self.d != other.d:
-            raise InputError(f"features have {self.d} and {other.d} columns; statistics of the same extractor merge.")
-        n = self.n + other.n
-        difference = other._mean - self._mean
-        self._scatter = self._scatter + other._scatter + np.outer(difference, difference) * (self.n * other.n / n)
-        self._mean = self._mean + difference * (other.n / n)
-        self.n = n
+        return self if other._moments is None else self._merge(other._moments)
+
+    def _merge(self, part: Moments) -> FeatureStatistics:
+        if self._given is not None:
+            raise InputError("statistics that were given as mean and covariance cannot be merged.")
+        from disentangle.linalg.moments import Moments
+
+        if self._moments is None:
+            self._moments = Moments(part.width)
+        if self.d != part.width:
+            raise InputError(
+                f"features have {self.d} and {part.width} columns; statistics of the same extractor merge."
+            )
+        self._moments.merge(part)
         return self
 
     def save(self, path: str | os.PathLike[str], *, ddof: int = 1) -> None:
@@ -165,6 +198,7 @@ class FeatureStatistics:
         except (OSError, ValueError, AttributeError, EOFError, KeyError) as error:
             raise InputError(f"{path} is not a readable .npz of statistics ({error}).") from None
 
-    def _check_any(self) -> None:
-        if self._mean is None:
+    def _seen(self) -> Moments:
+        if self._moments is None:
             raise InputError("no features were seen yet; update the statistics first.")
+        return self._moments

@@ -14,7 +14,7 @@ from torch import nn
 import disentangle
 from disentangle.errors import CheckpointError, InputError
 from disentangle.latents import ganspace, read_ganspace
-from disentangle.latents.moments import Moments, leading_eigenpairs
+from disentangle.linalg.moments import Moments, leading_eigenpairs
 
 MODULE = importlib.import_module("disentangle.latents.ganspace")  # whose name in the package is the function's
 

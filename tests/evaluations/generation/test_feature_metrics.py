@@ -105,7 +105,7 @@ def test_infinitely_many_images() -> None:
         (lambda: frechet_distance(np.ones((1, 3)), np.ones((5, 3))), "the first features have 1 rows; expected 2"),
         (lambda: frechet_distance(np.ones((5, 3)), np.ones((5, 4))), "have 3 and 4 columns"),
         (lambda: frechet_distance(np.ones((5, 3)), np.ones(5)), r"the second features have shape \(5,\)"),
-        (lambda: frechet_distance(np.full((5, 3), np.nan), np.ones((5, 3))), "NaN or infinite values in 5 of 5 rows"),
+        (lambda: frechet_distance(np.full((5, 3), np.nan), np.ones((5, 3))), "NaN or infinite, in 5 of 5 rows"),
         (lambda: frechet_distance(FeatureStatistics(), np.ones((5, 3))), "no features were seen yet"),
         (lambda: frechet_infinity(np.ones((9, 3)), np.ones((5, 3)), least=9), "smallest subset would have 9 images"),
         (
