@@ -1,8 +1,10 @@
-"""Files of named tensors: safetensors, with a JSON header where the file is one of the toolkit's own.
+"""Files of tensors: safetensors, with a JSON header where the file is one of the toolkit's own; states; plain weights.
 
 Every file of the toolkit that holds tensors (models, discriminators, directions, latents) is one ``.safetensors`` whose
-metadata say under the key "disentangle" what it is: ``{"format": ..., "version": ..., ...}``. Here is the one place
-where such files are written and read, where versions are compared, and where what can go wrong becomes a sentence.
+metadata say under the key "disentangle" what it is: ``{"format": ..., "version": ..., ...}``. Training states are
+torch's files of tensors and plain containers, and so are most weights of others; nothing in them is unpickled. Here is
+the one place where such files are written and read, where versions are compared, and where what can go wrong becomes a
+sentence.
 """
 
 from __future__ import annotations
@@ -17,20 +19,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from disentangle.errors import CheckpointError, DisentangleError, reason
 from disentangle.files import write_atomically
+from disentangle.inert import Limits, read_plain, sniff
 from disentangle.json_files import parse_json
 from disentangle.text import shown
 
-__all__ = ["FileKind", "read_header", "read_tensors", "reading", "tensor_shapes", "write_tensors"]
+__all__ = [
+    "FileKind",
+    "read_header",
+    "read_state",
+    "read_tensors",
+    "read_weights",
+    "tensor_shapes",
+    "without_wrappers",
+    "write_state",
+    "write_tensors",
+]
 
 PathLike = str | os.PathLike[str]
 
 _KEY = "disentangle"  # in the safetensors metadata
+_WRAPPERS = ("state_dict", "model", "model_state_dict")  # names under which training scripts keep the weights
+_PREFIXES = ("module.", "_orig_mod.")  # of data parallelism and of torch.compile
 _FORMATS = {  # of the toolkit's files, for messages about one in another's place
     "disentangle-model": "a model",
     "disentangle-discriminator": "a discriminator",
@@ -119,30 +135,8 @@ def _sort_metadata(path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- reading
 
 
-@contextmanager
-def reading(path: PathLike, what: str) -> Iterator[None]:
-    """Turns whatever a library, or the system, makes of a damaged file into a :class:`CheckpointError`.
-
-    Only calls that read the file belong into the block: an error of the toolkit's own would be taken for the file's.
-
-    Args:
-        path: the file.
-        what: was expected, with its article.
-    """
-    try:
-        yield
-    except DisentangleError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"{path} is not a readable file ({reason(error)}); expected {what}.") from None
-
-
-def check_regular(path: PathLike, what: str) -> None:
-    """Whether there is an ordinary file, which can be opened without waiting for anybody.
-
-    Raises:
-        CheckpointError: if it is missing, a folder, a device or a FIFO.
-    """
+def _check_regular(path: PathLike, what: str) -> None:
+    """Whether there is an ordinary file, which can be opened without waiting for anybody."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -156,16 +150,19 @@ def check_regular(path: PathLike, what: str) -> None:
 
 @contextmanager
 def _opened(path: PathLike, what: str) -> Iterator[Any]:
-    expected = f"{what}, a safetensors file"
-    check_regular(path, expected)
+    """The file, open; whatever the library or the system makes of a damaged one is a sentence.
+
+    Only calls that read the file belong into the block: an error of the toolkit's own would be taken for the file's.
+    """
+    _check_regular(path, what)
     try:
-        opened = safe_open(path, framework="pt")
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except DisentangleError:
+        raise
     except Exception as error:
-        raise CheckpointError(
-            f"{path} is not a readable safetensors file ({reason(error)}); expected {what}."
-        ) from None
-    with opened as file, reading(path, expected):
-        yield file
+        why = f"is not a readable safetensors file ({reason(error)})"
+        raise CheckpointError(f"{path} {why}; expected {what}.") from None
 
 
 def read_tensors(path: PathLike, *, what: str = "named tensors") -> dict[str, Tensor]:
@@ -216,3 +213,78 @@ def read_header(path: PathLike, *, kind: FileKind) -> dict[str, Any]:
             f"{'1' if kind.version == 1 else f'1 to {kind.version}'}. Update disentangle-toolkit."
         )
     return dict(header)
+
+
+# ---------------------------------------------------------------------------------------------------- states, weights
+
+
+def write_state(path: PathLike, state: Mapping[str, Any]) -> None:
+    """Write a training state, tensors and plain containers only, atomically.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+
+
+def read_state(path: PathLike, *, limits: Limits = Limits()) -> dict[str, Any]:  # noqa: B008 (frozen)
+    """A training state. Its stored checksums are compared: a flipped bit is an error.
+
+    Args:
+        path: the file.
+        limits: what it may ask of the machine.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or holds anything but tensors and plain containers.
+    """
+    expected = "a training state, a file written by torch.save"
+    _check_regular(path, expected)
+    state = read_plain(path, limits=limits)
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError(f"{path} holds {shown(type(state).__name__)}, not named parts; expected {expected}.")
+    return state
+
+
+def read_weights(path: PathLike, *, limits: Limits = Limits()) -> dict[str, Tensor]:  # noqa: B008 (frozen)
+    """The tensors of a safetensors file, or of a file written by torch, by name; told by its content.
+
+    Weights that lie under "state_dict", "model" or "model_state_dict" are taken from there; prefixes that data
+    parallelism and ``torch.compile`` put before every name are cut off.
+
+    Args:
+        path: the file.
+        limits: what a file of torch may ask of the machine.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or holds anything but named tensors.
+    """
+    expected = "a .safetensors file or a torch file of named tensors"
+    path = Path(path).expanduser()
+    _check_regular(path, expected)
+    content: Any = read_tensors(path) if sniff(path) == "safetensors" else read_plain(path, limits=limits)
+    while isinstance(content, Mapping):
+        inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not content or not all(isinstance(t, Tensor) for t in content.values()):
+        held = ", ".join(shown(key, most=40) for key in list(content)[:5]) if isinstance(content, Mapping) else ""
+        raise CheckpointError(
+            f"{path} holds no plain set of weights (it holds: {held or shown(type(content).__name__)}); "
+            f"expected {expected}."
+        )
+    weights = {without_wrappers(str(name)): tensor for name, tensor in content.items()}
+    if len(weights) < len(content):
+        raise CheckpointError(f"{path} holds two weights of the same name, with and without a prefix; expected one.")
+    return weights
+
+
+def without_wrappers(name: str) -> str:
+    """The name of a tensor without what data parallelism and ``torch.compile`` put before it, in any order.
+
+    >>> without_wrappers("module._orig_mod.conv1.weight")
+    'conv1.weight'
+    """
+    while name.startswith(_PREFIXES):
+        name = name.partition(".")[2]
+    return name

@@ -3,8 +3,8 @@
 from disentangle.io.checkpoint import find_model, load, load_state, model_config, model_info, save, save_state
 from disentangle.io.discriminators import discriminator_config, load_discriminator, save_discriminator
 from disentangle.io.runs import RunFolder
-from disentangle.io.weights import read_weights
 from disentangle.io.zoo import ZooEntry, zoo_entries, zoo_entry
+from disentangle.tensor_files import read_weights
 
 __all__ = [
     "RunFolder",

@@ -2,13 +2,12 @@
 
 A model file is one ``.safetensors`` whose header says how to build the model, so that the file alone is enough. A
 training state is a second file of tensors and plain containers. Neither ever holds code, and nothing is unpickled:
-states are read with torch's restricted loader, which admits tensors and plain containers only.
+states are read by :mod:`disentangle.inert`, which makes tensors and plain containers only.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from torch import nn
 
 from disentangle.config import Config, parse_config
 from disentangle.errors import CheckpointError, DisentangleError, InputError, unknown_name
-from disentangle.files import sha256_of, write_atomically
+from disentangle.files import sha256_of
 from disentangle.io.building import build_as_described
 from disentangle.io.described import MODEL, configuration_in, network_header, write_network
 from disentangle.io.zoo import zoo_entries, zoo_entry
 from disentangle.models.base import build_model, config_class, model_kinds
-from disentangle.tensor_files import read_tensors
+from disentangle.tensor_files import read_state, read_tensors, write_state
 
 __all__ = ["find_model", "load", "load_state", "model_config", "model_info", "save", "save_state"]
 
@@ -144,7 +143,7 @@ def find_model(model: str | os.PathLike[str]) -> Path:
 
 def save_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Write a training state, tensors and plain containers only, atomically."""
-    write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+    write_state(path, state)
 
 
 def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -153,13 +152,4 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: if it is missing, damaged, or holds anything but tensors and plain containers.
     """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; expected a training state.") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path} is not a readable training state ({first}); delete that checkpoint folder and put the name of an "
-            "older one into the file 'latest' to continue from there."
-        ) from None
+    return read_state(path)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from disentangle.data import LabelledImageSource, check_classes, hold_out, open_data, with_classes
 from disentangle.data.folder import split_folders
 from disentangle.errors import ConfigError
-from disentangle.io.weights import read_weights
 from disentangle.models import Projection
 from disentangle.models.classifier import Classifier
 from disentangle.nn import spectral_layers
+from disentangle.tensor_files import read_weights
 from disentangle.training.config import ClassifierTraining
 from disentangle.training.crops import random_crop, random_flip
 from disentangle.training.diagnostics import covariance_stats, first_nonfinite, weight_in_use

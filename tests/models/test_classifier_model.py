@@ -173,17 +173,17 @@ def test_weights_that_do_not_fit(tmp_path: Path):
     large = ClassifierConfig(arch="resnet34", resolution=96, class_names=NAMES)
     with pytest.raises(CheckpointError, match="missing layer1.2.conv1.weight; .* and [0-9]+ more"):
         Classifier(large, weights=plain)
-    with pytest.raises(CheckpointError, match=r"There is no file .*none.pth; expected a .safetensors"):
+    with pytest.raises(CheckpointError, match=r"none.pth does not exist; expected a .safetensors"):
         read_weights(tmp_path / "none.pth")
     (tmp_path / "bad.safetensors").write_bytes(b"x" * 20)
     (tmp_path / "bad.pth").write_bytes(b"x" * 20)
     torch.save({"epoch": 3}, tmp_path / "epoch.pth")
     torch.save(nn.Linear(2, 2), tmp_path / "whole.pth")  # a pickled module, which could run code
     for name, message in (
-        ("bad.safetensors", "cannot be read"),
-        ("bad.pth", "cannot be read"),
+        ("bad.safetensors", "is text, not a checkpoint"),
+        ("bad.pth", "is text, not a checkpoint"),
         ("epoch.pth", r"no plain set of weights \(it holds: epoch\)"),
-        ("whole.pth", "cannot be read"),
+        ("whole.pth", "it holds an object of the class torch.nn.modules.linear.Linear"),
     ):
         with pytest.raises(CheckpointError, match=message):
             read_weights(tmp_path / name)
