@@ -13,7 +13,14 @@ from torch.autograd import forward_ad
 
 from disentangle.errors import InputError
 
-__all__ = ["DifferentiableFunction", "are_values_visible", "autocast_off", "refuse_second_derivative", "to_input_dtype"]
+__all__ = [
+    "DifferentiableFunction",
+    "are_followed",
+    "are_values_visible",
+    "autocast_off",
+    "refuse_second_derivative",
+    "to_input_dtype",
+]
 
 
 _NOTHING = contextlib.nullcontext()
@@ -58,12 +65,13 @@ class DifferentiableFunction(torch.autograd.Function):
             return cls.apply(*inputs)
         if torch._C._are_functorch_transforms_active():
             return cls.transformed.apply(*inputs)
-        if _are_followed(inputs):
+        if are_followed(inputs):
             return cls.eager.apply(*inputs)
         return cls.forward(*inputs)
 
 
-def _are_followed(inputs: tuple[Any, ...]) -> bool:
+def are_followed(inputs: tuple[Any, ...]) -> bool:
+    """Whether a derivative may be asked of what is made of these inputs, in reverse or in forward mode."""
     if forward_ad._current_level >= 0:
         return True
     if torch.is_grad_enabled():
@@ -74,8 +82,8 @@ def _are_followed(inputs: tuple[Any, ...]) -> bool:
 
 
 def are_values_visible(value: Tensor) -> bool:
-    """Whether a branch may depend on numbers: not while compiling, under a transform, or without any numbers."""
-    hidden = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    """Whether a branch may depend on numbers: not while compiling or tracing, under a transform, or without numbers."""
+    hidden = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or torch.jit.is_tracing()
     return not (hidden or value.is_meta or value.numel() == 0)
 
 

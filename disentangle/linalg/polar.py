@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from disentangle.errors import InputError, unknown_name
-from disentangle.linalg.differentiable import DifferentiableFunction
+from disentangle.linalg.differentiable import DifferentiableFunction, are_values_visible
 
 __all__ = ["polar", "relative_tolerance"]
 
@@ -131,14 +131,22 @@ def _by_svd(a: Tensor, tolerance: float, complete: bool) -> tuple[Tensor, Tensor
 def _by_gram(
     a: Tensor, tolerance: float, complete: bool, refine: bool, single: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As :func:`_by_svd`, from the eigenvectors of ``a a^T``; ``single`` is ``a`` in float32, where it was given so."""
+    """As :func:`_by_svd`, from the eigenvectors of ``a a^T``; ``single`` is ``a`` in float32, where it was given so.
+
+    Where no branch may depend on the values this takes the one path that is right for all of them: no short cut for
+    what is well-conditioned, and the SVD where some matrices would have to go through it.
+    """
+    visible = are_values_visible(a)
+    if not visible and (refine or complete):
+        return _by_svd(a, tolerance, complete)
     gram = a @ a.mT
-    if single is not None and _looks_well_conditioned(gram):
+    if visible and single is not None and _looks_well_conditioned(gram):
         found = _by_single(gram, single)
         if found is not None:
             return found
     bad = None
-    if not math.isfinite(gram.sum()):  # NaN and infinity reach the Gram matrix, on which eigh would raise
+    # NaN and infinity reach the Gram matrix, on which eigh would raise.
+    if not (visible and math.isfinite(gram.sum())):
         bad = ~torch.isfinite(gram).all(dim=(-2, -1))
         gram = torch.where(bad[..., None, None], 0.0, gram)
     eigenvalues, v = torch.linalg.eigh(gram.mT)  # in LAPACK's order, which spares it a slow copy
@@ -173,8 +181,8 @@ def _by_gram(
 
 
 def _is_well_conditioned(s: Tensor, spread: float = 100.0) -> bool:
-    """Whether products lose nothing in float32: all of s (..., k) less than a factor ``spread`` apart."""
-    if not s.numel():
+    """Whether products are known to lose nothing in float32: all of s (..., k) less than a factor ``spread`` apart."""
+    if not are_values_visible(s):
         return False
     low, high = map(float, s.aminmax())
     return high < spread * low and low > 1e-30 and high < 1e30

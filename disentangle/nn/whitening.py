@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from disentangle.linalg import cholesky_whitening, matrix_inverse_sqrt
 from disentangle.linalg.differentiable import autocast_off
 from disentangle.linalg.pca_whitening import pca_whitening
 from disentangle.nn.batch_moments import moments, shifted_product
+from disentangle.nn.derived import Derived
 from disentangle.nn.synchronized import pooled_moments, world_size
 
 __all__ = ["DecorrelatedBatchNorm2d"]
@@ -124,7 +125,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
         self.running = running
         self.synchronize = synchronize
         self.covariance: Tensor | None = None
-        self._cache: tuple[Tensor, int, float, Tensor] | None = None
+        self._built = Derived()
         for name in ("weight", "bias"):
             empty = torch.empty(num_features, device=device, dtype=dtype)
             self.register_parameter(name, nn.Parameter(empty) if affine else None)
@@ -210,7 +211,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
         """Of (groups, c, n): centred data, whitening matrix (groups, c, c) float64, and what the data's own mean is off
         the mean of all processes, (groups, c). Updates what runs."""
         mean, second, centred = moments(data)
-        count: float | Tensor = float(data.shape[-1])
+        count: int | Tensor = data.shape[-1]
         offset = None
         if self._is_synchronized():
             own = mean
@@ -259,15 +260,9 @@ class DecorrelatedBatchNorm2d(nn.Module):
         if self.running == "matrix":
             return second
         assert self.running_mean is not None
-        if torch.compiler.is_compiling() or second.is_inference():  # these do not count their changes
-            return self._whitening_matrix(second, self.running_mean.dtype)
-        if self._cache is not None:
-            source, version, eps, matrix = self._cache
-            if source is second and version == second._version and eps == self.eps:
-                return matrix
-        matrix = self._whitening_matrix(second, self.running_mean.dtype)
-        self._cache = (second, second._version, self.eps, matrix)
-        return matrix
+        dtype = self.running_mean.dtype
+        settings = (self.eps, self.whitening, self.method, dtype)
+        return self._built(lambda second: self._whitening_matrix(second, dtype), second, settings=settings)
 
     def _running_mean(self) -> Tensor:
         assert self.running_mean is not None
@@ -306,15 +301,11 @@ class DecorrelatedBatchNorm2d(nn.Module):
         """Moves and casts as every module does, but the running statistics keep the precision they need."""
         before = {name: buffer for name, buffer in self.named_buffers(recurse=False) if buffer.is_floating_point()}
         super()._apply(fn, recurse)
-        self._cache = None
         for name, buffer in before.items():
             now = getattr(self, name)
             if now.dtype != buffer.dtype and (name != "running_mean" or now.dtype in _HALF):
                 setattr(self, name, buffer.to(now.device))
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cache": None}
 
 
 def _group_count(num_features: int, groups: int, channels_per_group: int | None) -> int:
