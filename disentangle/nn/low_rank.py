@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.linalg import polar
+from disentangle.linalg.differentiable import autocast_off
 from disentangle.nn.derived import Derived
 from disentangle.nn.frames import householder_frame, leading_frames, reflectors_of_frame
-from disentangle.nn.orthogonal import torch_frame_map
+from disentangle.nn.orthogonal import FrameMap
 
 __all__ = ["LowRankOrthogonal"]
 
@@ -21,7 +22,8 @@ class LowRankOrthogonal(nn.Module):
     """``L diag(S) R^T`` of frames L (m, k) and R (n, k), for ``torch.nn.utils.parametrize``; a weight is (m, n).
 
     Each frame is a function of a free matrix of its own shape: a product of reflections (Song et al., "Householder
-    Projector for Unsupervised Latent Semantics Discovery", ICCV 2023), torch's maps, or the polar factor.
+    Projector for Unsupervised Latent Semantics Discovery", ICCV 2023), a map of skew matrices, or the polar factor.
+    Computed in float64 and given in the type of the free matrices.
 
     Args:
         kind: which function.
@@ -44,9 +46,7 @@ class LowRankOrthogonal(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """The weight; kept as long as nothing changes where no gradient is wanted."""
-        if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
-            return self._weight(left, right)
-        return self._built(lambda *_: self._weight(left, right), left, right, self.S)
+        return self._built(lambda *_: self._weight(left, right), left, right, *self.buffers())
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The free matrices (m, k) and (n, k) of the nearest weight of rank k with singular values of one."""
@@ -68,12 +68,13 @@ class LowRankOrthogonal(nn.Module):
 
         All singular values are one, so that no decomposition could tell these rows from a rotation of them.
         """
-        with torch.no_grad():
-            return self.S[:, None] * self.sides[side == "right"](free).mT
+        with torch.no_grad(), autocast_off(free):
+            return (self.S[:, None] * self.sides[side == "right"](free.double()).mT).to(free.dtype)
 
     def _weight(self, left: Tensor, right: Tensor) -> Tensor:
-        with torch.autocast(left.device.type, enabled=False):
-            return ((self.sides[0](left) * self.S) @ self.sides[1](right).mT).reshape(self.shape)
+        with autocast_off(left):
+            product = (self.sides[0](left.double()) * self.S) @ self.sides[1](right.double()).mT
+            return product.reshape(self.shape).to(left.dtype)
 
     def extra_repr(self) -> str:
         return f"kind={self.kind!r}, rank={self.rank}"
@@ -95,24 +96,22 @@ class _Polar(nn.Module):
         return frame, torch.ones_like(frame[0])
 
 
-class _OfTorch(nn.Module):
-    """One of torch's maps around the frame at the start."""
+class _Mapped(nn.Module):
+    """A map of skew matrices around the frame at the start."""
 
     def __init__(self, kind: str, n: int, k: int) -> None:
         super().__init__()
-        self.map = torch_frame_map(torch.eye(n, k), kind)
+        self.map = FrameMap(kind, torch.Size((n, k)))
 
     def forward(self, free: Tensor) -> Tensor:
         frame: Tensor = self.map(free)
         return frame
 
     def inverse(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        inverse: Any = self.map.right_inverse
-        free: Tensor = inverse(frame.to(next(self.map.buffers()).dtype))
-        return free, torch.ones_like(frame[0])
+        return self.map.right_inverse(frame), torch.ones_like(frame[0])
 
 
 def _frame_map(kind: Kind, n: int, k: int) -> nn.Module:
     if kind == "householder":
         return _Householder()
-    return _Polar() if kind == "polar" else _OfTorch(kind, n, k)
+    return _Polar() if kind == "polar" else _Mapped(kind, n, k)

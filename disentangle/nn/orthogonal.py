@@ -7,18 +7,20 @@ matrices there, which is another constraint.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 
 from disentangle.errors import InputError, unknown_name
 from disentangle.linalg import polar
+from disentangle.linalg.differentiable import autocast_off
+from disentangle.nn.frames import cayley_frame, exponential_frame, householder_frame
+from disentangle.nn.parametrized import parametrized
 
-__all__ = ["orthogonal_weight", "torch_frame_map"]
+__all__ = ["FrameMap", "orthogonal_weight"]
 
 Method = Literal["polar", "cayley", "matrix_exp", "householder"]
 METHODS = ("polar", "cayley", "matrix_exp", "householder")
@@ -34,17 +36,24 @@ def orthogonal_weight(layer: Layer, name: str = "weight", *, method: Method = "p
 
             ``"polar"`` (default) takes the nearest orthonormal matrix ``(G G^T)^(-1/2) G``, whose cost follows the
             shorter side. It is differentiable once: no gradient penalties through it.
-            ``"cayley"``, ``"matrix_exp"`` and ``"householder"`` are torch's maps around the weight at the start
-            (Lezcano-Casado, NeurIPS 2019); for the first two they work on a square matrix of the longer side.
+            ``"cayley"``, ``"matrix_exp"`` and ``"householder"`` are maps of skew matrices and of reflections around
+            the weight at the start (Lezcano-Casado, NeurIPS 2019), as torch has them; they keep a square matrix of the
+            longer side.
 
     Returns:
         The same layer. Its weight begins as the nearest orthonormal one to what it was, and assigning ``layer.weight``
         does the same. ``layer.parametrizations.weight.original``, of the weight's shape, is what an optimizer trains
         and a treatment acts on. ``torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")`` ends it.
 
+    The weight is computed in float64 and is orthonormal to the rounding of the layer's own type, in which it is given:
+    half precision, bfloat16, float32 or float64, from the start or after a cast, under autocast too. The layer can be
+    copied, pickled, compiled and exported. Layers that hold one parameter are made orthogonal one by one, and then
+    share one orthogonal weight; a layer that is left out keeps the free parameter.
+
     Raises:
         InputError: if the method is unknown, or the layer has no such parameter, has one of fewer than two
-            dimensions, or has it parametrised already.
+            dimensions, of a type that is no real floating point one, or has it parametrised already; if the
+            parameter is shared with a layer whose weight is made by another method.
 
     >>> layer = orthogonal_weight(torch.nn.Conv2d(3, 8, 3, bias=False))
     >>> flat = layer.weight.flatten(1)
@@ -53,24 +62,27 @@ def orthogonal_weight(layer: Layer, name: str = "weight", *, method: Method = "p
     """
     if method not in METHODS:
         raise unknown_name("method of an orthogonal weight", str(method), METHODS)
+    kind = type(layer).__name__
     if parametrize.is_parametrized(layer, name):
         raise InputError(
-            f"{name!r} of {type(layer).__name__} is parametrised already; end that with "
+            f"{name!r} of {kind} is parametrised already; end that with "
             "torch.nn.utils.parametrize.remove_parametrizations first."
         )
     parameters = dict(layer.named_parameters(recurse=False))
     if name not in parameters:
-        raise unknown_name(f"parameter of {type(layer).__name__}", name, parameters)
+        raise unknown_name(f"parameter of {kind}", name, parameters)
     weight = parameters[name]
     if isinstance(weight, nn.parameter.UninitializedParameter):
-        raise InputError(f"{name!r} of {type(layer).__name__} has no shape before the first batch; run one first.")
+        raise InputError(f"{name!r} of {kind} has no shape before the first batch; run one first.")
     if weight.ndim < 2:
         raise InputError(
-            f"{name!r} of {type(layer).__name__} has shape {tuple(weight.shape)}; expected two dimensions or more, "
+            f"{name!r} of {kind} has shape {tuple(weight.shape)}; expected two dimensions or more, "
             "of which the first and the rest make a matrix."
         )
-    inner: nn.Module = _Polar() if method == "polar" else torch_frame_map(weight, method)
-    parametrize.register_parametrization(layer, name, _Flattened(inner), unsafe=True)
+    if not weight.is_floating_point():
+        raise InputError(f"{name!r} of {kind} has dtype {weight.dtype}; expected a real floating point one.")
+    inner = _Polar() if method == "polar" else FrameMap(method, weight.flatten(1).shape, weight.device)
+    parametrized(layer, name, _Flattened(inner))
     return layer
 
 
@@ -82,16 +94,17 @@ class _Flattened(nn.Module):
         self.map = inner
 
     def forward(self, original: Tensor) -> Tensor:
-        weight: Tensor = self.map(original.flatten(1))
-        return weight.reshape(original.shape)
+        with autocast_off(original):
+            weight: Tensor = self.map(original.flatten(1))
+            return weight.reshape(original.shape)
 
     @torch.no_grad()
     def right_inverse(self, weight: Tensor) -> Tensor:
-        # From the nearest orthonormal matrix all methods begin at the same weight; torch's would take a QR factor.
-        nearest = polar(weight.flatten(1), rank_deficient="complete")
+        # From the nearest orthonormal matrix, in float64, all methods begin at the same weight.
+        nearest = polar(weight.flatten(1).double(), rank_deficient="complete")
         inverse: Any = self.map.right_inverse
         original: Tensor = inverse(nearest)
-        return original.reshape(weight.shape)
+        return original.reshape(weight.shape).to(weight.dtype)
 
 
 class _Polar(nn.Module):
@@ -105,44 +118,77 @@ class _Polar(nn.Module):
         return weight.clone()
 
 
-class _TorchMap(nn.Module):
-    """One of torch's maps, with two of its traps closed.
+def _signed_householder_frame(free: Tensor) -> Tensor:
+    """Each column of the frame has the sign of the free matrix's diagonal, which is nothing that could be trained."""
+    # not sign(), which is zero where weight decay has worn the diagonal away
+    return householder_frame(free) * torch.where(free.detach().diagonal() < 0, -1.0, 1.0)
 
-    To assign, it completes a frame to a square matrix with random numbers: here they are fixed ones. And Householder's
-    signs are the diagonal of the free parameter cut to integers, so that weight decay turns -1 into 0.
+
+_FRAMES: dict[str, Callable[[Tensor], Tensor]] = {
+    "cayley": cayley_frame,
+    "matrix_exp": exponential_frame,
+    "householder": _signed_householder_frame,
+}
+
+
+class FrameMap(nn.Module):
+    """``B f(X)`` of a free matrix X (m, n): f a map to frames that takes the first matrix to E, the identity's columns.
+
+    B is an orthogonal matrix of the longer side, whose first columns are the weight that was assigned last.
     """
 
-    def __init__(self, inner: nn.Module, signed: bool) -> None:
+    def __init__(self, method: str, shape: torch.Size, device: torch.device | None = None) -> None:
         super().__init__()
-        self.map = inner
-        self.signed = signed
+        self.method = method
+        self.map = _Base(max(shape), device)  # named as in files of torch's own maps
 
     def forward(self, matrix: Tensor) -> Tensor:
-        if self.signed:
-            matrix = torch.diagonal_scatter(matrix, matrix.detach().diagonal().sign())
-        weight: Tensor = self.map(matrix)
-        return weight
+        wide = matrix.shape[0] < matrix.shape[1]
+        frame = _FRAMES[self.method]((matrix.mT if wide else matrix).double())
+        frame = (self.map.base @ frame).to(matrix.dtype)
+        return frame.mT if wide else frame
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        inverse: Any = self.map.right_inverse
-        with _fixed_random_numbers(weight.device):
-            original: Tensor = inverse(weight)
-        return original
+        """The free matrix of a weight (m, n) whose shorter side is orthonormal."""
+        frame = weight.double()
+        self.map.complete(frame.mT if len(frame) < frame.shape[1] else frame)
+        return -torch.eye(*weight.shape, dtype=weight.dtype, device=weight.device)
+
+    def extra_repr(self) -> str:
+        return f"method={self.method!r}"
 
 
-@contextmanager
-def _fixed_random_numbers(device: torch.device) -> Iterator[None]:
-    """The same numbers inside whatever came before, and the global state outside as if nothing had been drawn."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
-        yield
+class _Base(nn.Module):
+    """An orthogonal matrix that stays one to float64's rounding, whatever the module around it is cast to.
 
+    Attributes:
+        base: (n, n) float64.
+    """
 
-def torch_frame_map(weight: Tensor, method: str) -> nn.Module:
-    """One of torch's maps of (m, ...) weights, which torch builds only together with a parametrised module."""
-    holder = nn.Module()
-    holder.weight = nn.Parameter(weight.detach().flatten(1).clone())
-    with _fixed_random_numbers(weight.device):
-        parametrizations.orthogonal(holder, "weight", orthogonal_map=method)
-    torch_map: Any = holder.parametrizations["weight"][0]  # type: ignore[index]
-    return _TorchMap(torch_map, signed=method == "householder")
+    base: Tensor
+
+    def __init__(self, size: int, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.register_buffer("base", torch.eye(size, dtype=torch.float64, device=device))
+
+    def complete(self, frame: Tensor) -> None:
+        """Take a float64 frame (n, k) as the first columns, and any others that complete it."""
+        Q = torch.linalg.qr(frame, mode="complete").Q
+        self.base = torch.cat([frame, Q[:, frame.shape[1] :]], dim=1)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _Base:
+        before = self.base
+        super()._apply(fn, recurse)
+        if self.base.dtype != before.dtype:
+            self.base = before.to(self.base.device)
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        loaded = state_dict.get(f"{prefix}base")
+        if isinstance(loaded, Tensor) and loaded.dtype != torch.float64 and not self.base.is_meta:
+            # Rounded by whoever wrote it, and by torch's own maps: four steps make half precision's rounding vanish.
+            base = self.base.detach().double()
+            for _ in range(4):
+                base = 1.5 * base - 0.5 * (base @ base.mT) @ base
+            self.base = base

@@ -13,6 +13,7 @@ from disentangle.config import Config
 from disentangle.errors import InputError, unknown_name
 from disentangle.nn.low_rank import LowRankOrthogonal
 from disentangle.nn.orthogonal import orthogonal_weight
+from disentangle.nn.parametrized import parametrized
 
 __all__ = ["ProjectionConfig", "apply_projection", "bake", "project"]
 
@@ -81,6 +82,8 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
     names = config.layers or tuple(own.default_projection_layers())
     gain = config.gain or own.projection_gain
     ranks = {name: _rank_of(name, known, config.rank, own.projection_rank) for name in names}
+    for name in names:
+        _check_sharing(generator, name, [known[other] for other in names], known[name])
     for name, rank in ranks.items():  # only now, when all of them fit
         layer = known[name]
         weight: Tensor = getattr(layer.module, layer.parameter)
@@ -88,7 +91,7 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
             orthogonal_weight(layer.module, layer.parameter, method=config.kind)
         else:
             inner = LowRankOrthogonal(config.kind, weight.shape, rank, fit=fit).to(weight)
-            parametrize.register_parametrization(layer.module, layer.parameter, inner, unsafe=True)
+            parametrized(layer.module, layer.parameter, inner)
         if gain == "one" and hasattr(layer.module, "he_gain"):
             layer.module.gain = 1.0
     own.config = own.config.model_copy(update={"projection": config.model_copy(update={"layers": names, "gain": gain})})
@@ -114,6 +117,19 @@ def _rank_of(name: str, known: Mapping[str, Any], wanted: int | None, usual: int
     return rank
 
 
+def _check_sharing(generator: nn.Module, name: str, chosen: list[Any], layer: Any) -> None:
+    """Raise where a weight that is to become orthogonal is also that of a layer that is not."""
+    weight = getattr(layer.module, layer.parameter)
+    places = {(id(other.module), other.parameter) for other in chosen}
+    for path, module in generator.named_modules():
+        for parameter, held in module._parameters.items():
+            if held is weight and (id(module), parameter) not in places:
+                raise InputError(
+                    f"The projection {name!r} shares its weight with {path or type(module).__name__!r}, which is not "
+                    "to be projected; name both, or give them weights of their own."
+                )
+
+
 def bake(generator: GeneratorT) -> GeneratorT:
     """Make a projected generator's weights plain ones of the same value; in place, pictures stay the same.
 
@@ -125,15 +141,18 @@ def bake(generator: GeneratorT) -> GeneratorT:
     if config is None:
         raise InputError(f"This {type(generator).__name__} has no orthogonal projections; expected one from project().")
     known = own.projection_layers()
+    plain: dict[tuple[int, float], nn.Parameter] = {}  # of weights that layers share there is one
     for name in config.layers:
         module, parameter = known[name].module, known[name].parameter
-        weight = getattr(module, parameter).detach()
+        factor = 1.0
         if hasattr(module, "he_gain"):
-            weight = weight * (module.gain / module.he_gain)
-            module.gain = module.he_gain
+            factor, module.gain = module.gain / module.he_gain, module.he_gain
+        key = (id(module.parametrizations[parameter]), factor)
+        if key not in plain:
+            plain[key] = nn.Parameter(getattr(module, parameter).detach() * factor)
         # torch's own way to end a parametrisation takes the property off a class that all copies of the module share
         del module.parametrizations
         module.__class__ = type(module).__mro__[1]
-        module.register_parameter(parameter, nn.Parameter(weight.clone()))
+        module.register_parameter(parameter, plain[key])
     own.config = own.config.model_copy(update={"projection": None})
     return generator

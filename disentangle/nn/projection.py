@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disentangle.errors import InputError
+from disentangle.linalg.differentiable import autocast_off
 from disentangle.nn.derived import Derived
 from disentangle.nn.frames import householder_frame, leading_frames, reflectors_of_frame
 
@@ -128,9 +129,10 @@ class HouseholderProjection(nn.Module):
         return F.linear(x, self.matrix(), self.bias)
 
     def matrix(self) -> Tensor:
-        """(outputs, inputs): the weight, kept while U, V and S stay the same and need no gradient."""
-        if torch.is_grad_enabled() and (self.U.requires_grad or self.V.requires_grad):
-            return self._product(self.U, self.V, self.S)
+        """(outputs, inputs): the weight, kept while U, V and S stay the same and need no gradient.
+
+        Orthonormal to the rounding of the layer's type: the product is computed in float64, under autocast too.
+        """
         return self._built(self._product, self.U, self.V, self.S)
 
     @torch.no_grad()
@@ -156,7 +158,8 @@ class HouseholderProjection(nn.Module):
         Their singular values are all 1, so no singular value decomposition could tell them from a rotation of them.
         """
         _, inner = self._sides(self.U, self.V)
-        return self.S[:, None] * householder_frame(inner).mT
+        with autocast_off(inner):
+            return self.S[:, None] * householder_frame(inner).mT
 
     @torch.no_grad()
     def bake(self) -> nn.Linear:
@@ -168,7 +171,9 @@ class HouseholderProjection(nn.Module):
 
     def _product(self, U: Tensor, V: Tensor, S: Tensor) -> Tensor:
         outer, inner = self._sides(U, V)
-        return (householder_frame(outer) * S) @ householder_frame(inner).mT
+        with autocast_off(U):
+            product = (householder_frame(outer.double()) * S) @ householder_frame(inner.double()).mT
+            return product.to(U.dtype)
 
     def _sides(self, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
         """The reflectors on the side of the outputs, and of the inputs."""
