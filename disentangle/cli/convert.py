@@ -10,6 +10,7 @@ from typing import Any, Literal
 import click
 
 from disentangle.cli.options import json_option, note
+from disentangle.text import escaped, shown
 
 __all__ = ["command"]
 
@@ -28,11 +29,16 @@ __all__ = ["command"]
     "--fused", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
     help="Whether genforce's ProGAN and StyleGAN upsampled by transposed convolutions, which the file does not say.",
 )  # fmt: skip
+@click.option(
+    "--allow", type=click.IntRange(1, 1000), default=1, show_default=True, metavar="N",
+    help="Let FILE take N times the memory and hold N times the objects that a file of its size may.",
+)  # fmt: skip
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context, file: Path, out: Path | None, discriminator: Path | None, only_list: bool, weights: str | None,
-    order: Literal["usv", "vsu"], rank: int | None, fused: Literal["auto", "always", "never"], as_json: bool,
+    order: Literal["usv", "vsu"], rank: int | None, fused: Literal["auto", "always", "never"], allow: int,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Another project's checkpoint FILE (or folder) as a model file of the toolkit.
 
@@ -54,8 +60,9 @@ def command(
         )
     from disentangle.io import foreign
 
+    limits = foreign.Limits().times(allow)
     if only_list:
-        held = foreign.contents(file)
+        held = foreign.contents(file, limits=limits)
         click.echo(json.dumps(held, indent=2) if as_json else _table(held))
         return
     assert out is not None
@@ -63,14 +70,14 @@ def command(
         if path is not None and path.suffix != ".safetensors":
             raise click.UsageError(f"{name} is {path}; expected a name that ends with .safetensors.")
     found = foreign.convert(
-        file, out, weights=weights, order=order, rank=rank, fused=fused, discriminator=discriminator
+        file, out, weights=weights, order=order, rank=rank, fused=fused, discriminator=discriminator, limits=limits
     )
     if as_json:
         click.echo(json.dumps({**found.provenance, "kind": found.config["kind"], "out": str(out)}, indent=2))
         return
-    note(ctx, f"{file.name} is {found.format}; taken: {found.provenance['which']}.")
+    note(ctx, f"{file.name} is {found.format}; taken: {escaped(found.provenance['which'])}.")
     for decision in found.provenance["decisions"]:
-        note(ctx, decision)
+        note(ctx, escaped(decision))
     numbers = sum(tensor.numel() for tensor in found.state.values())
     note(ctx, f"{found.config['kind']}, {len(found.state)} tensors, {numbers:,} numbers: {out}")
     if discriminator is not None:
@@ -78,20 +85,21 @@ def command(
 
 
 def _table(held: dict[str, Any]) -> str:
+    """What a file holds, line by line; names are the file's, so they are shown and not printed as they are."""
     lines = [f"container: {held['container']}", f"format: {held['format'] or 'not known'}"]
-    listed: list[tuple[str, dict[str, Any]]] = []
+    listed: dict[tuple[tuple[str, tuple[int, ...]], ...], str] = {}
     for part in held["parts"]:
         shapes = part["tensors"].values()
         numbers = sum(math.prod(shape) for shape in shapes)
         size = f", {len(shapes)} tensors, {numbers:,} numbers" if shapes else ""
-        name = part["name"] or "(the whole file)"
-        lines.append(f"{name}: {part['class']}{size}")
+        name = shown(part["name"]) or "(the whole file)"
+        lines.append(f"{name}: {shown(part['class'])}{size}")
         if not shapes:
             continue
-        same = next((other for other, tensors in listed if tensors == part["tensors"]), None)
-        if same is not None:
+        content = tuple((key, tuple(shape)) for key, shape in part["tensors"].items())
+        same = listed.setdefault(content, name)
+        if same is not name:
             lines.append(f"  the same names and shapes as {same}")
             continue
-        listed.append((name, part["tensors"]))
-        lines += [f"  {key}: {' x '.join(map(str, shape)) or 'one number'}" for key, shape in part["tensors"].items()]
+        lines += [f"  {shown(key)}: {' x '.join(map(str, shape)) or 'one number'}" for key, shape in content]
     return "\n".join(lines)

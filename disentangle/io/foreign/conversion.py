@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,22 +14,27 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.config import parse_config
-from disentangle.errors import CheckpointError, DisentangleError, InputError
-from disentangle.files import sha256_of
+from disentangle.errors import CheckpointError, DisentangleError
+from disentangle.files import check_destination, sha256_of
+from disentangle.inert.boundary import reading
+from disentangle.inert.budget import Budget
 from disentangle.inert.container import sniff
 from disentangle.inert.nodes import Limits, Node
-from disentangle.inert.reader import read_inert
+from disentangle.inert.reader import read_budgeted
 from disentangle.io.checkpoint import save
 from disentangle.io.discriminators import save_discriminator
 from disentangle.io.foreign.discriminators import discriminator_in
-from disentangle.io.foreign.fitting import check_picture, fitted, other_layers
+from disentangle.io.foreign.fitting import fitted, other_layers
 from disentangle.io.foreign.formats import Content, Converted, Format, Options
 from disentangle.io.foreign.registry import FORMATS
+from disentangle.io.foreign.trial import check_picture
 from disentangle.models.discriminators import StyleGAN2DiscriminatorConfig, build_discriminator
+from disentangle.text import shown
 
 __all__ = ["Foreign", "convert", "format_of", "open_content", "read"]
 
 _AVERAGED_OVER = 10_000  # latents of the mean of w where a file lacks it
+_AT_ONCE = 2**22  # numbers of them
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,15 @@ def open_content(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> 
     path = Path(path)
     container = sniff(path)
     if container in ("directory", "safetensors"):
-        return Content(path, container, None)
-    return Content(path, container, read_inert(path, limits=limits))
+        return Content(path, container, None, Budget(limits, size=0), limits)
+    data, budget = read_budgeted(path, limits=limits)
+    return Content(path, container, data, budget, limits)
 
 
 def read(
     path: str | os.PathLike[str], *, weights: str | None = None, order: Literal["usv", "vsu"] = "usv",
     rank: int | None = None, fused: Literal["auto", "always", "never"] = "auto",
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Foreign:  # fmt: skip
     """A checkpoint of another project as configuration and tensors; nothing in it is run.
 
@@ -72,41 +81,41 @@ def read(
         order: "usv" or "vsu", of HouseholderGAN's factors.
         rank: of HouseholderGAN's projections, where the file does not say; 10 by default.
         fused: of genforce's ProGAN and StyleGAN, which the file does not say; see :class:`Options`.
+        limits: what the file may ask of the machine.
 
     Raises:
-        CheckpointError: if it is damaged, of no known format, or its tensors do not fit.
+        CheckpointError: if it is damaged, of no known format, its tensors do not fit, or it asks for more.
     """
-    content = open_content(path)
+    content = open_content(path, limits=limits)
     return _read(content, Options(weights=weights, order=order, rank=rank, fused=fused))
 
 
 def _read(content: Content, options: Options) -> Foreign:
     path, family, order = content.path, format_of(content), options.order
-    converted = _laid_out(path, family.NAME, lambda: family.convert(content, options))
-    _complete(path, family.NAME, converted)
-    if converted.used:
-        others = other_layers(fitted(path, family.NAME, converted.config, converted.state), converted.used)
-        if others:
-            another = "usv" if order == "vsu" else "vsu"
-            converted.decisions.append(
-                f"The weights that {len(others)} of its orthogonal layers were last used with ({others[0]} first) are "
-                f"not those of the order {order}: its pictures will differ, try the order {another}."
-            )
-    return Foreign(family.NAME, converted.config, converted.state, _provenance(path, family.NAME, converted))
+    with _laid_out(path, family.NAME):
+        converted = family.convert(content, options)
+    with reading(path, family.NAME):
+        _complete(path, family.NAME, converted)
+        if converted.used:
+            others = other_layers(fitted(path, family.NAME, converted.config, converted.state), converted.used)
+            if others:
+                another = "usv" if order == "vsu" else "vsu"
+                converted.decisions.append(
+                    f"The weights that {len(others)} of its orthogonal layers were last used with ({others[0]} first) "
+                    f"are not those of the order {order}: its pictures will differ, try the order {another}."
+                )
+        provenance = _provenance(path, family.NAME, converted)
+    return Foreign(family.NAME, converted.config, converted.state, provenance)
 
 
-def _laid_out(path: Path, name: str, convert: Callable[[], Converted]) -> Converted:
-    """What ``convert`` returns; whatever it stumbles on is said to be the file's fault."""
-    try:
-        return convert()
-    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        if isinstance(error, DisentangleError):
+@contextmanager
+def _laid_out(path: Path, name: str) -> Iterator[None]:
+    """Around what a format makes of a file, whose errors do not name the file."""
+    with reading(path, name):
+        try:
+            yield
+        except DisentangleError as error:
             raise CheckpointError(f"{path} looks like {name}, but {_lowered(error)}") from None
-        raise CheckpointError(
-            f"{path} looks like {name}, but is not laid out as such a file is "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); it is damaged, or of a "
-            "variant that is not known."
-        ) from None
 
 
 def _provenance(path: Path, name: str, converted: Converted) -> dict[str, Any]:
@@ -123,51 +132,52 @@ def convert(
     path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str | None = None,
     order: Literal["usv", "vsu"] = "usv", rank: int | None = None,
     fused: Literal["auto", "always", "never"] = "auto", discriminator: str | os.PathLike[str] | None = None,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Foreign:  # fmt: skip
     """Write a checkpoint of another project as one model file of the toolkit.
 
     Args:
-        path, weights, order, rank, fused: see :func:`read`.
+        path, weights, order, rank, fused, limits: see :func:`read`.
         out: the ``.safetensors`` file; written at the end, atomically.
         discriminator: a second such file, for the discriminator that a StyleGAN2 or 3 was trained against.
 
     Raises:
         CheckpointError: as :func:`read`, or if the file has no such discriminator; no file is left then.
-        InputError: if a file cannot be written.
+        OutputError: if a file cannot be written.
     """
     for file in (out, discriminator):
-        if file is not None and Path(file).is_dir():
-            raise InputError(f"{file} is a folder; expected the name of a .safetensors file to write.")
-    content = open_content(path)
+        if file is not None:
+            check_destination(file, inputs=(path,))
+    content = open_content(path, limits=limits)
     found = _read(content, Options(weights=weights, order=order, rank=rank, fused=fused))
     opponent = None if discriminator is None else _read_discriminator(content, found)
-    del content  # the other networks of the file
-    model = fitted(path, found.format, found.config, found.state)
-    check_picture(path, model)
-    try:
-        save(model, out, provenance=found.provenance)
-        if opponent is not None and discriminator is not None:
-            out = discriminator
-            save_discriminator(opponent[0], out, provenance=opponent[1])
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}); choose another place for it.") from None
+    with reading(path, found.format):
+        del content  # the other networks of the file
+        model = fitted(path, found.format, found.config, found.state)
+        check_picture(path, model)
+    save(model, out, provenance=found.provenance)
+    if opponent is not None and discriminator is not None:
+        save_discriminator(opponent[0], discriminator, provenance=opponent[1])
     return found
 
 
 def _read_discriminator(content: Content, generator: Foreign) -> tuple[nn.Module, dict[str, Any]]:
     """The discriminator of a file, and where it comes from."""
     path, name = content.path, generator.format
-    converted = _laid_out(path, name, lambda: discriminator_in(content))
-    _complete(path, name, converted)
+    with _laid_out(path, name):
+        converted = discriminator_in(content)
+    with reading(path, name):
+        _complete(path, name, converted)
     for key in ("resolution", "image_channels", "c_dim"):
         ours, theirs = converted.config.get(key, 0), generator.config.get(key, 0)
         if ours != theirs:
             raise CheckpointError(
-                f"{path} looks like {name}, but the {key} of its discriminator is {ours}, and that of its generator "
-                f"{theirs}; it is damaged."
+                f"{path} looks like {name}, but the {key} of its discriminator is {shown(ours)}, and that of its "
+                f"generator {shown(theirs)}; it is damaged."
             )
-    network = fitted(path, name, converted.config, converted.state, build=_discriminator)
-    return network, _provenance(path, name, converted)
+    with reading(path, name):
+        network = fitted(path, name, converted.config, converted.state, build=_discriminator)
+        return network, _provenance(path, name, converted)
 
 
 def _discriminator(config: dict[str, Any]) -> nn.Module:
@@ -180,9 +190,10 @@ def format_of(content: Content) -> Format:
     Raises:
         CheckpointError: if none does.
     """
-    for family in FORMATS:
-        if family.recognise(content):
-            return family
+    with reading(content.path, "a checkpoint"):
+        for family in FORMATS:
+            if family.recognise(content):
+                return family
     known = "`disentangle convert --help` and docs/checkpoints.md list what is known"
     if content.container == "directory":
         raise CheckpointError(f"{content.path} is a folder without a model of pythae or diffusers; {known}.")
@@ -202,10 +213,10 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _described(data: Any) -> str:
     if isinstance(data, Mapping):
-        names = [str(key)[:40] for key in list(data)[:5]]
-        return f"{len(data)} entries ({', '.join(names)}{', ...' if len(data) > 5 else ''})"
+        names = ", ".join(shown(key, most=40) for key in islice(data, 5))
+        return f"{len(data)} entries ({names}{', ...' if len(data) > 5 else ''})"
     if isinstance(data, Node):
-        return f"an object of the class {data.path:.80}"
+        return f"an object of the class {shown(data.path, most=80)}"
     return f"a {type(data).__name__}"
 
 
@@ -214,19 +225,24 @@ def _complete(path: str | os.PathLike[str], name: str, converted: Converted) -> 
     state = converted.state
     for key, tensor in state.items():
         if tensor.is_complex():
-            raise CheckpointError(f"{path} looks like {name}, but its tensor {key} is complex; expected real numbers.")
+            raise CheckpointError(
+                f"{path} looks like {name}, but its tensor {shown(key)} is complex; expected real numbers."
+            )
         state[key] = tensor.detach().to(torch.float32) if tensor.is_floating_point() else tensor.detach()
         if tensor.is_floating_point() and not torch.isfinite(state[key]).all():
-            raise CheckpointError(f"{path} looks like {name}, but its tensor {key} holds NaN or infinity.")
+            raise CheckpointError(f"{path} looks like {name}, but its tensor {shown(key)} holds NaN or infinity.")
     if "mapping.fc0.weight" in state and "mapping.w_avg" not in state:
         state["mapping.w_avg"] = torch.zeros(state["mapping.fc0.weight"].shape[0])
         model: Any = fitted(path, name, converted.config, state)
         random = torch.Generator().manual_seed(0)
         total = torch.zeros_like(state["mapping.w_avg"], dtype=torch.float64)
         with torch.inference_mode():
-            for start in range(0, _AVERAGED_OVER, 1000):
-                z = torch.randn(1000, *model.spaces["z"].shape, generator=random)
-                label = torch.arange(start, start + 1000) % model.c_dim if model.c_dim else None
+            widest = max(*model.spaces["z"].shape, *model.spaces["w"].shape, model.c_dim)
+            count = min(1000, max(_AT_ONCE // widest, 1))
+            for start in range(0, _AVERAGED_OVER, count):
+                count = min(count, _AVERAGED_OVER - start)
+                z = torch.randn(count, *model.spaces["z"].shape, generator=random)
+                label = torch.arange(start, start + count) % model.c_dim if model.c_dim else None
                 total += model.convert_latents(z, "z", "w", label=label).to(torch.float64).sum(0)
         state["mapping.w_avg"] = (total / _AVERAGED_OVER).to(torch.float32)
         converted.decisions.append(

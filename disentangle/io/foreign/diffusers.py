@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,14 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.files import sha256_of
+from disentangle.inert.budget import Budget
 from disentangle.inert.container import sniff
-from disentangle.inert.reader import read_inert
+from disentangle.inert.reader import read_budgeted
 from disentangle.io.foreign.formats import Content, Converted, Options, choose
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
+from disentangle.json_files import parse_json
+from disentangle.text import shown
 
 __all__ = ["NAME", "convert", "recognise"]
 
@@ -57,7 +60,8 @@ def convert(content: Content, options: Options) -> Converted:
             f"its weights are {'in several pieces' if pieces else 'missing'}; expected {_STEM}.safetensors or .bin."
         )
     which = choose(found, _WEIGHTS, options.weights)
-    source = _tensors(found[which])
+    named, budget = _tensors(found[which], content)
+    source = tensors_of(named, budget)
     decisions = [f"Weights of {which}, sha256 {sha256_of(found[which])}."]
     _check_depth(settings, source)
     if "scaling_factor" not in settings:
@@ -68,7 +72,9 @@ def convert(content: Content, options: Options) -> Converted:
         resolution = resolution[0]
     if not isinstance(resolution, int) or resolution < 1:
         if resolution is not None:
-            raise CheckpointError(f"its sample_size is {resolution!s:.60}; expected the pixels of a square picture.")
+            raise CheckpointError(
+                f"its sample_size is {shown(resolution, most=60)}; expected the pixels of a square picture."
+            )
         resolution = 512
         decisions.append("Its config.json gives no sample_size: pictures are of 512 pixels.")
     config = {"kind": "autoencoder-kl", "resolution": resolution, "diffusers": settings}
@@ -78,27 +84,27 @@ def convert(content: Content, options: Options) -> Converted:
 def _settings(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _LARGEST_CONFIG:
         raise CheckpointError(f"its {_CONFIG} is larger than {_LARGEST_CONFIG:,} bytes; it is damaged.")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CheckpointError(f"its {_CONFIG} is no JSON ({error}); it is damaged.") from None
+    settings = parse_json(path.read_bytes(), source=f"its {_CONFIG}", error=CheckpointError)
     said = settings.get("_class_name") if isinstance(settings, dict) else None
     if said != _CLASS:
-        raise CheckpointError(f"its {_CONFIG} is of the class {said!s:.60}, which is not supported; expected {_CLASS}.")
+        raise CheckpointError(
+            f"its {_CONFIG} is of the class {shown(said, most=60)}, which is not supported; expected {_CLASS}."
+        )
     return {name: value for name, value in settings.items() if not name.startswith("_")}
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _tensors(path: Path, content: Content) -> tuple[dict[Any, Any], Budget]:
     if sniff(path) == "safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                return tensors, Budget(content.limits, size=path.stat().st_size)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"its {path.name} cannot be read ({error}); it is damaged or cut off.") from None
-    data = read_inert(path)
+    data, budget = read_budgeted(path, limits=content.limits)
     if not isinstance(data, dict) or not all(isinstance(tensor, Tensor) for tensor in data.values()):
         raise CheckpointError(f"its {path.name} holds no plain dictionary of tensors; it is damaged.")
-    return {str(name): tensor for name, tensor in data.items()}
+    return data, budget
 
 
 def _check_depth(settings: dict[str, Any], source: dict[str, Tensor]) -> None:
@@ -109,8 +115,8 @@ def _check_depth(settings: dict[str, Any], source: dict[str, Tensor]) -> None:
     said = len(blocks) * layers if isinstance(blocks, list) and isinstance(layers, int) else None
     if not held or said != len(held):
         raise CheckpointError(
-            f"its {_CONFIG} says block_out_channels {blocks!s:.60} and layers_per_block {layers!s:.20}, but its "
-            f"weights are of {len(held)} layers in the encoder; expected as many."
+            f"its {_CONFIG} says block_out_channels {shown(blocks, most=60)} and layers_per_block "
+            f"{shown(layers, most=20)}, but its weights are of {len(held)} layers in the encoder; expected as many."
         )
 
 

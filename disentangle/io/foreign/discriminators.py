@@ -7,14 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign import nvidia, rosinality, tensorflow
 from disentangle.io.foreign.formats import Content, Converted
-from disentangle.io.foreign.module_tree import attribute, class_name, is_module, state_dict
+from disentangle.io.foreign.module_tree import attribute, class_name, is_module, number, scalar, state_dict
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
 
@@ -32,7 +32,7 @@ def discriminator_in(content: Content) -> Converted:
     """
     for family, convert in ((nvidia, _nvidia), (rosinality, _rosinality), (tensorflow, _tensorflow)):
         if family.recognise(content):
-            return convert(content.data)
+            return convert(content)
     raise CheckpointError(
         "its discriminator is not read; expected a network pickle of StyleGAN2 or StyleGAN3 or a checkpoint in "
         "rosinality's layout."
@@ -105,23 +105,24 @@ def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 # ------------------------------------------------------------------------------------------------------- formats
 
 
-def _nvidia(data: Any) -> Converted:
+def _nvidia(content: Content) -> Converted:
+    data = content.data
     network = data.get("D") if isinstance(data, Mapping) else data
     if not isinstance(network, Node) or not is_module(network) or class_name(network) != "Discriminator":
         raise CheckpointError("it holds no discriminator; expected one under the name D.")
-    tensors = state_dict(network)
+    tensors = tensors_of(state_dict(network, content.budget), content.budget)
     state = _placed(tensors)
     blocks = sorted({name.split(".")[0] for name in tensors if re.fullmatch(r"b\d+\.conv1\.weight", name)})
     layers = [f"{block}.{part}" for block in blocks for part in ("conv0", "conv1")]
-    if {attribute(network, f"{layer}.activation", "lrelu") for layer in layers} - {"lrelu"}:
+    if {scalar(network, f"{layer}.activation", "lrelu") for layer in layers} - {"lrelu"}:
         raise CheckpointError("its discriminator's layers use another activation; expected leaky relu (lrelu).")
-    clamps = {attribute(network, f"{layer}.conv_clamp", None) for layer in layers}
+    clamps = {scalar(network, f"{layer}.conv_clamp", None) for layer in layers}
     if len(clamps) > 1:
         raise CheckpointError("its discriminator's layers differ in clamping; expected one setting for all.")
     clamp = clamps.pop() if clamps else None
     taps = taps_of(attribute(network, f"{layers[1]}.resample_filter", None)) if layers else (1.0, 3.0, 3.0, 1.0)
-    group = attribute(network, "b4.mbstd.group_size", _GROUP)
-    multiplier = float(attribute(network, "mapping.fc0.bias_gain", 0.01))
+    group = scalar(network, "b4.mbstd.group_size", _GROUP)
+    multiplier = number(network, "mapping.fc0.bias_gain", 0.01)
     return _sized(state, "D", taps, None if clamp is None else float(clamp), group, multiplier)
 
 
@@ -141,11 +142,11 @@ _ROSINALITY: list[Row] = [
 ]
 
 
-def _rosinality(data: Any) -> Converted:
-    held = data.get("d")
+def _rosinality(content: Content) -> Converted:
+    held = content.data.get("d")
     if not isinstance(held, Mapping) or not held:
         raise CheckpointError("it holds no discriminator; expected one under the name d: keep the training checkpoint.")
-    tensors = {str(name).removeprefix("module."): tensor for name, tensor in held.items()}
+    tensors = tensors_of(held, content.budget)
     kernel = next((tensor for name, tensor in tensors.items() if name.endswith(".kernel")), None)
     return _sized(rename(tensors, _ROSINALITY), "d", taps_of(kernel))
 
@@ -170,19 +171,20 @@ _TENSORFLOW: list[Row] = [
 ]
 
 
-def _tensorflow(data: Any) -> Converted:
+def _tensorflow(content: Content) -> Converted:
+    data = content.data
     network = data[1] if isinstance(data, (tuple, list)) and len(data) > 1 else None
-    variables = tensorflow.variables_of(network) if isinstance(network, Node) else {}
-    if not variables:
+    named = tensorflow.variables_of(network, content.budget) if isinstance(network, Node) else {}
+    if not named or not isinstance(network, Node):
         raise CheckpointError("it holds no discriminator; expected one in the middle of its three networks.")
-    assert isinstance(network, Node)
-    settings = tensorflow.settings_of(network)
+    variables = tensors_of(named, content.budget)
+    settings = tensorflow.settings_of(network, content.budget)
     taps = settings.get("resample_kernel")
     clamp = settings.get("conv_clamp")
     return _sized(
         _placed(rename(variables, _TENSORFLOW)),
         "D",
-        taps_of(None if taps is None else torch.tensor(taps, dtype=torch.float64)),
+        taps_of(taps),
         None if clamp is None else float(clamp),
         settings.get("mbstd_group_size", _GROUP),
         float(settings.get("mapping_lrmul", 0.1)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -10,6 +12,7 @@ __all__ = ["NAME", "convert", "recognise"]
 NAME = "an EigenGAN in bryandlee's layout"
 
 _NETWORKS = ("g_ema", "g")
+_LARGEST_BASIS = 2048
 _MARK = "blocks.0.projection.U"
 
 
@@ -31,7 +34,7 @@ def convert(content: Content, options: Options) -> Converted:
     """The averaged generator. How far its bases are from orthonormal is said, and left as it is."""
     networks = networks_in(content.data, _NETWORKS, [_MARK])
     which = choose(networks, _NETWORKS, options.weights)
-    state = rename(networks[which], _TABLE)
+    state = rename(tensors_of(networks[which], content.budget), _TABLE)
     count = sum(name.endswith(".projection.U") for name in state)
     channels = [state[f"blocks.{i}.subspace_conv1.weight"].shape[0] for i in range(count)]
     channels.append(state["to_image.weight"].shape[1])
@@ -45,8 +48,13 @@ def convert(content: Content, options: Options) -> Converted:
     }
     defects = []
     for i in range(count):
-        basis = state[f"blocks.{i}.projection.U"].double()
-        gram = basis @ basis.mT
+        basis = state[f"blocks.{i}.projection.U"]
+        if basis.ndim != 2 or not basis.shape[0] <= min(basis.shape[1], _LARGEST_BASIS):
+            raise CheckpointError(
+                f"its basis blocks.{i}.projection.U has shape {tuple(basis.shape)}; expected at most "
+                f"{_LARGEST_BASIS:,} directions, and no more than they have coordinates."
+            )
+        gram = basis.double() @ basis.double().mT
         gram.diagonal().sub_(1)
         defects.append(float(gram.abs().max()))
     said = ", ".join(f"{defect:.1e}" for defect in defects)

@@ -1,4 +1,4 @@
-"""Whether the tensors of a file make the network it claims to hold, and whether that network makes pictures."""
+"""Whether the tensors of a file make the network it claims to hold."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from disentangle.errors import CheckpointError, DisentangleError
 from disentangle.models.base import build_model, misfits
+from disentangle.text import shown
 
-__all__ = ["check_picture", "fitted", "other_layers"]
+__all__ = ["fitted", "other_layers"]
 
-_LARGEST = 65_536  # of any whole number in a configuration: no size, width or depth in use comes near it
-_PICTURE = 2**21  # features of one layer above which a trial picture is not taken further: 64 pixels of StyleGAN2
+_LARGEST = 16_384  # of any whole number in a configuration: no size, width or depth in use comes near it
+_LARGEST_OF = {"c_dim": 65_536, "resolution": 65_536}
 
 
 def _build(config: dict[str, Any]) -> nn.Module:
@@ -38,20 +39,23 @@ def fitted(
         CheckpointError: if the configuration does not validate or tensors are missing, unknown or of other shapes.
     """
     for key, number in _whole_numbers("", config):
-        if abs(number) > _LARGEST:
+        most = _LARGEST_OF.get(key, _LARGEST)
+        if abs(number) > most:
             raise CheckpointError(
-                f"{path} looks like {name}, but its {key} is {number:,}; expected at most {_LARGEST:,}, it is damaged."
+                f"{path} looks like {name}, but its {shown(key)} is {shown(number)}; expected at most {most:,}, it is "
+                "damaged."
             )
     try:
         with torch.device("meta"):
             empty = build(config)
     except DisentangleError as error:
-        text = str(error)
+        text = str(error)  # bounded
         raise CheckpointError(f"{path} looks like {name}, but {text[:1].lower()}{text[1:]}") from None
     wrong = misfits(state, empty.state_dict())
     if wrong:
-        shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise CheckpointError(f"{path} looks like {name}, but its tensors do not fit the network: {shown}.")
+        listed = "; ".join(shown(one, most=160) for one in wrong[:5])
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CheckpointError(f"{path} looks like {name}, but its tensors do not fit the network: {listed}{more}.")
     empty.load_state_dict(dict(state), assign=True)
     if any(tensor.is_meta for tensor in _tensors(empty)):  # something that no file holds; else nothing is made twice
         empty = build(config)
@@ -72,51 +76,6 @@ def _whole_numbers(key: str, value: Any) -> list[tuple[str, int]]:
     if isinstance(value, (list, tuple)):
         return [found for part in value for found in _whole_numbers(key, part)]
     return [(key, value)] if isinstance(value, int) else []
-
-
-class _Enough(Exception):
-    """Leaves the network in the middle of a picture."""
-
-
-def check_picture(path: str | os.PathLike[str], model: Any) -> None:
-    """One picture must come out finite.
-
-    Of networks for large pictures only the layers up to the first with more than 2^21 features are run: the whole of a
-    StyleGAN3 of 1,024 pixels would take a quarter of a minute and gigabytes.
-
-    Raises:
-        CheckpointError: if it does not.
-    """
-    if not hasattr(model, "sample_latents"):
-        return
-
-    def look(module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.numel() > _PICTURE:
-            check_finite(output)
-            raise _Enough
-
-    def check_finite(made: Tensor) -> None:
-        if not torch.isfinite(made).all():
-            raise CheckpointError(f"{path} makes pictures of NaN or infinity; its weights are damaged.")
-
-    label = {"label": 0} if getattr(model, "c_dim", 0) else {}
-    hooks = [module.register_forward_hook(look) for module in model.modules()]
-    try:
-        latents = model.sample_latents(1, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        # As if for a derivative, whose saved tensors are thrown away: what layers keep for speed is a copy of all.
-        with (
-            torch.enable_grad(),
-            torch.autograd.graph.saved_tensors_hooks(lambda _: torch.empty(0), lambda empty: empty),
-        ):
-            check_finite(model(latents, **label))
-    except _Enough:
-        pass
-    except (RuntimeError, MemoryError) as error:
-        first = (str(error).splitlines() or ["out of memory"])[0]
-        raise CheckpointError(f"{path} makes no picture ({first:.120}); its sizes do not fit together.") from None
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def other_layers(model: Any, used: Mapping[str, Tensor]) -> list[str]:

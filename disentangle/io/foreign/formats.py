@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.inert.budget import Budget
+from disentangle.inert.nodes import Limits
+from disentangle.io.foreign.network import find
+from disentangle.text import shown
 
 __all__ = [
     "ONLY",
@@ -49,11 +54,21 @@ class Options:
 
 @dataclass(frozen=True)
 class Content:
-    """A file that was read: where it lies, its container, and what is in it (a folder has its path only)."""
+    """A file that was read.
+
+    Attributes:
+        path: where it lies.
+        container: see :func:`disentangle.inert.sniff`.
+        data: what is in it; None for a folder or a safetensors file, which formats open themselves.
+        budget: what is left of its limits; whatever is made of its content is taken from it.
+        limits: of it, and of files in a folder.
+    """
 
     path: Path
     container: str
     data: Any
+    budget: Budget
+    limits: Limits
 
 
 @dataclass
@@ -88,10 +103,11 @@ class Format(Protocol):
 # ---------------------------------------------------------------------------------------------------- networks
 
 
-def networks_in(data: Any, names: Iterable[str], marks: Iterable[str]) -> dict[str, dict[str, Tensor]]:
+def networks_in(data: Any, names: Iterable[str], marks: Iterable[str]) -> dict[str, Mapping[Any, Any]]:
     """The networks of a dictionary that have one of the marking tensors, by their names in it.
 
-    A dictionary that is itself such a network is :data:`ONLY`. The prefix "module." of data parallelism is cut off.
+    A dictionary that is itself such a network is :data:`ONLY`. They are the file's own dictionaries: see
+    :func:`disentangle.io.foreign.network.tensors_of`.
 
     Args:
         data: what a file holds.
@@ -105,10 +121,8 @@ def networks_in(data: Any, names: Iterable[str], marks: Iterable[str]) -> dict[s
     found = {}
     for name, held in candidates.items():
         inner = held.get("state_dict")
-        state = {
-            str(key).removeprefix("module."): t for key, t in (inner if isinstance(inner, Mapping) else held).items()
-        }
-        if any(isinstance(state.get(mark), Tensor) for mark in marks):
+        state = inner if isinstance(inner, Mapping) else held
+        if any(isinstance(find(state, mark), Tensor) for mark in marks):
             found[name] = state
     return found
 
@@ -127,8 +141,8 @@ def choose(data: Mapping[Any, Any], preferred: Sequence[str], wanted: str | None
             )
         return wanted
     if not present:
-        held = ", ".join(str(key) for key in list(data)[:6]) or "nothing"
-        raise CheckpointError(f"it holds no generator (it holds: {held:.120}); expected one of {', '.join(preferred)}.")
+        held = ", ".join(shown(key, most=40) for key in islice(data, 6)) or "nothing"
+        raise CheckpointError(f"it holds no generator (it holds: {held}); expected one of {', '.join(preferred)}.")
     return present[0]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -33,7 +34,7 @@ def convert(content: Content, options: Options) -> Converted:
     """The averaged generator."""
     networks = networks_in(content.data, _NETWORKS, _MARKS)
     which = choose(networks, _NETWORKS, options.weights)
-    state = networks[which]
+    state = tensors_of(networks[which], content.budget)
     said = content.data.get("config")
     settings = said if isinstance(said, dict) else said.attributes if isinstance(said, Node) else {}
     if "mapping.FC.0.module.weight" in state:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import ONLY, Content, Converted, Options, block_widths, mapping_depth
 from disentangle.io.foreign.fused import turn_fused
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -55,12 +54,12 @@ _TABLE: list[Row] = [
 
 def convert(content: Content, options: Options) -> Converted:
     """The only network."""
-    source: dict[Any, Tensor] = content.data
-    count = sum(re.fullmatch(r"g_synthesis\.blocks\.\d+x\d+\.conv1?\.weight", str(name)) is not None for name in source)
+    source = tensors_of(content.data, content.budget)
+    count = sum(re.fullmatch(r"g_synthesis\.blocks\.\d+x\d+\.conv1?\.weight", name) is not None for name in source)
     if not 2 <= count <= 10:
         raise CheckpointError(f"it has {count} blocks; expected those from 4x4 to at most 2048x2048.")
     top: list[Row] = [(r"g_synthesis\.torgb\.(weight|bias)", rf"synthesis.b{2 << count}.torgb.\1", None)]
-    state = rename({str(name): tensor for name, tensor in source.items()}, _TABLE + top)
+    state = rename(source, _TABLE + top)
     channels = block_widths(state)
     decisions = turn_fused(state, "synthesis.", count, options.fused, first=128)
     random = torch.Generator().manual_seed(0)

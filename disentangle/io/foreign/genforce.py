@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.fused import turn_fused
+from disentangle.io.foreign.network import find, tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -27,18 +29,22 @@ def recognise(content: Content) -> bool:
     return bool(_networks(content.data))
 
 
-def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
+def _networks(data: Any) -> dict[str, Mapping[Any, Any]]:
     inside = data.get("models") if isinstance(data, dict) else None
     found = networks_in(inside if isinstance(inside, dict) else data, _NETWORKS, _MARKS)
     # The mark of a ProGAN is no other's only together with its layer to the image.
-    return {name: state for name, state in found.items() if _MARKS[0] in state or "output0.weight" in state}
+    return {
+        name: state
+        for name, state in found.items()
+        if isinstance(find(state, _MARKS[0]), Tensor) or isinstance(find(state, "output0.weight"), Tensor)
+    }
 
 
 def convert(content: Content, options: Options) -> Converted:
     """The averaged generator."""
     networks = _networks(content.data)
     which = choose(networks, _NETWORKS, options.weights)
-    state = networks[which]
+    state = tensors_of(networks[which], content.budget)
     if "synthesis.early_layer.const" in state:
         return _stylegan2(state, which)
     if "synthesis.layer0.apply_noise.weight" in state:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,27 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.inert.nodes import Node
+from disentangle.inert.boundary import reading
+from disentangle.inert.budget import Budget
+from disentangle.inert.nodes import Limits, Node
 from disentangle.io.foreign.conversion import format_of, open_content
 from disentangle.io.foreign.module_tree import class_name, is_module, state_dict
 from disentangle.io.foreign.tensorflow import variables_of
+from disentangle.text import shown
 
 __all__ = ["contents"]
 
+_ENTRY = (
+    800  # bytes of an entry of a list of what a file holds: its name, its shape, and the line that is printed of it
+)
 
-def contents(path: str | os.PathLike[str]) -> dict[str, Any]:
+
+def contents(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> dict[str, Any]:  # noqa: B008 (frozen)
     """Container, format and parts of a file or folder, as plain data.
+
+    Args:
+        path: the file or folder.
+        limits: what a file may ask of the machine.
 
     Returns:
         ``"container"``, ``"format"`` (None if it is not known), and ``"parts"``: for each entry its ``"name"``,
@@ -29,26 +40,29 @@ def contents(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: if it is no checkpoint or is damaged.
     """
-    content = open_content(path)
+    content = open_content(path, limits=limits)
     try:
         known: str | None = format_of(content).NAME
     except CheckpointError:
         known = None
     if content.container == "directory":
-        parts = _parts_of_folder(content.path)
+        parts = _parts_of_folder(content.path, limits)
     elif content.container == "safetensors":
         parts = [{"name": "", "class": "safetensors", "tensors": _shapes(content.path)}]
     else:
-        parts = _parts(content.data)
+        with reading(content.path, known or "a checkpoint"):
+            parts = _parts(content.data, content.budget)
     return {"container": content.container, "format": known, "parts": parts}
 
 
-def _parts_of_folder(folder: Path) -> list[dict[str, Any]]:
+def _parts_of_folder(folder: Path, limits: Limits) -> list[dict[str, Any]]:
     """Those of each checkpoint in it or in its folder "vae", which diffusers' pipelines keep one in."""
     parts = []
-    for path in sorted(path for path in (*folder.iterdir(), *folder.glob("vae/*")) if path.is_file()):
+    with reading(folder, "a folder"):
+        files = sorted(path for path in (*folder.iterdir(), *folder.glob("vae/*")) if path.is_file())
+    for path in files:
         try:
-            held = contents(path)["parts"]
+            held = contents(path, limits=limits)["parts"]
         except CheckpointError:
             continue
         file = str(path.relative_to(folder))
@@ -56,17 +70,40 @@ def _parts_of_folder(folder: Path) -> list[dict[str, Any]]:
     return parts
 
 
-def _parts(data: Any) -> list[dict[str, Any]]:
+def _parts(data: Any, budget: Budget) -> list[dict[str, Any]]:
     if isinstance(data, Node) or (isinstance(data, Mapping) and any(isinstance(v, Tensor) for v in data.values())):
-        data = {"": data}
+        named: Iterable[tuple[Any, Any]] = [("", data)]
     elif isinstance(data, (list, tuple)):
-        data = {str(index): part for index, part in enumerate(data)}
-    elif not isinstance(data, Mapping):
-        data = {"": data}
-    return [
-        {"name": str(name), "class": class_name(part), "tensors": {k: list(t.shape) for k, t in _tensors(part).items()}}
-        for name, part in data.items()
-    ]
+        named = enumerate(data)
+    elif isinstance(data, Mapping):
+        named = data.items()
+    else:
+        named = [("", data)]
+    parts = []
+    for name, part in named:
+        listed = _listed(_tensors(part, budget), budget)
+        parts.append({"name": _name(name, budget), "class": class_name(part), "tensors": listed})
+    return parts
+
+
+def _listed(tensors: Iterable[tuple[Any, Tensor]], budget: Budget) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for key, tensor in tensors:
+        budget.memory(64 * tensor.ndim)
+        name = _name(key, budget)
+        if name in found:  # a number and the same number as a text
+            name = f"{name} ({len(found)})"
+        found[name] = list(tensor.shape)
+    return found
+
+
+def _name(key: Any, budget: Budget) -> str:
+    """A key of the file as a text, and what it takes to list it."""
+    name = key if isinstance(key, str) else shown(key)
+    budget.steps()
+    budget.memory(_ENTRY)
+    budget.text(len(name))
+    return name
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
@@ -77,15 +114,16 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         raise CheckpointError(f"{path} cannot be read ({error}); it is damaged or cut off.") from None
 
 
-def _tensors(part: Any) -> dict[str, Tensor]:
+def _tensors(part: Any, budget: Budget) -> Iterable[tuple[Any, Tensor]]:
     if isinstance(part, Tensor):
-        return {"": part}
+        return [("", part)]
     if is_module(part):
-        return state_dict(part)
+        return state_dict(part, budget).items()
     if isinstance(part, Node):
-        return variables_of(part)
+        return variables_of(part, budget).items()
     if isinstance(part, Mapping):
         inner = part.get("state_dict")
         named = inner if isinstance(inner, Mapping) else part
-        return {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
-    return {}
+        budget.steps(len(named))
+        return ((name, value) for name, value in named.items() if isinstance(value, Tensor))
+    return []

@@ -10,10 +10,12 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, choose
-from disentangle.io.foreign.module_tree import attribute, class_name, is_module, state_dict
+from disentangle.io.foreign.module_tree import attribute, class_name, is_module, number, scalar, state_dict
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.reflectors import with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
+from disentangle.text import shown
 
 __all__ = ["NAME", "convert", "recognise"]
 
@@ -41,7 +43,7 @@ def convert(content: Content, options: Options) -> Converted:
     """The averaged generator; effective values are read from its layers."""
     data = content.data
     if isinstance(data, Node):
-        which, network = class_name(data), data
+        which, network = shown(class_name(data), most=60), data
         if options.weights is not None:
             raise CheckpointError(
                 f"it holds one network, a {which}, so there are no weights {options.weights!r} to choose."
@@ -51,15 +53,15 @@ def convert(content: Content, options: Options) -> Converted:
         network = data[which]
     if not isinstance(network, Node) or not is_module(network):
         raise CheckpointError(f"its {which} is no network; expected a pickled Generator.")
-    tensors = state_dict(network)
+    tensors = tensors_of(state_dict(network, content.budget), content.budget)
     # Decided by what the network holds, not by what its source text says it does.
     if class_name(network) == "Generator" and "synthesis.b4.const" in tensors:
         return _stylegan2(network, tensors, which)
     if class_name(network) == "Generator" and "synthesis.input.freqs" in tensors:
         return _stylegan3(network, tensors, which, options)
     raise CheckpointError(
-        f"the class {class_name(network)} of its {which} is not supported (its state has {len(tensors)} tensors); "
-        "expected a Generator of StyleGAN2 or StyleGAN3."
+        f"the class {shown(class_name(network), most=60)} of its {which} is not supported (its state has "
+        f"{len(tensors)} tensors); expected a Generator of StyleGAN2 or StyleGAN3."
     )
 
 
@@ -76,21 +78,21 @@ def _common(network: Node, tensors: dict[str, Tensor]) -> dict[str, Any]:
         "w_dim": _whole(network, "w_dim"),
         "c_dim": _whole(network, "c_dim"),
         "mapping_layers": depth,
-        "mapping_multiplier": float(attribute(network, "mapping.fc0.bias_gain")),
+        "mapping_multiplier": number(network, "mapping.fc0.bias_gain"),
     }
 
 
 def _whole(network: Node, path: str) -> int:
     value = attribute(network, path)
-    if not isinstance(value, int):
-        raise CheckpointError(f"its {path} is {type(value).__name__}, not a whole number; the class is another one.")
+    if not isinstance(value, int) or abs(value) >= 2**53:
+        raise CheckpointError(f"its {path} is {shown(value, most=60)}, not a whole number; the class is another one.")
     return value
 
 
 def _activations(network: Node, names: list[str]) -> None:
-    used = {attribute(network, f"{name}.activation", "lrelu") for name in names}
+    used = {scalar(network, f"{name}.activation", "lrelu") for name in names}
     if used - {"lrelu"}:
-        raise CheckpointError(f"its layers use {', '.join(sorted(map(str, used)))}; expected leaky relu (lrelu).")
+        raise CheckpointError(f"its layers use {', '.join(sorted(map(shown, used)))}; expected leaky relu (lrelu).")
 
 
 def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Converted:
@@ -102,16 +104,14 @@ def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Convert
         f"{block}.{part}" for block in blocks for part in ("conv0", "conv1") if f"{block}.{part}.weight" in tensors
     ]
     _activations(network, convs)
-    clamps = {attribute(network, f"{conv}.conv_clamp") for conv in convs}
-    architectures = {attribute(network, f"{block}.architecture") for block in blocks}
+    clamps = {scalar(network, f"{conv}.conv_clamp") for conv in convs}
+    architectures = {scalar(network, f"{block}.architecture") for block in blocks}
     if len(clamps) > 1 or len(architectures) > 1:
         raise CheckpointError("its layers differ in clamping or architecture; expected one setting for all.")
     decisions = []
-    half = [attribute(network, f"{block}.resolution") for block in blocks if attribute(network, f"{block}.use_fp16")]
+    half = [block.removeprefix("synthesis.b") for block in blocks if scalar(network, f"{block}.use_fp16")]
     if half:
-        decisions.append(
-            f"Blocks of {', '.join(map(str, half))} pixels were run in half precision; here all are float32."
-        )
+        decisions.append(f"Blocks of {', '.join(half)} pixels were run in half precision; here all are float32.")
     clamp = clamps.pop()
     config = {
         "kind": "stylegan2",
@@ -127,42 +127,53 @@ def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Convert
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    values = value.flatten().tolist() if isinstance(value, Tensor) else list(value)
-    return int(values[0]), int(values[-1])
+    values = _numbers(value, 2)
+    return values[0], values[-1]
+
+
+def _numbers(value: Any, most: int) -> tuple[int, ...]:
+    """A few whole numbers, as a list or an array."""
+    if isinstance(value, Tensor) and value.numel() <= most:
+        value = value.flatten().tolist()
+    if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= most:
+        raise CheckpointError(f"its layers have {shown(value, most=60)} for a size or padding; expected numbers.")
+    return tuple(int(part) for part in value)
 
 
 def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: Options) -> Converted:
     synthesis = attribute(network, "synthesis")
     names = attribute(synthesis, "layer_names")
-    if not isinstance(names, list):
+    if isinstance(names, list):
+        _check_names(names)
+    else:
         names = sorted(
             {name.split(".")[1] for name in tensors if name.startswith("synthesis.L")},
             key=lambda n: int(n[1:].split("_")[0]),
         )
+        _check_names(names)
     decisions, layers, orthogonal, rank = [], [], [], options.rank
     used: dict[str, Tensor] = {}
     for name in names:
         layer = attribute(synthesis, name)
-        padding = attribute(layer, "padding")
         layers.append(
             {
                 "name": name,
-                "torgb": bool(attribute(layer, "is_torgb")),
-                "in_channels": int(attribute(layer, "in_channels")),
-                "out_channels": int(attribute(layer, "out_channels")),
-                "out_size": int(_pair(attribute(layer, "out_size"))[0]),
-                "kernel": int(attribute(layer, "conv_kernel", 1)) if not attribute(layer, "is_torgb") else 1,
-                "up": int(attribute(layer, "up_factor")),
-                "down": int(attribute(layer, "down_factor")),
-                "padding": tuple(int(p) for p in padding),
+                "torgb": bool(scalar(layer, "is_torgb")),
+                "in_channels": int(number(layer, "in_channels")),
+                "out_channels": int(number(layer, "out_channels")),
+                "out_size": _pair(attribute(layer, "out_size"))[0],
+                "kernel": int(number(layer, "conv_kernel", 1)) if not scalar(layer, "is_torgb") else 1,
+                "up": int(number(layer, "up_factor")),
+                "down": int(number(layer, "down_factor")),
+                "padding": _numbers(attribute(layer, "padding"), 4),
                 "up_filter": _filter_shape(attribute(layer, "up_filter")),
                 "down_filter": _filter_shape(attribute(layer, "down_filter")),
-                "clamp": None if attribute(layer, "conv_clamp") is None else float(attribute(layer, "conv_clamp")),
+                "clamp": None if scalar(layer, "conv_clamp") is None else number(layer, "conv_clamp"),
             }
         )
         if f"synthesis.{name}.affine.U" in tensors:
             orthogonal.append(name)
-            rank = rank or attribute(layer, "affine.diag_size")
+            rank = rank or scalar(layer, "affine.diag_size")
             last = attribute(layer, "affine.weight")  # an attribute that its forward leaves behind
             if isinstance(last, Tensor):
                 used[name] = last
@@ -172,22 +183,30 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
         "kind": "stylegan3",
         **_common(network, tensors),
         "layers": tuple(layers),
-        "input_channels": int(attribute(synthesis, "input.channels")),
+        "input_channels": int(number(synthesis, "input.channels")),
         "input_size": size[0],
-        "sampling_rate": float(attribute(synthesis, "input.sampling_rate")),
-        "bandwidth": float(attribute(synthesis, "input.bandwidth")),
-        "output_scale": float(attribute(synthesis, "output_scale", 0.25)),
+        "sampling_rate": number(synthesis, "input.sampling_rate"),
+        "bandwidth": number(synthesis, "input.bandwidth"),
+        "output_scale": number(synthesis, "output_scale", 0.25),
     }
     if orthogonal:
         config["projection"] = {
             "kind": "householder", "rank": int(rank or 10), "layers": tuple(orthogonal), "gain": "equalized",
         }  # fmt: skip
         decisions.append(f"Orthogonal affine layers of rank {rank or 10}, factors in the order {options.order}.")
-    half = [name for name in names if attribute(synthesis, f"{name}.use_fp16")]
+    half = [name for name in names if scalar(synthesis, f"{name}.use_fp16")]
     if half:
         decisions.append(f"{len(half)} layers were run in half precision on GPUs; here all are float32.")
     state = with_frames(rename(tensors, _AS_IS), orthogonal, int(rank or 10), options.order)
     return Converted(config, state, which, decisions, used)
+
+
+def _check_names(names: list[Any]) -> None:
+    """Of layers: few, and each only once."""
+    if not 1 <= len(names) <= 100 or not all(isinstance(name, str) and 1 <= len(name) <= 100 for name in names):
+        raise CheckpointError(f"its layers are called {shown(names)}; expected 1 to 100 names.")
+    if len(set(names)) != len(names):
+        raise CheckpointError("two of its layers have one name; it is damaged.")
 
 
 def _check_canvas(size: int, layers: list[dict[str, Any]], resolution: int) -> None:

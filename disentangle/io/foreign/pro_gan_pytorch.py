@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, networks_in
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -32,7 +33,7 @@ def convert(content: Content, options: Options) -> Converted:
     """The averaged ("shadow") generator."""
     networks = networks_in(content.data, _NETWORKS, [_MARK])
     which = choose(networks, _NETWORKS, options.weights)
-    state = rename(networks[which], _TABLE)
+    state = rename(tensors_of(networks[which], content.budget), _TABLE)
     part = content.data.get(which)
     settings = part.get("conf", {}) if isinstance(part, dict) else {}
     decisions = []

@@ -13,6 +13,8 @@ from disentangle.nn.frames import reflectors_of_frame
 
 __all__ = ["reflector_product", "with_frames"]
 
+_LARGEST = 4096  # rows of a factor; its product takes their cube of operations
+
 
 def reflector_product(vectors: Tensor) -> Tensor:
     """Orthogonal (n, n) product ``H_1 H_2 ... H_m`` of reflections ``I - 2 v v^T`` along the columns of ``vectors``.
@@ -51,17 +53,17 @@ def with_frames(
     made = dict(state)
     for layer in layers:
         prefix = f"synthesis.{layer}.affine."
-        outer, inner = made.pop(f"{prefix}U").double(), made.pop(f"{prefix}V").double()
+        outer, inner = made.pop(f"{prefix}U"), made.pop(f"{prefix}V")
         if order == "vsu" and len(outer) == len(inner):
             outer, inner = inner, outer
         for factor in (outer, inner):
-            if factor.ndim != 2 or factor.shape[0] != factor.shape[1] or len(factor) < rank:
+            if factor.ndim != 2 or factor.shape[0] != factor.shape[1] or not rank <= len(factor) <= _LARGEST:
                 raise CheckpointError(
                     f"the factors of its orthogonal layer {layer} have shapes {tuple(outer.shape)} and "
-                    f"{tuple(inner.shape)}, which do not go with a rank of {rank}."
+                    f"{tuple(inner.shape)}; expected square ones of {rank}, the rank, to {_LARGEST:,} rows."
                 )
-        left, left_signs = reflectors_of_frame(reflector_product(outer)[:, :rank])
-        right, right_signs = reflectors_of_frame(reflector_product(inner)[:rank].mT)
+        left, left_signs = reflectors_of_frame(reflector_product(outer.double())[:, :rank])
+        right, right_signs = reflectors_of_frame(reflector_product(inner.double())[:rank].mT)
         made[f"{prefix}parametrizations.weight.original0"] = left.float()
         made[f"{prefix}parametrizations.weight.original1"] = right.float()
         made[f"{prefix}parametrizations.weight.0.S"] = (left_signs * right_signs).float()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.text import shown
 
 __all__ = ["DROP", "Row", "rename"]
 
@@ -20,7 +21,7 @@ def rename(state: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Tenso
     """Tensors by new names.
 
     Args:
-        state: tensors by foreign names.
+        state: tensors by foreign names, as :func:`disentangle.io.foreign.network.tensors_of` admits them.
         table: rows of (pattern of the whole foreign name, new name, change of the tensor). A new name may refer to
             groups of the pattern, as in ``re.Match.expand``, or be a function of the match; :data:`DROP` leaves the
             tensor out. The first row that matches counts.
@@ -37,13 +38,16 @@ def rename(state: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Tenso
                 continue
             new = match.expand(target) if isinstance(target, str) else target(match)
             if new in found:
-                raise CheckpointError(f"two of its tensors are called {new}, {name} is the second; it is damaged.")
+                raise CheckpointError(
+                    f"two of its tensors are called {shown(new)}, {shown(name)} is the second; it is damaged."
+                )
             if new != DROP:
                 found[new] = tensor if change is None else change(tensor)
             break
         else:
-            unknown.append(f"{name} {tuple(tensor.shape)}")
+            unknown.append(name)
     if unknown:
-        shown = "; ".join(unknown[:8]) + (f"; and {len(unknown) - 8} more" if len(unknown) > 8 else "")
-        raise CheckpointError(f"it has tensors that are not known: {shown}.")
+        listed = "; ".join(f"{shown(name, most=80)} {tuple(state[name].shape)}" for name in unknown[:8])
+        more = f"; and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        raise CheckpointError(f"it has tensors that are not known: {listed}{more}.")
     return found

@@ -10,6 +10,7 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.reflectors import with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
@@ -84,11 +85,11 @@ def convert(content: Content, options: Options) -> Converted:
     """The averaged generator; the mean of w is taken from ``latent_avg``, or left to be computed."""
     networks = networks_in(content.data, _NETWORKS, [_MARK])
     which = choose(networks, _NETWORKS, options.weights)
-    source = networks[which]
+    source = tensors_of(networks[which], content.budget)
     state = rename(source, _TABLE)
     average = content.data.get("latent_avg")
     if isinstance(average, Tensor):
-        state["mapping.w_avg"] = average.flatten()
+        state |= {"mapping.w_avg": tensors_of({"latent_avg": average}, content.budget)["latent_avg"].flatten()}
     channels = block_widths(state)
     width = state["mapping.fc0.weight"].shape[0]
     config: dict[str, Any] = {

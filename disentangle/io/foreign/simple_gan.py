@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in
+from disentangle.io.foreign.network import find, tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -21,10 +23,11 @@ _NETWORKS = ("netG", "generator", "model")
 
 def recognise(content: Content) -> bool:
     """Whether it is a plain dictionary of tensors with one of the two first layers."""
-    return any(state[mark].ndim == 4 for state in _networks(content.data).values() for mark in _MARKS if mark in state)
+    marked = (find(state, mark) for state in _networks(content.data).values() for mark in _MARKS)
+    return any(isinstance(tensor, Tensor) and tensor.ndim == 4 for tensor in marked)
 
 
-def _networks(data: Any) -> dict[str, dict[str, Tensor]]:
+def _networks(data: Any) -> dict[str, Mapping[Any, Any]]:
     return networks_in(data, _NETWORKS, _MARKS)
 
 
@@ -32,7 +35,7 @@ def convert(content: Content, options: Options) -> Converted:
     """The generator, or the only network."""
     networks = _networks(content.data)
     which = choose(networks, _NETWORKS, options.weights)
-    state = networks[which]
+    state = tensors_of(networks[which], content.budget)
     return _simple(state, which) if _SIMPLE in state else _dcgan(state, which)
 
 

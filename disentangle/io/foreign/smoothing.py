@@ -11,21 +11,29 @@ from disentangle.errors import CheckpointError
 
 __all__ = ["taps_of"]
 
+_MOST = 64  # taps
+
 
 def taps_of(kernel: Any) -> tuple[float, ...]:
-    """The 1-D taps behind a filter, whatever gain it has; those of the papers, (1, 3, 3, 1), if it is no tensor.
+    """The 1-D taps behind a filter, whatever gain it has; those of the papers, (1, 3, 3, 1), where there is none.
 
     Args:
-        kernel: (taps,) or (taps, taps), the outer product of such.
+        kernel: (taps,) or (taps, taps), the outer product of such, or a list of taps; anything else is none.
 
     Raises:
-        CheckpointError: if it is none.
+        CheckpointError: if it is no such filter.
     """
+    if isinstance(kernel, (list, tuple)):
+        if not 1 <= len(kernel) <= _MOST or not all(isinstance(tap, (int, float)) for tap in kernel):
+            raise CheckpointError("its smoothing filter is no filter; expected one as [1, 3, 3, 1].")
+        kernel = torch.tensor([float(tap) for tap in kernel], dtype=torch.float64)
     if not isinstance(kernel, Tensor):
         return (1.0, 3.0, 3.0, 1.0)
+    if kernel.ndim not in (1, 2) or not 1 <= min(kernel.shape) <= max(kernel.shape) <= _MOST or kernel.is_complex():
+        raise CheckpointError("its smoothing filter is no filter; expected one as [1, 3, 3, 1].")
     kernel = kernel.to(torch.float64)
     total = kernel.sum()
-    if kernel.ndim not in (1, 2) or not 1 <= max(kernel.shape) <= 64 or not torch.isfinite(total) or total == 0:
+    if not torch.isfinite(total) or total == 0:
         raise CheckpointError("its smoothing filter is no filter; expected one as [1, 3, 3, 1].")
     kernel = kernel / total
     taps = kernel.sum(0) if kernel.ndim == 2 else kernel

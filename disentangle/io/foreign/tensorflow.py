@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
+from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth
+from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
+from disentangle.text import shown
 
 __all__ = ["NAME", "convert", "recognise", "settings_of", "variables_of"]
 
@@ -19,6 +21,8 @@ NAME = "a network pickle of StyleGAN2 (TensorFlow)"
 
 _CLASSES = ("dnnlib.tflib.network.Network", "tfutil.Network", "tflib.network.Network")
 _ORDER = ("G", "D", "Gs")
+_COMPONENTS = 64
+_ENTRY = 400  # bytes of an entry of a dictionary and what is listed of it, without its name
 
 
 def recognise(content: Content) -> bool:
@@ -84,23 +88,24 @@ def convert(content: Content, options: Options) -> Converted:
     """The averaged generator ``Gs``."""
     data = content.data
     parts = data if isinstance(data, (tuple, list)) else (data,)
-    networks = dict(zip(_ORDER, parts, strict=False)) if len(parts) > 1 else {"Gs": parts[0]}
+    networks = dict(zip(_ORDER, parts, strict=False)) if len(parts) > 1 else {"Gs": parts[0]}  # no more than three
     networks = {name: part for name, part in networks.items() if isinstance(part, Node)}
     which = choose(networks, ("Gs", "G"), options.weights)
     network = networks[which]
     version = network.attributes.get("version")
-    variables = variables_of(network)
+    variables = tensors_of(variables_of(network, content.budget), content.budget)
     if "synthesis/4x4/Const/const" not in variables or "synthesis/4x4/Conv/mod_weight" not in variables:
         raise CheckpointError(
-            f"its network {which} ({network.attributes.get('name')!s:.40}, version {version!s:.10}, {len(variables)} "
-            "variables) is no StyleGAN2 generator; expected mapping and synthesis networks with modulated convolutions."
+            f"its network {which} ({shown(network.attributes.get('name'), most=40)}, version "
+            f"{shown(version, most=10)}, {len(variables)} variables) is no StyleGAN2 generator; expected mapping and "
+            "synthesis networks with modulated convolutions."
         )
     if any("LabelConcat" in name for name in variables):
         raise CheckpointError(
             "its classes enter as StyleGAN2's did before ADA, which is not supported; expected ADA's."
         )
     state = rename(variables, _TABLE)
-    settings = settings_of(network)
+    settings = settings_of(network, content.budget)
     channels = block_widths(state)
     skips = any(name.endswith(".skip.weight") for name in state)
     painted = sum(name.endswith(".torgb.weight") for name in state)
@@ -119,38 +124,45 @@ def convert(content: Content, options: Options) -> Converted:
         "channels": channels,
         "architecture": "resnet" if skips else "skip" if painted > 1 else "orig",
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
-        "resample_filter": taps_of(None if taps is None else torch.tensor(taps, dtype=torch.float64)),
+        "resample_filter": taps_of(taps),
         "clamp": None if clamp is None else float(clamp),
     }
     return Converted(config, state, which)
 
 
-def variables_of(network: Node) -> dict[str, Tensor]:
-    """Its own variables and those of its components, by "component/name"."""
-    found = dict(_named(network.attributes.get("variables")))
-    components = network.attributes.get("components")
-    for name, part in (components if isinstance(components, dict) else {}).items():
-        if isinstance(part, Node):
-            found.update({f"{name}/{key}": tensor for key, tensor in _named(part.attributes.get("variables")).items()})
+def variables_of(network: Node, budget: Budget) -> dict[str, Tensor]:
+    """Its own variables and those of its components, by "component/name"; what is shared counts in each place."""
+    found: dict[str, Tensor] = {}
+    for prefix, part in (("", network), *_components(network)):
+        variables = part.attributes.get("variables")
+        variables = variables if isinstance(variables, (list, tuple)) else ()
+        budget.steps(len(variables))
+        for pair in variables:
+            if isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str):
+                if not isinstance(pair[1], Tensor):
+                    continue
+                budget.memory(_ENTRY)
+                budget.text(len(prefix) + len(pair[0]))
+                found[prefix + pair[0]] = pair[1]
     return found
 
 
-def _named(variables: Any) -> dict[str, Tensor]:
-    pairs = variables if isinstance(variables, (list, tuple)) else []
-    return {
-        str(pair[0]): pair[1]
-        for pair in pairs
-        if isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[1], Tensor)
-    }
+def _components(network: Node) -> list[tuple[str, Node]]:
+    """Networks of which it is made, by "name/"."""
+    held = network.attributes.get("components")
+    if not isinstance(held, dict):
+        return []
+    if len(held) > _COMPONENTS:
+        raise CheckpointError(f"its network has {len(held):,} components; expected {_COMPONENTS} at most.")
+    return [(f"{name[:200]}/", part) for name, part in held.items() if isinstance(name, str) and isinstance(part, Node)]
 
 
-def settings_of(network: Node) -> dict[str, Any]:
+def settings_of(network: Node, budget: Budget) -> dict[str, Any]:
     """What the network was made with, its components' settings included."""
     found: dict[str, Any] = {}
-    components = network.attributes.get("components")
-    parts = [*(components.values() if isinstance(components, dict) else ()), network]
-    for part in parts:
-        kwargs = part.attributes.get("static_kwargs") if isinstance(part, Node) else None
+    for _, part in (*_components(network), ("", network)):
+        kwargs = part.attributes.get("static_kwargs")
         if isinstance(kwargs, dict):
+            budget.memory(_ENTRY * len(kwargs))
             found.update(kwargs)
     return found

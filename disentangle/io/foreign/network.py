@@ -1,0 +1,68 @@
+"""The tensors of one network of a file, admitted to conversion: what a file shares is not written out without end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+from disentangle.inert.budget import Budget
+from disentangle.text import shown
+
+__all__ = ["find", "tensors_of"]
+
+_PREFIX = "module."  # of data parallelism
+_LONGEST = 500  # letters of a name
+_MOST = 5_000  # tensors; the largest networks in use have a few hundred
+_NUMBERS = 2**20  # that may be shared in any case: filters, constants
+_COPIES = 3 * 4  # bytes: what a conversion turns or transposes, its float32 copy, and what is written or built of it
+
+
+def find(named: Any, name: str) -> Any:
+    """An entry of a dictionary, with or without the prefix of data parallelism; None if there is none."""
+    if not isinstance(named, Mapping):
+        return None
+    found = named.get(name)
+    return named.get(_PREFIX + name) if found is None else found
+
+
+def tensors_of(named: Mapping[Any, Any], budget: Budget) -> dict[str, Tensor]:
+    """The entries of a network's state, without the prefix of data parallelism, as they are in the file.
+
+    Args:
+        named: tensors by name, of a file.
+        budget: of the file; the copies that a conversion makes are taken from it.
+
+    Raises:
+        CheckpointError: if one is no tensor or empty, a name is none, there are too many, or many share one memory.
+        LimitError: if they are too large for the file's limits.
+    """
+    if len(named) > _MOST:
+        raise CheckpointError(f"its network has {len(named):,} entries; expected {_MOST:,} at most.")
+    found: dict[str, Tensor] = {}
+    held: dict[int, int] = {}
+    numbers = 0
+    for key, tensor in named.items():
+        if not isinstance(key, str) or len(key) > _LONGEST or re.search(r"\d{7}", key):
+            raise CheckpointError(f"its network has an entry {shown(key)}, which is no name of a tensor.")
+        name = key.removeprefix(_PREFIX)
+        if name in found:
+            raise CheckpointError(f"two of its tensors are called {shown(name)}; it is damaged.")
+        if not isinstance(tensor, Tensor):
+            raise CheckpointError(f"its entry {shown(name)} is a {type(tensor).__name__}; expected a tensor.")
+        if not tensor.numel():
+            raise CheckpointError(f"its tensor {shown(name)} is empty; it is damaged.")
+        memory = tensor.untyped_storage()
+        held[memory.data_ptr()] = memory.nbytes() // tensor.element_size()
+        numbers += tensor.numel()
+        budget.memory(_COPIES * tensor.numel())
+        found[name] = tensor
+    if numbers > 2 * sum(held.values()) + _NUMBERS:
+        raise CheckpointError(
+            f"its network has {numbers:,} numbers, which are {sum(held.values()):,} in the file, shared; expected "
+            "tensors of their own."
+        )
+    return found
