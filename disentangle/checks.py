@@ -172,13 +172,13 @@ def in_image_range(low: float, high: float) -> bool:
     return low >= -FURTHEST and high <= FURTHEST
 
 
-def check_image_range(images: Any, what: str = "images", *, hint: str = "") -> None:
+def check_image_range(images: Any, what: str = "images", *, expected: str = "[-1, 1] or a little beyond") -> None:
     """Tell images in [-1, 1], which may reach a little beyond, from those of another range, and from NaN.
 
     Args:
         images: a floating point tensor; one without any entry passes.
         what: whose images they are, plural.
-        hint: put at the end of the sentence, in brackets.
+        expected: of the sentence.
 
     Raises:
         InputError: if they lie beyond [-10, 10] or hold NaN.
@@ -187,8 +187,7 @@ def check_image_range(images: Any, what: str = "images", *, hint: str = "") -> N
         return
     low, high = (float(value) for value in images.detach().aminmax())
     if not in_image_range(low, high):
-        note = f" ({hint})" if hint else ""
-        raise InputError(f"{what} lie in [{low:.3g}, {high:.3g}]; expected [-1, 1] or a little beyond{note}.")
+        raise InputError(f"{what} lie in [{low:.3g}, {high:.3g}]; expected {expected}.")
 
 
 # ----------------------------------------------------------------------------------------------------- internals

@@ -237,8 +237,8 @@ def test_the_range_of_images():
     check_image_range(torch.tensor([-1.4, 1.2]))
     check_image_range(torch.empty(0))
     for bad in ([0.0, 255.0], [0.0, math.nan], [-math.inf, 0.0]):
-        with pytest.raises(InputError, match=r"they lie in \[.*; expected \[-1, 1\] or a little beyond \(divide\)"):
-            check_image_range(torch.tensor(bad), "they", hint="divide")
+        with pytest.raises(InputError, match=r"they lie in \[.*; expected \[-1, 1\] or a little beyond\."):
+            check_image_range(torch.tensor(bad), "they")
     assert in_image_range(-10, 10)
     assert not in_image_range(math.nan, 1)
 

@@ -281,11 +281,10 @@ def _score_generator(
     distance = load_distance(
         how.extractor if offline else "lpips", weights=how.weights, allow_download=how.download, device=device
     )
-    label = f"{name}/{how.extractor}" if offline else name
     if name == "ppl":
-        return generation.path_length(generator, distance, seed=how.seed, name=label, progress=step, **given)
+        return generation.path_length(generator, distance, seed=how.seed, progress=step, **given)
     return generation.perceptual_perturbation(
-        generator, distance, _directions(generator), seed=how.seed, name=label, progress=step, **given
+        generator, distance, _directions(generator), seed=how.seed, progress=step, **given
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from disentangle.errors import InputError, unknown_name
-from disentangle.evaluations.features.weights import download, find_weights, load_weights
-from disentangle.files import sha256_of
+from disentangle.errors import unknown_name
+from disentangle.evaluations.features.download import find_or_download
+from disentangle.evaluations.features.weights import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,8 @@ class Extractor:
     """A network and what a score must say about it.
 
     Attributes:
-        name: in the scores' names; ``random-<architecture>`` for random weights.
+        name: in the scores' names; ``random-<architecture>`` for random weights, ``<architecture>-<hash>`` for a file
+            that is not the published one.
         size: side of the images it takes.
         centre, spread: images are scaled as (x - centre) / spread from [0, 255].
         sha256: of the weight file, empty for random weights or a module of the user's.
@@ -50,8 +51,9 @@ def load_extractor(
 
     Args:
         name: a key of :data:`EXTRACTORS`, or a module.
-        weights: the file or a folder with it; see :func:`~disentangle.evaluations.features.weights.find_weights`.
-        allow_download: fetch the file if it is nowhere.
+        weights: the file or a folder with it, or another file for that network; see
+            :func:`~disentangle.evaluations.features.weights.identified_weights`.
+        allow_download: fetch the file if it is nowhere and no ``weights`` are named.
         random: random weights in its place; the extractor is then called ``random-<name>``.
         device: where it runs.
         size: of the images of a module of yours.
@@ -68,36 +70,28 @@ def load_extractor(
     if name not in EXTRACTORS:
         raise unknown_name("extractor", str(name), EXTRACTORS)
     network, make = EXTRACTORS[name]()
-    sha256 = ""
     if random:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network, make = EXTRACTORS[name]()
     else:
-        try:
-            path = find_weights(name, path=weights)
-        except InputError:
-            if not allow_download:
-                raise
-            path = download(name)
-        network.load_weights(load_weights(path))
-        sha256 = sha256_of(path)
-    network = network.to(device).eval()
-    shown = f"random-{name}" if random else name
-    return make(network, shown, sha256)
+        found = find_or_download(name, path=weights, allow_download=allow_download)
+        network.load_weights(load_weights(found.path))
+        return make(network.to(device).eval(), found.name(name), found.sha256, found.published)
+    return make(network.to(device).eval(), f"random-{name}", "", False)
 
 
 def _inception() -> tuple[Any, Callable[..., Extractor]]:
     from disentangle.evaluations.features.inception import FIDInception
 
-    def make(network: Any, name: str, sha256: str) -> Extractor:
+    def make(network: Any, name: str, sha256: str, published: bool) -> Extractor:
         return Extractor(
             name,
             network.size,
             lambda images: network(images, ("2048",))["2048"],
             lambda images: network(images, ("logits_unbiased",))["logits_unbiased"],
             sha256=sha256,
-            has_published_weights=bool(sha256),
+            has_published_weights=published,
             network=network,
         )
 
@@ -107,7 +101,7 @@ def _inception() -> tuple[Any, Callable[..., Extractor]]:
 def _efficientnet_lite() -> tuple[Any, Callable[..., Extractor]]:
     from disentangle.evaluations.features.efficientnet_lite import EfficientNetLite0
 
-    def make(network: Any, name: str, sha256: str) -> Extractor:
+    def make(network: Any, name: str, sha256: str, published: bool) -> Extractor:
         return Extractor(
             name, network.size, network, network.logits, network.centre, network.spread, sha256, network=network
         )
@@ -115,7 +109,7 @@ def _efficientnet_lite() -> tuple[Any, Callable[..., Extractor]]:
     return EfficientNetLite0(), make
 
 
-def _without_classes(network: Any, name: str, sha256: str) -> Extractor:
+def _without_classes(network: Any, name: str, sha256: str, published: bool) -> Extractor:
     return Extractor(name, network.size, network, None, network.centre, network.spread, sha256, network=network)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disentangle.checks import check_image_range
+from disentangle.checks import check_image_range, read_array
 from disentangle.errors import CheckpointError, InputError
-from disentangle.evaluations.features.weights import download, find_weights, load_weights
+from disentangle.evaluations.features.download import find_or_download
+from disentangle.evaluations.features.weights import LPIPS_HEADS, FoundWeights, load_strictly, load_weights
+from disentangle.files import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,11 +27,15 @@ class LPIPS:
     Args:
         trunk: weights of torchvision's VGG16 (``features.*`` are used).
         device: where it runs.
+        weights: of which file the trunk is. Without one it is told by a hash of its numbers.
+
+    Attributes:
+        name: ``"lpips-vgg16"``, with a hash behind it where the trunk or the heads are not the published ones.
+        has_published_weights: whether both are, by the hashes of their files: scores may then be called PPL and PIPL.
+        sha256: of the trunk's file, or of its numbers.
     """
 
-    name = "lpips-vgg16"
-
-    def __init__(self, trunk: dict[str, Tensor], *, device: Any = "cpu") -> None:
+    def __init__(self, trunk: dict[str, Tensor], *, device: Any = "cpu", weights: FoundWeights | None = None) -> None:
         import contextlib
         import io
         import warnings
@@ -43,9 +50,14 @@ class LPIPS:
         missing = [name for name in (f"features.{key.split('.', 1)[1]}" for key in own) if name not in trunk]
         if missing:
             raise CheckpointError(f"The weights lack {missing[0]}; expected those of torchvision's VGG16.")
-        weights = {key: trunk[f"features.{key.split('.', 1)[1]}"] for key in own}
-        self.network.net.load_state_dict(weights, strict=True)
+        values = {key: trunk[f"features.{key.split('.', 1)[1]}"] for key in own}
+        load_strictly(self.network.net, values, "those of torchvision's VGG16")
         self.network = self.network.to(device)
+        heads = sha256_of(Path(lpips.__file__).parent / "weights" / "v0.1" / "vgg.pth")
+        self.sha256 = weights.sha256 if weights is not None else _hash_of_numbers(values)
+        of_trunk, of_heads = weights is not None and weights.published, heads == LPIPS_HEADS["vgg"]
+        self.has_published_weights = of_trunk and of_heads
+        self.name = "lpips-vgg16" + ("" if of_trunk else f"-{self.sha256[:8]}") + ("" if of_heads else f"-{heads[:8]}")
 
     def __call__(self, one: Tensor, two: Tensor) -> Tensor:
         """(n,) squared distances of images (n, 3, H, W) in [-1, 1].
@@ -64,10 +76,20 @@ class LPIPS:
         network = self.network
         parts = []
         for stage, head in zip(network.net(network.scaling_layer(images)), network.lins, strict=True):
-            unit = stage / (stage.square().sum(1, keepdim=True).sqrt() + 1e-10)
+            unit = stage / (_length(stage) + 1e-10)
             weight = head.model[-1].weight.clamp(min=0).sqrt()
             parts.append((unit * weight / (stage.shape[2] * stage.shape[3]) ** 0.5).flatten(1))
         return torch.cat(parts, dim=1)
+
+
+def _length(stage: Tensor) -> Tensor:
+    """Lengths over channels, (n, 1, h, w). Where all are zero the derivative is zero, and not 0/0: a place that every
+    channel's ReLU silences stays silent."""
+    import torch
+
+    squares = stage.square().sum(1, keepdim=True)
+    silent = squares == 0
+    return torch.where(silent, 0.0, torch.where(silent, 1.0, squares).sqrt())
 
 
 class StageDistance:
@@ -79,11 +101,16 @@ class StageDistance:
     Args:
         network: has ``stages(images) -> list of (n, c, h, w)``, ``size``, ``centre``, ``spread`` and ``name``.
         device: where it runs.
+        weights: of which file the network's are, for the name.
     """
 
-    def __init__(self, network: Any, *, device: Any = "cpu") -> None:
+    has_published_weights = False  # of LPIPS
+
+    def __init__(self, network: Any, *, device: Any = "cpu", weights: FoundWeights | None = None) -> None:
         self.network = network.to(device).eval()
-        self.name = f"stages-{network.name}"
+        self.label = network.name if weights is None else weights.name(network.name)
+        self.name = f"stages-{self.label}"
+        self.sha256 = "" if weights is None else weights.sha256
 
     def __call__(self, one: Tensor, two: Tensor) -> Tensor:
         """(n,) squared distances of images (n, 3, H, W) in [-1, 1]."""
@@ -118,18 +145,23 @@ def load_distance(
     """
     if name not in ("lpips", "efficientnet-lite0"):
         raise InputError(f"distance is {name!r}; expected 'lpips' or 'efficientnet-lite0'.")
-    key = "vgg16" if name == "lpips" else name
-    try:
-        path = find_weights(key, path=weights)
-    except InputError:
-        if not allow_download:
-            raise
-        path = download(key)
+    found = find_or_download("vgg16" if name == "lpips" else name, path=weights, allow_download=allow_download)
+    values = load_weights(found.path)
     if name == "lpips":
-        return LPIPS(load_weights(path), device=device)
+        return LPIPS(values, device=device, weights=found)
     from disentangle.evaluations.features.efficientnet_lite import EfficientNetLite0
 
-    return StageDistance(EfficientNetLite0().load_weights(load_weights(path)), device=device)
+    return StageDistance(EfficientNetLite0().load_weights(values), device=device, weights=found)
+
+
+def _hash_of_numbers(values: dict[str, Tensor]) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        digest.update(name.encode())
+        digest.update(read_array(values[name], f"the weights {name}").tobytes())
+    return digest.hexdigest()
 
 
 def _check(one: Tensor, two: Tensor) -> None:

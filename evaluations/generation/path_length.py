@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,8 +20,18 @@ from disentangle.evaluations.score import Score, package_versions
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PRESETS", "PathLengthSettings", "filtered", "path_length", "prepare_images"]
+__all__ = [
+    "PRESETS",
+    "PathLengthSettings",
+    "check_distances",
+    "filtered",
+    "path_length",
+    "piece_sizes",
+    "prepare_images",
+    "scored_name",
+]
 
+PIECE = 256  # latents drawn at once
 SMALLEST_QUANTISED = 1e-2  # below this step an 8-bit image differs from its neighbour by rounding, not by content
 
 
@@ -98,9 +110,10 @@ def path_length(
             used, and the protocol is custom.
         n: pairs; by default the preset's.
         space: of the latents, one of the generator's.
-        batch: pairs at once.
+        batch: pairs at once; the latents are drawn by pieces of their own, so that it moves no draw.
         seed: of latents and places.
-        name: of the score; "ppl" alone is for LPIPS with its published weights.
+        name: of the score. Alone it is for LPIPS with its published weights; the name of any other distance is put
+            behind it, as "ppl/efficientnet-lite0", unless it has a slash already.
         progress: called with (pairs done, pairs in all).
         **changes: fields of :class:`PathLengthSettings` to replace.
 
@@ -108,7 +121,8 @@ def path_length(
         Score, lower is better. Parts: ``"standard_deviation"``, ``"kept"``, ``"unfiltered_mean"``, ``"distances"``.
 
     Raises:
-        InputError: on settings that do not fit, images outside [-1, 1], or 8-bit images with a step below 0.01.
+        InputError: on settings that do not fit, images outside [-1, 1], 8-bit images with a step below 0.01, or
+            distances that are no numbers.
     """
     import torch
 
@@ -116,7 +130,7 @@ def path_length(
     if preset not in PRESETS:
         raise unknown_name("path length preset", preset, PRESETS)
     settings, pairs = PRESETS[preset]
-    pairs = pairs if n is None else check_integer("n", n, least=1)
+    pairs, batch = pairs if n is None else check_integer("n", n, least=1), check_integer("batch", batch, least=1)
     for field in changes:
         if field not in asdict(settings):
             raise unknown_name("setting of a path length", field, asdict(settings))
@@ -128,19 +142,24 @@ def path_length(
         wanted = next(iter(spaces))
     used = replace(settings, space=wanted, **changes)
     _check(used, distance)
-    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
     values: list[np.ndarray] = []
+    done = 0
     with torch.no_grad():
-        for first in range(0, pairs, batch):
-            count = min(batch, pairs - first)
-            part = _distances(generator, distance, used, spaces[wanted], count, stream)
-            values.append(part.double().cpu().numpy())
-            if progress is not None:
-                progress(first + count, pairs)
+        for count in piece_sizes(pairs):
+            ends = [generator.sample_latents(count, space=wanted, generator=stream) for _ in range(2)]
+            place = torch.rand(count, generator=stream) if used.ends == "full" else torch.zeros(count)
+            for first, second, at in zip(*(drawn.split(batch) for drawn in (*ends, place)), strict=True):
+                part = _distances(generator, distance, used, spaces[wanted], first, second, at)
+                values.append(part.double().cpu().numpy())
+                done += len(first)
+                if progress is not None:
+                    progress(done, pairs)
     distances = np.concatenate(values)
+    check_distances(distances, distance)
     kept = filtered(distances, used)
     return Score(
-        name=name,
+        name=scored_name(name, distance),
         value=float(kept.mean()),
         parts={
             "standard_deviation": float(kept.std(ddof=used.ddof)) if len(kept) > used.ddof else 0.0,
@@ -158,6 +177,42 @@ def path_length(
         },
         higher_is_better=False,
         seconds=time.perf_counter() - start,
+    )
+
+
+def piece_sizes(n: int) -> Iterator[int]:
+    """Sizes of the pieces in which ``n`` latents are drawn. A draw depends on how it is cut, and the batch, which the
+    memory decides on, must not matter."""
+    for first in range(0, n, PIECE):
+        yield min(PIECE, n - first)
+
+
+def check_distances(distances: np.ndarray, distance: Any) -> None:
+    """Refuse a mean of what is no number.
+
+    Raises:
+        InputError: if any distance is NaN or infinite.
+    """
+    bad = int(np.sum(~np.isfinite(distances)))
+    if bad:
+        raise InputError(
+            f"{bad} of {len(distances)} distances by {_label(distance)} are NaN or infinite; does the generator make "
+            "NaN, or has the distance no derivative there?"
+        )
+
+
+def scored_name(name: str, distance: Any) -> str:
+    """``name`` alone where the distance is LPIPS with its published weights, else with the distance behind a slash."""
+    if "/" in name or getattr(distance, "has_published_weights", False) is True:
+        return name
+    return f"{name}/{_label(distance)}"
+
+
+def _label(distance: Any) -> str:
+    return str(
+        getattr(distance, "label", None)
+        or getattr(distance, "name", None)
+        or getattr(distance, "__name__", type(distance).__name__)
     )
 
 
@@ -200,7 +255,7 @@ def _check(settings: PathLengthSettings, distance: Any) -> None:
         raise unknown_name("path", settings.path, PATHS)
     if settings.ends not in ("full", "end"):
         raise InputError(f"ends is {settings.ends!r}; expected 'full' or 'end'.")
-    if not settings.epsilon >= 0:
+    if not (isinstance(settings.epsilon, numbers.Real) and 0 <= settings.epsilon < math.inf):
         raise InputError(f"epsilon is {settings.epsilon!r}; expected a step above 0, or 0 for the limit.")
     if settings.quantise and settings.epsilon < SMALLEST_QUANTISED:
         raise InputError(
@@ -215,17 +270,21 @@ def _check(settings: PathLengthSettings, distance: Any) -> None:
 
 
 def _distances(
-    generator: Any, distance: Any, settings: PathLengthSettings, space: Any, count: int, stream: Any
+    generator: Any,
+    distance: Any,
+    settings: PathLengthSettings,
+    space: Any,
+    first: Tensor,
+    second: Tensor,
+    place: Tensor,
 ) -> Tensor:
-    """(count,) distances over the squared step."""
+    """(count,) distances over the squared step, at ``place`` (count,) between both ends of each path."""
     import torch
 
-    first, second = (generator.sample_latents(count, space=settings.space, generator=stream) for _ in range(2))
     moving = torch.zeros(space.size, dtype=torch.bool)
     moving[list(space.walk)] = True
     moving = moving.reshape(space.shape).to(first.device)
     second = torch.where(moving, second, first)
-    place = torch.rand(count, generator=stream) if settings.ends == "full" else torch.zeros(count)
     place = place.to(first).reshape(-1, *[1] * (first.ndim - 1))
 
     def latents(t: Tensor) -> Tensor:
@@ -243,9 +302,16 @@ def _distances(
         return prepare_images(generator(latents(t), space=settings.space), settings)
 
     if settings.epsilon == 0:
-        derivative: Tensor = torch.func.jvp(lambda t: distance.embed(images(t)), (place,), (torch.ones_like(place),))[1]
+
+        def embedded(t: Tensor) -> tuple[Tensor, Tensor]:
+            made = images(t)
+            return distance.embed(made), made
+
+        derivative: Tensor
+        _, derivative, made = torch.func.jvp(embedded, (place,), (torch.ones_like(place),), has_aux=True)
+        check_image_range(made, "the generator's images")
         return derivative.flatten(1).square().sum(1)
     before = images(place)
     check_image_range(before, "the generator's images")
     step: Tensor = distance(before, images(place + settings.epsilon))
-    return step.reshape(count) / settings.epsilon**2
+    return step.reshape(len(first)) / settings.epsilon**2

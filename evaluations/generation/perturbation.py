@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.checks import check_integer
+from disentangle.checks import check_image_range, check_integer, check_number
 from disentangle.errors import InputError
-from disentangle.evaluations.generation.path_length import PathLengthSettings, filtered, prepare_images
+from disentangle.evaluations.generation.path_length import (
+    PathLengthSettings,
+    check_distances,
+    filtered,
+    piece_sizes,
+    prepare_images,
+    scored_name,
+)
 from disentangle.evaluations.score import Score, package_versions
 
 if TYPE_CHECKING:
@@ -54,11 +61,12 @@ def perceptual_perturbation(
         ends: ``"full"``, the latent lies at a random place between two; ``"end"``, it is one of them.
         size: side of the images that are compared, by box means; None for their own (the published code compares
             images larger than 256 as they are).
-        batch: pairs at once.
+        batch: pairs at once; it moves no draw, except of ``as_published``.
         as_published: instead draw one layer and one direction for each batch, as the published code does; its mean
             depends on the draw.
         seed: of all draws.
-        name: of the score.
+        name: of the score. Alone it is for LPIPS with its published weights; the name of any other distance is put
+            behind it, as "pipl/efficientnet-lite0", unless it has a slash already.
         progress: called with (pairs done, pairs in all).
 
     Returns:
@@ -66,14 +74,14 @@ def perceptual_perturbation(
         (layers, top) means, NaN where a layer has fewer directions or (as published) none was drawn, ``"layers"``.
 
     Raises:
-        InputError: if the directions do not fit the latents.
+        InputError: if the directions do not fit the latents, images lie outside [-1, 1], or distances are no numbers.
     """
     import torch
 
     start = time.perf_counter()
-    n, seed = check_integer("n", n, least=1), check_integer("seed", seed, least=0)
-    if not epsilon > 0:
-        raise InputError(f"epsilon is {epsilon!r}; expected a step above 0.")
+    n, seed = check_integer("n", n, least=1), check_integer("seed", seed, least=0, most=2**63 - 1)
+    batch, epsilon = check_integer("batch", batch, least=1), check_number("epsilon", epsilon, above=0)
+    top = None if top is None else check_integer("top", top, least=1)
     spaces = dict(generator.spaces)
     wanted = next(iter(spaces)) if space is None else space
     if wanted not in spaces:
@@ -96,36 +104,40 @@ def perceptual_perturbation(
             plan.append((pairs[int(choice.integers(len(pairs)))], min(batch, n - first)))
     else:
         each = -(-n // len(pairs))
-        plan = [(pair, min(batch, each - first)) for pair in pairs for first in range(0, each, batch)]
+        plan = [(pair, count) for pair in pairs for count in piece_sizes(each)]
     found: dict[tuple[int, int], list[np.ndarray]] = {}
     total, done, names = sum(count for _, count in plan), 0, list(layers)
     with torch.no_grad():
         for pair, count in plan:
             one, other = (generator.sample_latents(count, space=wanted, generator=stream) for _ in range(2))
             place = torch.rand(count, generator=stream) if settings.ends == "full" else torch.zeros(count)
-            latents = one + (other - one) * place.to(one).reshape(-1, *[1] * (one.ndim - 1))
+            drawn = one + (other - one) * place.to(one).reshape(-1, *[1] * (one.ndim - 1))
             direction = layers[names[pair[0]]][pair[1]].to(one).reshape(spaces[wanted].shape)
-            images = [
-                prepare_images(generator(moved, space=wanted), settings)
-                for moved in (latents, latents + epsilon * direction)
-            ]
-            step = distance(*images).reshape(count).double().cpu().numpy() / epsilon**2
-            found.setdefault(pair, []).append(step)
-            done += count
-            if progress is not None:
-                progress(done, total)
+            for latents in drawn.split(batch):
+                images = [
+                    prepare_images(generator(moved, space=wanted), settings)
+                    for moved in (latents, latents + epsilon * direction)
+                ]
+                check_image_range(images[0], "the generator's images")
+                step = distance(*images).reshape(len(latents)).double().cpu().numpy() / epsilon**2
+                found.setdefault(pair, []).append(step)
+                done += len(latents)
+                if progress is not None:
+                    progress(done, total)
     table = np.full((len(layers), max(map(len, layers.values()))), np.nan)
     for (row, column), parts in found.items():
         table[row, column] = np.concatenate(parts).mean()
     everything = np.concatenate([part for parts in found.values() for part in parts])
+    check_distances(everything, distance)
     return Score(
-        name=name,
+        name=scored_name(name, distance),
         value=float(filtered(everything, settings).mean()),
         parts={"table": table, "layers": names, "unfiltered_mean": float(everything.mean())},
         settings={
             "protocol": "as published" if as_published else "every direction equally",
             **asdict(settings),
             "n": total,
+            **({"batch": batch} if as_published else {}),
             "directions": len(pairs),
             "seed": seed,
             "packages": package_versions("torch", "numpy"),

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from disentangle.checks import check_integer
+from disentangle.checks import check_integer, check_number, read_array
 from disentangle.errors import InputError, unknown_name
 from disentangle.evaluations.features.protocols import to_uint8
+from disentangle.evaluations.generation.path_length import piece_sizes
 from disentangle.evaluations.score import Score, package_versions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = ["PRESETS", "VariationSettings", "make_pairs", "variation_predictability"]
+
+_MOST_LATENTS = 100_000  # classes of the predictor
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def make_pairs(
         n: pairs.
         space: of the latents; the generator's first by default.
         extent: both values of the coordinate are uniform on [-extent, extent].
-        batch: pairs made at once.
+        batch: pairs made at once; it moves no draw.
         seed: of all draws.
         progress: called with (pairs done, pairs in all).
 
@@ -68,26 +71,31 @@ def make_pairs(
     """
     import torch
 
-    n = check_integer("n", n, least=1)
-    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
+    n, batch = check_integer("n", n, least=1), check_integer("batch", batch, least=1)
+    extent = check_number("extent", extent, above=0)
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
     name = next(iter(generator.spaces)) if space is None else space
     walk = torch.tensor(generator.spaces[name].walk)
     labels = torch.randint(len(walk), (n,), generator=stream)
     parts = []
     with torch.inference_mode():
-        for first in range(0, n, batch):
-            moved = walk[labels[first : first + batch]]
-            count = len(moved)
-            latents = generator.sample_latents(count, space=name, generator=stream)
-            images = []
-            for _ in range(2):
-                values = extent * (2 * torch.rand(count, generator=stream) - 1)
-                flat = latents.clone().flatten(1)
-                flat[torch.arange(count), moved] = values.to(flat)
-                images.append(to_uint8(generator(flat.reshape(latents.shape), space=name).cpu()))
-            parts.append(torch.stack(images, dim=1))
-            if progress is not None:
-                progress(first + count, n)
+        done = 0
+        for count in piece_sizes(n):
+            moved = walk[labels[done : done + count]]
+            drawn = generator.sample_latents(count, space=name, generator=stream)
+            values = extent * (2 * torch.rand(2, count, generator=stream) - 1)
+            for latents, coordinate, both in zip(
+                drawn.split(batch), moved.split(batch), values.split(batch, dim=1), strict=True
+            ):
+                images = []
+                for value in both:
+                    flat = latents.clone().flatten(1)
+                    flat[torch.arange(len(flat)), coordinate] = value.to(flat)
+                    images.append(to_uint8(generator(flat.reshape(latents.shape), space=name).cpu()))
+                parts.append(torch.stack(images, dim=1))
+                done += len(latents)
+                if progress is not None:
+                    progress(done, n)
     return torch.cat(parts), labels
 
 
@@ -132,11 +140,11 @@ def variation_predictability(
         if field not in asdict(PRESETS[preset]):
             raise unknown_name("setting of VP", field, asdict(PRESETS[preset]))
     how = replace(PRESETS[preset], **changes)
-    if pairs.ndim != 5 or pairs.shape[1] != 2 or pairs.dtype != torch.uint8 or labels.shape != pairs.shape[:1]:
-        raise InputError(
-            f"pairs have shape {tuple(pairs.shape)} and dtype {pairs.dtype}, labels {tuple(labels.shape)}; expected "
-            "(n, 2, C, H, W) of uint8 and (n,)."
-        )
+    for field in ("epochs", "batch", "test_every"):
+        check_integer(field, getattr(how, field), least=1)
+    check_number("rate", how.rate, above=0)
+    check_number("train_fraction", how.train_fraction, above=0, below=1)
+    pairs, labels = _read_pairs(pairs, labels)
     if how.input not in ("diff", "concat"):
         raise InputError(f"input is {how.input!r}; expected 'diff' or 'concat'.")
     n, classes = len(pairs), int(labels.max()) + 1
@@ -146,7 +154,9 @@ def variation_predictability(
             f"{n} pairs of {classes} latents at a train_fraction of {how.train_fraction:g} leave nothing to learn or "
             "to test; give more pairs, or another fraction."
         )
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(check_integer("seed", seed, least=0)))
+    order = torch.randperm(
+        n, generator=torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
+    )
     train, test = order[:train_count], order[train_count:]
     tests: list[tuple[int, float]] = []
     named = torch.empty(0)
@@ -195,6 +205,25 @@ def variation_predictability(
         ceiling=1.0,
         seconds=time.perf_counter() - start,
     )
+
+
+def _read_pairs(pairs: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    """(n, 2, C, H, W) uint8 and (n,) int64 tensors."""
+    import torch
+
+    images, named = (read_array(given, name) for given, name in ((pairs, "pairs"), (labels, "labels")))
+    if images.ndim != 5 or images.shape[1] != 2 or images.dtype != np.uint8 or named.shape != images.shape[:1]:
+        raise InputError(
+            f"pairs have shape {images.shape} and dtype {pairs.dtype if hasattr(pairs, 'dtype') else images.dtype}, "
+            f"labels {named.shape}; expected (n, 2, C, H, W) of uint8 and (n,)."
+        )
+    if not len(named) or named.dtype.kind not in "iu" or named.min() < 0 or named.max() >= _MOST_LATENTS:
+        span = f", from {named.min()} to {named.max()}" if len(named) else ", none"
+        raise InputError(
+            f"labels have dtype {named.dtype}{span}; expected whole numbers from 0 to {_MOST_LATENTS - 1:,}."
+        )
+    images, named = (np.require(array, requirements=["C", "W"]) for array in (images, named.astype(np.int64)))
+    return torch.from_numpy(images), torch.from_numpy(named)
 
 
 def _network(channels: int, classes: int) -> nn.Module:

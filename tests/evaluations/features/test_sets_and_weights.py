@@ -232,27 +232,6 @@ def test_the_order_of_places_and_the_hash(nowhere: Path, monkeypatch: pytest.Mon
         find_weights("test")
 
 
-def test_a_download_is_checked_before_it_is_kept(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    published = nowhere / "published.pth"
-    torch.save({"w": torch.ones(2)}, published)
-    content = hashlib.sha256(published.read_bytes()).hexdigest()
-    file = weight_files.WeightFile("test", ("t.pth",), published.as_uri(), content, alternative="do without")
-    monkeypatch.setitem(weight_files.FILES, "test", file)
-    with pytest.raises(InputError, match=r"t.pth were not found; get it from file://.*, sha256 .*, do without"):
-        find_weights("test")
-    kept = weight_files.download("test")
-    assert find_weights("test") == kept
-    torch.testing.assert_close(weight_files.load_weights(kept)["w"], torch.ones(2))
-    kept.unlink()
-    published.write_bytes(b"half of it")
-    with pytest.raises(CheckpointError, match="it is damaged, or another file of that name"):
-        weight_files.download("test")
-    published.unlink()
-    with pytest.raises(InputError, match="could not be downloaded"):
-        weight_files.download("test")
-    assert list(kept.parent.iterdir()) == []  # nothing half-written stays
-
-
 def test_nothing_unsafe_is_read(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:

@@ -125,3 +125,62 @@ def test_mig_through_a_network_taught_the_factors() -> None:
     data.image_shape = (3, 32, 32)
     with pytest.raises(InputError, match="they must be equal"):
         factor_predictor_mig(Stripes(), data)
+
+
+def test_pairs_do_not_depend_on_the_batch() -> None:
+    seen: list[int] = []
+
+    class Counted(Stripes):
+        def __call__(self, latents: torch.Tensor, *, space: str | None = None) -> torch.Tensor:
+            seen.append(len(latents))
+            return super().__call__(latents, space=space)
+
+    expected, labels = make_pairs(Stripes(), 300, batch=1000, seed=5)
+    for batch in (1, 7, 64):
+        seen.clear()
+        pairs, named = make_pairs(Counted(), 300, batch=batch, seed=5)
+        assert max(seen) <= batch
+        assert torch.equal(named, labels)
+        assert torch.equal(pairs, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pairs, labels: (pairs.to("meta"), labels), "pairs are a tensor on the meta device"),
+        (lambda pairs, labels: (pairs, labels.to("meta")), "labels are a tensor on the meta device"),
+        (lambda pairs, labels: (pairs + 0j, labels), "pairs have dtype complex64"),
+        (lambda pairs, labels: (pairs, labels - 1), "labels have dtype int64, from -1"),
+        (lambda pairs, labels: (pairs, labels.double()), "labels have dtype float64"),
+        (lambda pairs, labels: (pairs, labels * 10**9), "expected whole numbers from 0 to 99,999"),
+        (lambda pairs, labels: (pairs[:0], labels[:0]), "labels have dtype int64, none; expected"),
+        (lambda pairs, labels: (None, labels), "pairs have dtype object"),
+    ],
+)
+def test_pairs_that_are_none(change: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        variation_predictability(*change(*make_pairs(Stripes(), 8)), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch": 0}, "batch is 0"),
+        ({"rate": float("nan")}, "rate is nan"),
+        ({"train_fraction": 1}, "train_fraction is 1"),
+        ({"test_every": 1.5}, "test_every is 1.5"),
+        ({"seed": 2**70}, "seed is"),
+    ],
+)
+def test_settings_of_vp_that_do_not_fit(options: dict[str, Any], message: str) -> None:
+    pairs, labels = make_pairs(Stripes(), 8)
+    with pytest.raises(InputError, match=message):
+        variation_predictability(pairs, labels, **options)
+
+
+def test_pairs_as_numpy_arrays_are_the_same() -> None:
+    pairs, labels = make_pairs(Stripes(), 40)
+    options: dict[str, Any] = {"epochs": 1, "train_fraction": 0.5}
+    expected = variation_predictability(pairs, labels, **options)
+    assert variation_predictability(pairs.numpy(), labels.numpy(), **options).value == expected.value  # type: ignore[arg-type]

@@ -92,7 +92,7 @@ def test_length_of_a_linear_generator() -> None:
     score = path_length(generator, Squares(), preset="torchmetrics", n=400, low=None, high=None, size=None, seed=3)
     stream = torch.Generator().manual_seed(3)
     expected = []
-    for count in [16] * 25:
+    for count in (256, 144):  # the pieces in which latents are drawn, whatever the batch
         a, b = (generator.sample_latents(count, generator=stream) for _ in range(2))
         expected += ((b - a) @ generator.weight.T).square().mean(1).tolist()
     assert score.value == pytest.approx(np.mean(expected), rel=1e-6)
@@ -185,6 +185,73 @@ def test_wrong_range_and_a_distance_without_derivative() -> None:
         path_length(generator, Squares(), n=2)
     with pytest.raises(InputError, match="epsilon=0 differentiates what images are compared by, but function has no"):
         path_length(Linear(), lambda one, two: (one - two).square().mean((1, 2, 3)), n=2, epsilon=0)
+
+
+class Counted(Linear):
+    """Notes how many latents it is given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def __call__(self, latents: torch.Tensor, *, space: str | None = None) -> torch.Tensor:
+        self.seen.append(len(latents))
+        return super().__call__(latents, space=space)
+
+
+@pytest.mark.parametrize("n", [3, 300])
+@pytest.mark.parametrize("ends", ["end", "full"])
+def test_the_batch_moves_no_draw(n: int, ends: str) -> None:
+    directions = {"first": torch.eye(6).double()[:2]}
+    measures = {
+        "ppl": lambda model, batch: path_length(
+            model, Squares(), n=n, batch=batch, epsilon=1e-2, size=None, ends=ends, seed=3
+        ),
+        "limit": lambda model, batch: path_length(
+            model, Squares(), n=n, batch=batch, epsilon=0, size=None, ends=ends, seed=3
+        ),
+        "pipl": lambda model, batch: perceptual_perturbation(
+            model, Squares(), directions, n=n, batch=batch, size=None, ends=ends, seed=3
+        ),
+    }
+    for name, measure in measures.items():
+        scores = []
+        for batch in (1, 7, 64, 1000):
+            model = Counted()
+            scores.append(measure(model, batch))
+            assert max(model.seen) <= batch
+        assert all(score.settings == scores[0].settings for score in scores), name
+        # not the filtered means: along one direction all are equal, and rounding decides which are left out
+        means = [score.parts["unfiltered_mean"] for score in scores]
+        np.testing.assert_allclose(means, means[0], rtol=1e-9)
+
+
+def test_the_plain_name_is_for_lpips_alone() -> None:
+    class Published(Squares):
+        has_published_weights = True
+
+    directions = {"first": torch.eye(6)}
+    options: dict[str, Any] = {"n": 2, "size": None}
+    assert path_length(Linear(), Squares(), **options).name == f"ppl/{Squares.name}"
+    assert path_length(Linear(), Published(), **options).name == "ppl"
+    assert path_length(Linear(), Squares(), name="ppl/mine", **options).name == "ppl/mine"
+    assert perceptual_perturbation(Linear(), Squares(), directions, **options).name == f"pipl/{Squares.name}"
+    assert path_length(Linear(), lambda a, b: (a - b).square().mean((1, 2, 3)), **options).name == "ppl/<lambda>"
+
+
+@pytest.mark.parametrize("epsilon", [0, 0.1])
+def test_distances_that_are_no_numbers_make_no_score(epsilon: float) -> None:
+    class Broken(Squares):
+        def __call__(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+            return super().__call__(one, two) * float("nan")
+
+        def embed(self, images: torch.Tensor) -> torch.Tensor:
+            return super().embed(images) * float("inf")
+
+    with pytest.raises(InputError, match=r"4 of 4 distances by .* are NaN or infinite; does the generator make NaN"):
+        path_length(Linear(), Broken(), n=4, epsilon=epsilon, size=None)
+    with pytest.raises(InputError, match="distances by .* are NaN or infinite"):
+        perceptual_perturbation(Linear(), Broken(), {"first": torch.eye(6)}, n=6, size=None)
 
 
 def test_perturbations_cover_every_direction_equally() -> None:
