@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import InputError
+from disentangle.linalg.matrices import check_matrix
 
 __all__ = ["covariance"]
 
@@ -35,11 +36,7 @@ def covariance(X: Tensor, *, correction: int = 0) -> tuple[Tensor, Tensor]:
     tensor([[1., 2.],
             [2., 4.]], dtype=torch.float64)
     """
-    if not isinstance(X, Tensor) or X.ndim < 2:
-        shape = f"shape {tuple(X.shape)}" if isinstance(X, Tensor) else f"type {type(X).__name__}"
-        raise InputError(f"covariance got an argument of {shape}; expected a tensor (..., channels, samples).")
-    if not X.is_floating_point():
-        raise InputError(f"covariance got dtype {X.dtype}; expected a real floating point tensor.")
+    check_matrix(X, "covariance", sides="(..., channels, samples)")
     if X.shape[-1] <= correction:
         raise InputError(
             f"covariance got {X.shape[-1]} samples with correction {correction}; expected at least {correction + 1}."

@@ -1,7 +1,8 @@
 """How far a matrix is from orthogonal, and how well conditioned a covariance is.
 
-All functions take (..., m, n) and return (...) float64; a matrix with NaN or infinity gives NaN (rank: 0) and never
-raises, so that they can be logged at any step of a training.
+All functions take (..., m, n), real or complex floating point, and return (...) float64; a matrix with NaN or infinity
+gives NaN (rank: 0), as does one without entries where the number is not defined, and neither raises, so that they can
+be logged at any step of a training. What is no such tensor is an :class:`~disentangle.errors.InputError`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from disentangle.errors import InputError
+from disentangle.checks import check_number
+from disentangle.linalg.matrices import check_matrix, excess, shorter_side_first
 from disentangle.linalg.polar import relative_tolerance
 
 __all__ = [
@@ -20,18 +22,23 @@ __all__ = [
     "orthogonality_error",
 ]
 
-
-def _check(matrix: Tensor) -> None:
-    if matrix.ndim < 2:
-        raise InputError(f"got a tensor of shape {tuple(matrix.shape)}; expected matrices (..., m, n).")
+_LARGE = 2.0**60  # entries up to which no power of theirs that is taken overflows
 
 
-def _singular_values(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., k) descending in float64, and which matrices hold NaN or infinity (their values are zeros)."""
-    _check(matrix)
+def _wide(matrix: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """The matrices in float64 or complex128, zero where they hold NaN or infinity, and which do (...)."""
+    check_matrix(matrix, name, may_be_complex=True)
     matrix = matrix.detach()
     bad = ~torch.isfinite(matrix).all(dim=(-2, -1))
-    finite = torch.where(bad[..., None, None], torch.zeros_like(matrix), matrix).double()
+    finite = torch.where(bad[..., None, None], torch.zeros_like(matrix), matrix)
+    return finite.to(torch.complex128 if matrix.is_complex() else torch.float64), bad
+
+
+def _singular_values(matrix: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """(..., k) descending in float64, one zero at least, and which matrices have no such values."""
+    finite, bad = _wide(matrix, name)
+    if not min(matrix.shape[-2:]):
+        return bad.new_zeros((*bad.shape, 1), dtype=torch.float64), torch.ones_like(bad)
     return torch.linalg.svdvals(finite), bad
 
 
@@ -40,7 +47,7 @@ def _nan_where(bad: Tensor, value: Tensor) -> Tensor:
 
 
 def condition_number(P: Tensor) -> Tensor:
-    """Largest over smallest singular value; infinity if the smallest is zero.
+    """Largest over smallest singular value; infinity if the smallest is zero, NaN for a matrix without entries.
 
     For a covariance (symmetric positive semi-definite) this is the ratio of its extreme eigenvalues. A covariance of
     more directions than the data have is singular, and its condition number then only measures rounding or the ridge
@@ -49,7 +56,7 @@ def condition_number(P: Tensor) -> Tensor:
     >>> condition_number(torch.diag(torch.tensor([4.0, 2.0]))).item()
     2.0
     """
-    s, bad = _singular_values(P)
+    s, bad = _singular_values(P, "condition_number")
     largest, smallest = s[..., 0], s[..., -1]
     singular = smallest <= 0
     ratio = largest / torch.where(singular, torch.ones_like(smallest), smallest)
@@ -61,16 +68,16 @@ def numerical_rank(P: Tensor, *, rtol: float | None = None) -> Tensor:
 
     The default ``rtol`` is the shorter side times the machine epsilon of the dtype.
     """
-    s, _ = _singular_values(P)
+    s, _ = _singular_values(P, "numerical_rank")
     return _kept(P, s, rtol).sum(-1)
 
 
 def effective_condition_number(P: Tensor, *, rtol: float | None = None) -> Tensor:
     """Condition number over the numerical rank: largest over smallest singular value that is not noise.
 
-    NaN for a zero matrix.
+    NaN for a zero matrix, and for one without entries.
     """
-    s, bad = _singular_values(P)
+    s, bad = _singular_values(P, "effective_condition_number")
     kept = _kept(P, s, rtol)
     smallest = torch.where(kept, s, torch.full_like(s, float("inf"))).amin(-1)
     return _nan_where(bad | ~kept.any(-1), s[..., 0] / smallest)
@@ -79,9 +86,11 @@ def effective_condition_number(P: Tensor, *, rtol: float | None = None) -> Tenso
 def effective_rank(P: Tensor) -> Tensor:
     """Exponential of the entropy of the normalised singular values (Roy and Vetterli, EUSIPCO 2007, equation 4).
 
-    Between 1 and the rank: the number of directions that carry the matrix. NaN for a zero matrix.
+    Between 1 and the rank: the number of directions that carry the matrix. NaN for a zero matrix, and for one without
+    entries.
     """
-    s, bad = _singular_values(P)
+    s, bad = _singular_values(P, "effective_rank")
+    s = s / torch.where(s[..., :1] > 0, s[..., :1], 1.0)  # the sum of large ones would be infinite
     total = s.sum(-1, keepdim=True)
     share = s / torch.where(total > 0, total, torch.ones_like(total))
     entropy = -torch.xlogy(share, share).sum(-1)
@@ -89,15 +98,29 @@ def effective_rank(P: Tensor) -> Tensor:
 
 
 def orthogonality_error(W: Tensor) -> Tensor:
-    """``||W W^T - I||_F`` on the shorter side (``W^T W`` when W is tall): 0 for orthonormal rows or columns."""
-    _check(W)
-    matrix = W.detach().double()
-    if matrix.shape[-2] > matrix.shape[-1]:
-        matrix = matrix.mT
-    identity = torch.eye(matrix.shape[-2], dtype=torch.float64, device=matrix.device)
-    return torch.linalg.matrix_norm(matrix @ matrix.mT - identity)
+    """``||W W^H - I||_F`` on the shorter side (``W^H W`` when W is tall): 0 for orthonormal rows or columns.
+
+    ``W^H`` is the conjugate transpose, which of a real matrix is ``W^T``. A matrix without entries has nothing to miss:
+    0. Entries beyond 1e154 give infinity, which is their error to float64's range.
+
+    >>> orthogonality_error(torch.tensor([[0.6, 0.8j]])).item() < 1e-7
+    True
+    """
+    matrix, bad = _wide(W, "orthogonality_error")
+    if not matrix.shape[-1] or not matrix.shape[-2]:
+        return _nan_where(bad, torch.zeros_like(bad, dtype=torch.float64))
+    largest = matrix.abs().amax(dim=(-2, -1))
+    # Fourth powers of large entries are beyond float64 before their root is; a power of two changes no digit.
+    scale = torch.where(largest > _LARGE, torch.exp2(torch.frexp(largest.clamp_min(_LARGE))[1].double() - 1), 1.0)
+    rows = shorter_side_first(matrix / scale[..., None, None])
+    identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
+    error = excess(rows) + identity * (1 - scale**-2)[..., None, None]
+    return _nan_where(bad, torch.linalg.matrix_norm(error) * scale * scale)
 
 
 def _kept(matrix: Tensor, s: Tensor, rtol: float | None) -> Tensor:
-    tolerance = relative_tolerance(matrix.dtype, min(matrix.shape[-2:])) if rtol is None else rtol
+    if rtol is None:
+        tolerance = relative_tolerance(matrix.dtype, min(matrix.shape[-2:]))
+    else:
+        tolerance = check_number("rtol", rtol, least=0)
     return (s > tolerance * s[..., :1]) & (s > 0)

@@ -25,6 +25,7 @@ from torch import Tensor
 from disentangle.errors import InputError, unknown_name
 from disentangle.linalg.differentiable import are_values_visible, autocast_off
 from disentangle.linalg.iterative_roots import ITERATIVE_STEPS, iterative_root
+from disentangle.linalg.matrices import check_matrix
 from disentangle.linalg.polar import relative_tolerance
 from disentangle.linalg.spd_function import spectral_function
 from disentangle.linalg.spd_root import exact_inverse_root, exact_root, floors
@@ -231,11 +232,7 @@ def _function(P: Tensor, name: str, exponent: float, floor: float | None) -> Ten
 
 def check_matrices(P: Tensor, name: str) -> None:
     """Raise ``InputError`` where ``P`` is no batch of square floating point matrices, as the argument of ``name``."""
-    if not isinstance(P, Tensor) or P.ndim < 2 or P.shape[-1] != P.shape[-2]:
-        shape = f"shape {tuple(P.shape)}" if isinstance(P, Tensor) else f"type {type(P).__name__}"
-        raise InputError(f"{name} got an argument of {shape}; expected square matrices (..., n, n).")
-    if not P.is_floating_point():
-        raise InputError(f"{name} got dtype {P.dtype}; expected a real floating point tensor.")
+    check_matrix(P, name, square=True)
 
 
 def _floors(dtype: torch.dtype, n: int, floor: float | None) -> tuple[float, float]:

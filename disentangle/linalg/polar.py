@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from disentangle.errors import InputError, unknown_name
 from disentangle.linalg.differentiable import DifferentiableFunction, are_values_visible
+from disentangle.linalg.matrices import check_matrix
 
 __all__ = ["polar", "relative_tolerance"]
 
@@ -67,11 +68,7 @@ def polar(
     tensor([[ 1.,  0.],
             [ 0., -1.]])
     """
-    if not isinstance(G, Tensor) or G.ndim < 2:
-        shape = f"shape {tuple(G.shape)}" if isinstance(G, Tensor) else f"type {type(G).__name__}"
-        raise InputError(f"polar got an argument of {shape}; expected a tensor (..., m, n).")
-    if not G.is_floating_point():
-        raise InputError(f"polar got dtype {G.dtype}; expected a real floating point tensor.")
+    check_matrix(G, "polar")
     if rank_deficient not in ("partial", "complete"):
         raise InputError(f"rank_deficient is {rank_deficient!r}; expected 'partial' or 'complete'.")
     if method not in ("gram_eigh", "svd", "newton_schulz"):
@@ -247,6 +244,8 @@ def _refine(a: Tensor, q: Tensor, v: Tensor, s: Tensor, inverse: Tensor) -> Tens
 
 def _newton_schulz(matrix: Tensor, steps: int) -> Tensor:
     """Cubic Newton-Schulz iteration on (..., k, n) with k <= n; Björck and Bowie 1971."""
+    if not matrix.numel():
+        return matrix.clone()
     working = matrix.dtype if matrix.dtype in (torch.float32, torch.float64) else torch.float32
     largest = matrix.detach().abs().amax(dim=(-2, -1), keepdim=True).to(working)
     bad = ~torch.isfinite(largest)

@@ -1,7 +1,8 @@
 """The two operations of a whitening layer that touch the whole batch, with their derivatives in closed form.
 
 Each derivative is one or two products in the data's own precision, where following the single steps would take three
-in float64 and keep as many copies of the batch.
+in float64 and keep as many copies of the batch. :class:`disentangle.linalg.moments.Moments` is no part of it: what
+arrives in parts and is not kept cannot be differentiated, and here the batch is there as a whole.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import InputError, unknown_name
+from disentangle.linalg.matrices import excess
 
 __all__ = ["Form", "accepted_learning_rate", "optimal_learning_rate", "orthogonality_quartic"]
 
@@ -87,7 +88,7 @@ def orthogonality_quartic(weight: Tensor, gradient: Tensor) -> Tensor:
     w, l = (x.detach().flatten(1).double() for x in (weight, gradient))
     if w.shape[0] > w.shape[1]:
         w, l = w.mT, l.mT
-    excess = w @ w.mT - torch.eye(len(w), dtype=torch.float64, device=w.device)
+    error = excess(w)
     cross = w @ l.mT
     b = cross + cross.mT
     c = l @ l.mT
@@ -95,9 +96,9 @@ def orthogonality_quartic(weight: Tensor, gradient: Tensor) -> Tensor:
         [
             (c * c).sum(),
             -2 * (b * c).sum(),
-            (b * b).sum() + 2 * (excess * c).sum(),
-            -2 * (excess * b).sum(),
-            (excess * excess).sum(),
+            (b * b).sum() + 2 * (error * c).sum(),
+            -2 * (error * b).sum(),
+            (error * error).sum(),
         ]
     )
 

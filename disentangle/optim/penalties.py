@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from disentangle.errors import InputError
+from disentangle.linalg.matrices import excess, shorter_side_first
 
 __all__ = ["orthogonality_loss"]
 
@@ -27,22 +27,13 @@ def orthogonality_loss(weight: Tensor, *, reduction: Literal["sum", "mean"] = "s
         raise InputError(f"weight has shape {tuple(weight.shape)}; expected at least two dimensions.")
     if reduction not in ("sum", "mean"):
         raise InputError(f"reduction is {reduction!r}; expected 'sum' or 'mean'.")
-    excess = _excess(_shorter_side_first(weight))
-    return excess.square().sum() if reduction == "sum" else excess.square().mean()
+    error = excess(shorter_side_first(weight.flatten(1)))
+    return error.square().sum() if reduction == "sum" else error.square().mean()
 
 
 def orthogonality_gradient(weight: Tensor) -> Tensor:
     """Gradient of :func:`orthogonality_loss` (``sum``) in closed form, ``4 (W W^T - I) W``; shape of ``weight``."""
-    matrix = _shorter_side_first(weight.detach())
-    gradient = 4 * _excess(matrix) @ matrix
+    matrix = shorter_side_first(weight.detach().flatten(1))
+    gradient = 4 * excess(matrix) @ matrix
     tall = weight.shape[0] > weight[0].numel()
     return (gradient.mT if tall else gradient).reshape(weight.shape)
-
-
-def _shorter_side_first(weight: Tensor) -> Tensor:
-    matrix = weight.flatten(1)
-    return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
-
-
-def _excess(matrix: Tensor) -> Tensor:
-    return matrix @ matrix.mT - torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)

@@ -6,15 +6,11 @@ transposed first, which turns orthonormal columns into rows and every formula be
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from disentangle.linalg.matrices import excess
+
 __all__ = ["excess", "normal_field", "relative_gradient", "riemannian_gradient"]
-
-
-def excess(X: Tensor) -> Tensor:
-    """``X X^T - I``, (r, r)."""
-    return X @ X.mT - torch.eye(len(X), dtype=X.dtype, device=X.device)
 
 
 def normal_field(X: Tensor) -> Tensor:

@@ -99,7 +99,8 @@ class _Answer:
     """What the server sends, with one sentence for whatever goes wrong on the way; writing is not its matter."""
 
     def __init__(self, file: WeightFile) -> None:
-        self.file, self.answer = file, None
+        self.file = file
+        self.answer: Any = None
 
     def __enter__(self) -> _Answer:
         try:
@@ -116,7 +117,6 @@ class _Answer:
         return self
 
     def read(self, most: int) -> bytes:
-        assert self.answer is not None
         try:
             block: bytes = self.answer.read(most)
         except Exception as error:  # a connection that is reset, silent, or not in the form it announced

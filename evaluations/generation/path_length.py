@@ -307,9 +307,9 @@ def _distances(
             made = images(t)
             return distance.embed(made), made
 
-        derivative: Tensor
-        _, derivative, made = torch.func.jvp(embedded, (place,), (torch.ones_like(place),), has_aux=True)
-        check_image_range(made, "the generator's images")
+        found: Any = torch.func.jvp(embedded, (place,), (torch.ones_like(place),), has_aux=True)
+        check_image_range(found[2], "the generator's images")
+        derivative: Tensor = found[1]
         return derivative.flatten(1).square().sum(1)
     before = images(place)
     check_image_range(before, "the generator's images")
