@@ -16,9 +16,10 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from disentangle.errors import reason
+from disentangle.files import open_regular
 from disentangle.text import shown
 
 __all__ = ["ArchiveError", "Member", "open_zip", "unpack", "unpack_into"]
@@ -61,21 +62,42 @@ class _Bounded(io.BufferedReader):
 
 
 def open_zip(path: str | os.PathLike[str], *, contents: int | None = None) -> zipfile.ZipFile:
-    """The archive's table of contents.
+    """The archive's table of contents, whole.
 
     Args:
         path: the file.
         contents: bytes that the table may have, some 100 for each part; None for as many as the file.
 
     Raises:
-        ArchiveError: if it cannot be read, whatever zipfile makes of it, or is larger.
+        ArchiveError: if it cannot be read, whatever zipfile makes of it, is larger, or lists fewer parts than it
+            states.
+        OSError: if the file is none, or a device or FIFO.
     """
+    with open_regular(path) as file:
+        stated = _stated_parts(file)
     try:
-        return _Archive(Path(path), contents)
+        archive = _Archive(Path(path), contents)
     except (OSError, MemoryError, ArchiveError):
         raise
     except Exception as error:  # zipfile raises BadZipFile, but also struct.error, UnicodeDecodeError, ...
         raise ArchiveError(reason(error)) from None
+    found = len(archive.infolist())
+    if stated is not None and stated != found & 0xFFFF:
+        archive.close()
+        raise ArchiveError(f"it lists {found:,} parts where another number is stated; it is damaged")
+    return archive
+
+
+def _stated_parts(file: BinaryIO) -> int | None:
+    """How many parts the record at the end counts, modulo 65,536; None where it says that they are counted elsewhere."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - (1 << 16) - 22))
+    tail = file.read()
+    place = tail.rfind(b"PK\5\6")
+    if place < 0 or place + 22 > len(tail):
+        return None
+    count = int(struct.unpack_from("<H", tail, place + 10)[0])
+    return None if count == 0xFFFF else count
 
 
 def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, most: int) -> bytearray:

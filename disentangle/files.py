@@ -12,13 +12,14 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from disentangle.errors import OutputError, reason
 
 __all__ = [
     "check_destination",
     "is_leftover",
+    "open_regular",
     "sha256_of",
     "sync_folder",
     "write_atomically",
@@ -194,6 +195,31 @@ def sync_folder(folder: PathLike) -> None:
 def is_leftover(name: str) -> bool:
     """Whether a file or folder of this name is what a killed process left of a file it was writing."""
     return name.startswith(".") and name.endswith(".part")
+
+
+def open_regular(path: PathLike) -> BinaryIO:
+    """A regular file (or a link to one), opened for reading bytes.
+
+    A FIFO would be waited for without end, a device read without end, and a name says nothing of either.
+
+    Raises:
+        OSError: if it is a folder, a device, a FIFO or a socket, or the system does not allow it.
+    """
+    _check_regular(os.stat(path))
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _check_regular(os.fstat(handle))  # what was opened, should the name have changed hands
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is a device, FIFO or socket, not a file")
 
 
 def sha256_of(path: PathLike) -> str:

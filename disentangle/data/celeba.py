@@ -6,9 +6,9 @@ from pathlib import Path
 
 from disentangle.data.decoding import PictureDecoder
 from disentangle.data.encoded import CACHE_BYTES, EncodedImages
-from disentangle.data.folder import open_shelf
-from disentangle.data.places import PathLike
+from disentangle.data.places import PathLike, reads_files
 from disentangle.errors import DataError, unknown_name
+from disentangle.images import open_shelf
 
 __all__ = ["CROPS", "CelebA", "find_celeba"]
 
@@ -62,6 +62,7 @@ class CelebA(EncodedImages):
         super().__init__(open_shelf(found), decoder, flip=flip, cache_bytes=cache_bytes, on_bad_image=on_bad_image)
 
 
+@reads_files
 def find_celeba(data_dir: PathLike) -> Path | None:
     """The folder or archive of the aligned pictures in or at ``data_dir``, or None."""
     root = Path(data_dir).expanduser()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from disentangle.data.indices import check_indices
-from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, search_places
+from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, reads_files, search_places
 from disentangle.errors import DataError, InputError, unknown_name
 
 __all__ = ["CIFAR10", "CIFAR100", "SIDE", "find_cifar", "holds_cifar"]
@@ -165,6 +165,7 @@ class CIFAR100(_Cifar):
         self._take_labels(self._read(100, 2)[:, 1 if classes == "fine" else 0])
 
 
+@reads_files
 def find_cifar(classes: int, split: str = "train", data_dir: PathLike | None = None) -> Path | None:
     """The folder with the binary files of a split of CIFAR-10 or CIFAR-100, or None; nothing is opened."""
     for place in search_places(data_dir):
@@ -174,6 +175,7 @@ def find_cifar(classes: int, split: str = "train", data_dir: PathLike | None = N
     return None
 
 
+@reads_files
 def holds_cifar(folder: Path) -> int | None:
     """10 or 100 if the folder itself holds binary or pickled files of that set, else None."""
     for classes, files in _FILES.items():
@@ -183,6 +185,7 @@ def holds_cifar(folder: Path) -> int | None:
     return 10 if (folder / "data_batch_1").is_file() else 100 if folder.name == "cifar-100-python" else None
 
 
+@reads_files
 def _names(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -14,16 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from disentangle.archives import ArchiveError
 from disentangle.data.decoding import PictureDecoder
 from disentangle.data.indices import check_indices
-from disentangle.data.per_process import PerProcess
-from disentangle.errors import DataError, InputError, unknown_name
+from disentangle.errors import DataError, InputError, reason, unknown_name
+from disentangle.images import PictureError
+from disentangle.images.per_process import PerProcess
 
 __all__ = ["CACHE_BYTES", "EncodedImages", "PictureCache", "Shelf"]
 
 CACHE_BYTES = 2 << 30
 ON_BAD_IMAGE = ("raise", "skip")
 
+_NOT_ITS_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 _BLOCK = 256  # pictures checked at a time
 _log = logging.getLogger(__name__)
 
@@ -37,7 +41,11 @@ class Shelf(Protocol):
         """What to call the picture in a message."""
 
     def read(self, position: int) -> bytes:
-        """The bytes of the file; called from several threads at once."""
+        """The bytes of the file; called from several threads at once.
+
+        Raises:
+            OSError, PictureError, ArchiveError: if they cannot be had.
+        """
 
 
 class EncodedImages:
@@ -135,10 +143,13 @@ class EncodedImages:
     def _decode(self, position: int) -> NDArray[np.uint8]:
         try:
             return self._decoder(self._shelf.read(position))
-        except Exception as error:  # Pillow's readers raise many kinds on damaged files, SyntaxError among them
-            raise DataError(
-                f"{self._shelf.name(position)} cannot be read as a picture ({error}); repair or remove it, or leave "
-                "such pictures out with on_bad_image='skip'."
+        except MemoryError as error:
+            raise DataError(f"There is not the memory to decode {self._shelf.name(position)}; free some.") from error
+        except (PictureError, ArchiveError, OSError) as error:
+            kind = DataError if getattr(error, "errno", None) in _NOT_ITS_FAULT else _UnreadableError
+            raise kind(
+                f"{self._shelf.name(position)} cannot be read as a picture ({reason(error)}); repair or remove it, or "
+                "leave such pictures out with on_bad_image='skip' (--on-bad-image skip)."
             ) from error
 
     def _leave_out_unreadable(self) -> None:
@@ -158,9 +169,13 @@ class EncodedImages:
     def _try(self, position: int) -> DataError | None:
         try:
             self._load(np.array([position]))
-        except DataError as error:
+        except _UnreadableError as error:
             return error
         return None
+
+
+class _UnreadableError(DataError):
+    """A picture that cannot be read today nor tomorrow, which alone may be left out."""
 
 
 class PictureCache:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from disentangle.data.idx import read_idx
 from disentangle.data.indices import check_indices
-from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, cache_folder, listed, search_places
-from disentangle.errors import DataError, InputError, unknown_name
+from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, cache_folder, listed, reads_files, search_places
+from disentangle.errors import DataError, InputError, reason, unknown_name
 
 __all__ = ["CLASSES", "DEBIAN_FOLDER", "FashionMNIST", "find_fashion_mnist"]
 
@@ -117,6 +117,7 @@ class FashionMNIST:
         return pictures
 
 
+@reads_files
 def find_fashion_mnist(split: str = "train", data_dir: PathLike | None = None) -> Path | None:
     """The folder that holds the files of a split, or None; nothing is opened."""
     prefix = _PREFIX[split]
@@ -140,6 +141,7 @@ def _file(folder: Path, name: str) -> Path | None:
     return None
 
 
+@reads_files
 def _read(folder: Path, prefix: str) -> tuple[Tensor, Tensor]:
     """(n, 28, 28) uint8 pictures and (n,) int64 labels."""
     paths = []
@@ -182,9 +184,9 @@ def _missing(split: str, data_dir: PathLike | None, download: bool) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         Downloader(str(root), download=True)
-    except (RuntimeError, OSError) as error:  # URLError is an OSError
+    except Exception as error:  # URLError, http.client's errors, a checksum that differs, a full disk
         raise DataError(
-            f"Fashion-MNIST could not be downloaded into {root} ({error}); fetch it by hand, or install Debian's "
+            f"Fashion-MNIST could not be downloaded into {root} ({reason(error)}); fetch it by hand, or install Debian's "
             "package with 'apt-get install dataset-fashion-mnist'."
         ) from error
     return root / _TORCHVISION_FOLDER

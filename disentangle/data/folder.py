@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import zipfile
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from disentangle.archives import ArchiveError
 from disentangle.data.decoding import PictureDecoder
 from disentangle.data.encoded import CACHE_BYTES, EncodedImages
-from disentangle.data.per_process import PerProcess
-from disentangle.data.places import PathLike, listed
-from disentangle.errors import DataError
+from disentangle.data.places import PathLike, reading
+from disentangle.errors import DataError, reason
+from disentangle.images import FolderShelf, ZipShelf, open_shelf
+from disentangle.json_files import parse_json
+from disentangle.text import shown
 
-__all__ = ["SPLITS", "SUFFIXES", "FolderShelf", "ImageFolder", "ZipShelf", "open_shelf", "split_folders"]
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+__all__ = ["SPLITS", "ImageFolder", "split_folders"]
 
 # The parts of a data set, and the names of the sub-folders that hold them.
 SPLITS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
 
-_LARGEST_MEMBER = 1 << 30  # a picture file of more than this in an archive is taken for a bomb
+_NOTE = "dataset.json"  # in which the tool of NVIDIA's StyleGANs keeps the classes
+_MOST_CLASSES = 1 << 16
 
 
 class ImageFolder(EncodedImages):
@@ -34,7 +33,9 @@ class ImageFolder(EncodedImages):
     resized with Lanczos' filter. Smaller pictures are enlarged. Hidden files and ``__MACOSX`` folders are passed over.
 
     Where every picture lies in a sub-folder, the sub-folders of the first level are the classes, in the order of their
-    names. (A single folder around everything in an archive is entered first.)
+    names. (A single folder around everything in an archive is entered first.) Where a file ``dataset.json`` with
+    ``labels`` lies beside them, as NVIDIA's ``dataset_tool`` writes it, the classes are those, and the sub-folders, its
+    chunks of a thousand pictures, are none; its ``null`` means that there are no classes.
 
     Args:
         path: a folder or a .zip file; an archive is read in place, never unpacked.
@@ -46,6 +47,8 @@ class ImageFolder(EncodedImages):
         cache_bytes: decoded pictures are kept in memory up to this size.
         on_bad_image: ``"raise"`` a DataError when an unreadable picture is asked for, or ``"skip"``: read every picture
             once at the start and leave the unreadable ones out (their names are in ``skipped`` and logged).
+        max_pixels: up to how many pixels a file is decoded, whatever memory that takes; None for as many as
+            :func:`~disentangle.images.decode_picture` takes by default.
 
     Attributes:
         image_shape: (channels, resolution, resolution).
@@ -55,7 +58,8 @@ class ImageFolder(EncodedImages):
 
     Raises:
         InputError: an unknown option.
-        DataError: no such folder or archive, or no pictures in it; by :meth:`images`, an unreadable picture.
+        DataError: no such folder or archive, no pictures in it, or a part of it that may not be read; labels of
+            ``dataset.json`` that are no classes; by :meth:`images`, an unreadable picture.
     """
 
     def __init__(
@@ -69,10 +73,12 @@ class ImageFolder(EncodedImages):
         flip: bool = False,
         cache_bytes: int = CACHE_BYTES,
         on_bad_image: str = "raise",
+        max_pixels: int | None = None,
     ) -> None:
-        decoder = PictureDecoder(resolution, channels, resize, background)
+        decoder = PictureDecoder(resolution, channels, resize, background, max_pixels=max_pixels)
         shelf = open_shelf(path)
-        labels, class_names = _classes(shelf.paths)
+        noted = _noted_classes(shelf, path)
+        labels, class_names = _folder_classes(shelf.paths) if noted is None else noted
         super().__init__(
             shelf,
             decoder,
@@ -84,105 +90,57 @@ class ImageFolder(EncodedImages):
         )
 
 
-class FolderShelf:
-    """The picture files under a folder, sorted by path."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.paths = sorted(_walk(root))
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def name(self, position: int) -> str:
-        return str(self.root / self.paths[position])
-
-    def read(self, position: int) -> bytes:
-        return (self.root / self.paths[position]).read_bytes()
-
-
-class ZipShelf:
-    """The picture files in an archive, sorted by path; ``paths`` leaves out a folder around everything."""
-
-    def __init__(self, archive: Path) -> None:
-        self.archive = archive
-        self._zip = PerProcess(partial(zipfile.ZipFile, archive))
-        try:
-            members = self._zip().namelist()
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(f"{archive} cannot be read as a .zip archive ({error}); make or fetch it again.") from error
-        self._members = sorted(name for name in members if _is_picture(PurePosixPath(name)))
-        self.paths = list(self._members)
-        while self.paths and all("/" in path for path in self.paths):
-            if len({path.split("/", 1)[0] for path in self.paths}) > 1:
-                break
-            self.paths = [path.split("/", 1)[1] for path in self.paths]
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def name(self, position: int) -> str:
-        return f"{self.archive}:{self._members[position]}"
-
-    def read(self, position: int) -> bytes:
-        member = self._zip().getinfo(self._members[position])
-        if member.file_size > _LARGEST_MEMBER:
-            raise ValueError(f"it unpacks to {member.file_size} bytes; the limit is {_LARGEST_MEMBER}")
-        return self._zip().read(member)
-
-
-def open_shelf(path: PathLike) -> FolderShelf | ZipShelf:
-    """The pictures of a folder or a .zip archive, or a DataError where there are none."""
-    path = Path(path).expanduser()
-    if path.is_dir():
-        shelf: FolderShelf | ZipShelf = FolderShelf(path)
-    elif path.is_file() and zipfile.is_zipfile(path):
-        shelf = ZipShelf(path)
-    elif path.exists():
-        raise DataError(
-            f"{path} is neither a folder nor a readable .zip archive; expected one of the two, with pictures."
-        )
-    else:
-        raise DataError(f"There is no folder or .zip archive {path}; expected one with pictures.")
-    if not len(shelf):
-        raise DataError(
-            f"{path} holds no images (looked for {listed(SUFFIXES, 'and')}); give a folder or .zip archive of pictures."
-        )
-    return shelf
-
-
 def split_folders(root: Path) -> dict[str, Path]:
     """The parts of a folder that is divided into ``train/`` and ``val/`` or ``test/``; empty where it is not.
 
     A folder with ``train/`` alone, or without it, is one set whose sub-folders are classes.
     """
-    found = {part: root / name for part, names in SPLITS.items() for name in names if (root / name).is_dir()}
+    with reading(root):
+        found = {part: root / name for part, names in SPLITS.items() for name in names if (root / name).is_dir()}
     return found if "train" in found and len(found) > 1 else {}
 
 
-def _walk(root: Path) -> list[str]:
-    """Picture files under a folder, relative, with forward slashes; linked folders are followed, but not in circles."""
-    found, seen = [], set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        found += [str(relative / name) for name in files if _is_picture(relative / name)]
-    return found
+Classes = tuple[Tensor | None, tuple[str, ...]]
 
 
-def _is_picture(path: PurePosixPath) -> bool:
-    hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
-
-
-def _classes(paths: list[str]) -> tuple[Tensor | None, tuple[str, ...]]:
+def _folder_classes(paths: list[str]) -> Classes:
     if not all("/" in path for path in paths):
         return None, ()
     folders = [path.split("/", 1)[0] for path in paths]
     names = tuple(sorted(set(folders)))
     number = {name: label for label, name in enumerate(names)}
     return torch.tensor([number[folder] for folder in folders], dtype=torch.int64), names
+
+
+def _noted_classes(shelf: FolderShelf | ZipShelf, source: PathLike) -> Classes | None:
+    """The classes that ``dataset.json`` gives; None where there is no such file, or it says nothing of labels."""
+    try:
+        found = shelf.beside(_NOTE)
+    except (OSError, ArchiveError) as error:
+        raise DataError(f"{_NOTE} in {source} cannot be read ({reason(error)}); repair or remove it.") from None
+    if found is None:
+        return None
+    content, paths = found
+    record = parse_json(content, source=f"{_NOTE} in {source}", error=DataError)
+    if not isinstance(record, dict) or "labels" not in record:
+        return None
+    rows = record["labels"]
+    if rows is None:
+        return None, ()
+    labels: dict[str, int] = {}
+    for row in rows if isinstance(rows, list) else [rows]:
+        name, label = row if isinstance(row, list) and len(row) == 2 else (None, row)
+        if not isinstance(name, str) or type(label) is not int or not 0 <= label < _MOST_CLASSES:
+            raise DataError(
+                f"{_NOTE} in {source} has the label {shown(label)}; expected the name of a picture and the number of "
+                'its class, 0 or more, in each row: write the numbers, or "labels": null for pictures without classes.'
+            )
+        labels[name.replace("\\", "/")] = label
+    missing = [path for path in paths if path not in labels]
+    if missing:
+        raise DataError(
+            f"{_NOTE} in {source} has no label for {len(missing)} of {len(paths)} pictures, {missing[0]} for one; add "
+            "them, or remove the file to have the sub-folders as classes."
+        )
+    numbers = torch.tensor([labels[path] for path in paths], dtype=torch.int64)
+    return numbers, tuple(str(number) for number in range(int(numbers.max()) + 1))

@@ -6,17 +6,63 @@ In this order: the folder given as ``data_dir``, the folder in the environment v
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from disentangle.errors import DataError
+from disentangle.errors import DataError, DisentangleError, reason
 
-__all__ = ["ENVIRONMENT_VARIABLE", "PathLike", "cache_folder", "listed", "pick_file", "search_places"]
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "PathLike",
+    "cache_folder",
+    "listed",
+    "pick_file",
+    "reading",
+    "reads_files",
+    "search_places",
+]
 
 ENVIRONMENT_VARIABLE = "DISENTANGLE_DATA"
 
 PathLike = str | os.PathLike[str]
+
+
+_OF_PATHS = ("home directory", "embedded null", "surrogates not allowed")  # pathlib's and the system's own words
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+@contextmanager
+def reading(place: object) -> Iterator[None]:
+    """Turns what the operating system says of a file or folder into a DataError, which names it."""
+    try:
+        yield
+    except DisentangleError:
+        raise
+    except (OSError, MemoryError, RuntimeError, ValueError) as error:
+        if isinstance(error, (RuntimeError, ValueError)) and not any(said in str(error) for said in _OF_PATHS):
+            raise
+        named = getattr(error, "filename", None)
+        raise DataError(
+            f"{place if named is None else named} cannot be read ({reason(error)}); expected files that may be read, "
+            "and room for what is in them."
+        ) from error
+
+
+def reads_files(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """The same for all that a function does, the place being its first argument."""
+
+    @functools.wraps(function)
+    def guarded(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        with reading(args[0] if args else "a data set"):
+            return function(*args, **kwargs)
+
+    return guarded
 
 
 def cache_folder() -> Path:
@@ -24,6 +70,7 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "disentangle" / "data"
 
 
+@reads_files
 def search_places(data_dir: PathLike | None = None) -> list[Path]:
     """The folders to search, the most specific first; the last two need not exist.
 
@@ -41,6 +88,7 @@ def search_places(data_dir: PathLike | None = None) -> list[Path]:
     return list(dict.fromkeys(places))
 
 
+@reads_files
 def pick_file(path: PathLike, usual_names: Iterable[str], what: str) -> Path:
     """The file at ``path``; in a folder, the first of the usual names that it holds.
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle.data.arrays import TensorRows
-from disentangle.data.places import PathLike
+from disentangle.data.places import PathLike, reads_files
 from disentangle.data.stored import StoredFactors
 from disentangle.errors import DataError
 
@@ -91,6 +91,7 @@ class SmallNORB(StoredFactors):
         super().__init__(TensorRows(torch.from_numpy(pictures)), self.grid, source=folder)
 
 
+@reads_files
 def find_matrix(folder: Path, half: str, kind: str) -> Path | None:
     """The file of one half (training, testing) and kind (dat, cat, info) in a folder, or None."""
     for pattern in (f"smallnorb*{half}-{kind}.mat", f"smallnorb*{half}-{kind}.mat.gz"):

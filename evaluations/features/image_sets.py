@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.errors import InputError
+from disentangle.archives import ArchiveError
+from disentangle.array_files import ArrayFile, check_plain
+from disentangle.errors import InputError, reason
 from disentangle.evaluations.features.protocols import Rounding, to_uint8
+from disentangle.images import (
+    FITS,
+    FolderShelf,
+    PictureError,
+    ZipShelf,
+    decode_picture,
+    fit_picture,
+    inspect_picture,
+    open_shelf,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["ImageSet", "array_images", "data_images", "file_images", "generated_images"]
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+_READING = b"upright, 16 bits / 257, on white"  # part of the digest: a cache holds what was read in this way
+_ROOM = 8  # bytes a pixel that a protocol takes to resize a picture in its own size
+_PART = 1 << 24  # numbers of an array that are converted at a time
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class ImageSet:
         read: from (first, last) to that part as a list of uint8 (3, H, W), which may differ in size.
         digest: of the content, for a cache; "" where equal content cannot be told.
         notes: what was done to the images that a reader of a score should know.
+        fit: how files were brought to one size, of :data:`disentangle.images.FITS`; "" where there are no files.
     """
 
     name: str
@@ -41,6 +54,7 @@ class ImageSet:
     read: Callable[[int, int], list[Tensor]]
     digest: str = ""
     notes: tuple[str, ...] = ()
+    fit: str = ""
 
     def batches(self, size: int) -> Iterator[list[Tensor]]:
         """Parts of at most ``size`` images, in order."""
@@ -48,72 +62,118 @@ class ImageSet:
             yield self.read(first, min(first + size, self.count))
 
 
-def file_images(path: str | os.PathLike[str], *, most: int | None = None) -> ImageSet:
+def file_images(
+    path: str | os.PathLike[str], *, most: int | None = None, fit: str = "as-is", resolution: int | None = None,
+    max_pixels: int | None = None,
+) -> ImageSet:  # fmt: skip
     """Images of a folder (with its sub-folders) or a .zip, in the order of their names; or of an .npz or .npy array.
 
-    Grey images are repeated to three channels; transparency is dropped; animations give their first frame.
+    A file is read to the pixels that a training reads: upright, greys of 16 bits divided by 257, transparent pixels
+    laid over white, the first frame of an animation; grey images are repeated to three channels. What applied is in the
+    notes.
 
     Args:
         path: of the folder or file.
         most: take the first so many only.
+        fit: ``"as-is"`` leaves each in its size, as the published protocols do, which then squash it to the network's;
+            ``"center-crop"`` takes the largest square in the middle, as trainings do by default; ``"squash"``,
+            ``"pad"``.
+        resolution: side of the square in pixels, where it is not as-is; a center crop without one keeps its own.
+        max_pixels: up to how many pixels a file is decoded, whatever memory that takes.
 
     Raises:
-        InputError: if there are no images, or, when it is read, a file is not one (named).
+        InputError: if there are no images, a part of the folder may not be read, or an unknown ``fit``; or, when it is
+            read, a file is not an image (named).
     """
     place = Path(path)
+    if fit not in FITS or (resolution is None and fit in ("squash", "pad")) or (resolution and fit == "as-is"):
+        raise InputError(
+            f"fit is {fit!r} and resolution {resolution}; expected as-is without one, center-crop, or squash or pad "
+            "with one."
+        )
     if place.suffix.lower() in (".npz", ".npy"):
+        if fit != "as-is":
+            raise InputError(f"fit is {fit!r}, but {path} is an array; its images are taken as they are.")
         return array_images(_load_array(place), name=str(path))
-    if place.is_dir():
-        names = sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.suffix.lower() in _SUFFIXES)
-
-        def content(name: str) -> bytes:
-            return (place / name).read_bytes()
-
-    elif place.suffix.lower() == ".zip" and place.is_file():
-        archive = zipfile.ZipFile(place)
-        names = sorted(name for name in archive.namelist() if Path(name).suffix.lower() in _SUFFIXES)
-        content = archive.read
-    else:
+    if not place.is_dir() and not (place.suffix.lower() == ".zip" and place.is_file()):
         raise InputError(f"{path} is no folder, .zip or array of images; give one of these.")
-    names = names[:most]
-    if not names:
-        raise InputError(f"{path} holds no images ({', '.join(_SUFFIXES)}); give a folder or .zip that does.")
-    total = hashlib.sha256()
-    for name in names:
-        total.update(hashlib.sha256(content(name)).digest())
+    shelf = open_shelf(place, error=InputError)
+    count = len(shelf) if most is None else min(most, len(shelf))
+    total = hashlib.sha256(b"\n".join((_READING, fit.encode(), str(resolution).encode())))
+    seen = {"transparent": 0, "turned": 0, "sixteen_bits": 0, "oblong": 0}
+    for position in range(count):
+        content = _content(shelf, position)
+        total.update(hashlib.sha256(content).digest())
+        try:
+            info = inspect_picture(content)
+        except (PictureError, MemoryError):
+            continue  # said, with its name, when it is read
+        for name in ("transparent", "turned", "sixteen_bits"):
+            seen[name] += getattr(info, name)
+        seen["oblong"] += info.size[0] != info.size[1]
+    size = None if resolution is None else (resolution, resolution)
 
     def read(first: int, last: int) -> list[Tensor]:
-        return [_decode(content(name), f"{path}/{name}") for name in names[first:last]]
+        return [_decoded(shelf, position, fit, size, max_pixels) for position in range(first, min(last, count))]
 
-    return ImageSet(str(path), len(names), read, total.hexdigest())
+    return ImageSet(str(path), count, read, total.hexdigest(), _notes(seen, count, fit), fit)
 
 
 def array_images(images: Any, *, name: str = "array", rounding: Rounding = "round") -> ImageSet:
     """Images of an array or tensor: uint8 (n, H, W, 3), (n, H, W), (n, 3, H, W) or (n, 1, H, W), or float in [-1, 1].
 
     Raises:
-        InputError: if the array is something else, or empty.
+        InputError: if the array is something else, or empty; if floats lie in [0, 1], or beyond [-1, 1]; if some are
+            masked or complex.
     """
     import torch
 
-    tensor = images.detach().cpu() if hasattr(images, "detach") else torch.from_numpy(np.ascontiguousarray(images))
+    if hasattr(images, "detach"):
+        tensor = images.detach().cpu()
+    else:
+        try:
+            array = np.ascontiguousarray(check_plain(images, name))
+            tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{name} is no array of numbers ({reason(error)}).") from None
     if tensor.ndim == 3:
         tensor = tensor[:, None]
     if tensor.ndim == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[-1] in (1, 3):
         tensor = tensor.permute(0, 3, 1, 2)
-    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3) or not len(tensor):
+    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3) or not tensor.numel():
         raise InputError(
             f"{name} has shape {tuple(tensor.shape)}; expected images (n, H, W, 3) or (n, 3, H, W), one at least."
         )
     if tensor.is_floating_point():
-        tensor = to_uint8(tensor, rounding)
+        tensor = _quantised(tensor, name, rounding)
     if tensor.dtype != torch.uint8:
         raise InputError(f"{name} has dtype {tensor.dtype}; expected uint8, or floating point in [-1, 1].")
     grey = tensor.shape[1] == 1
     tensor = tensor.expand(-1, 3, -1, -1)
-    digest = hashlib.sha256(np.ascontiguousarray(tensor.numpy()).data).hexdigest()
+    total = hashlib.sha256()
+    for part in tensor.split(max(1, _PART // tensor[0].numel())):
+        total.update(np.ascontiguousarray(part.numpy()).data)
     notes = ("grey images, repeated to three channels",) if grey else ()
-    return ImageSet(name, len(tensor), lambda first, last: list(tensor[first:last]), digest, notes)
+    return ImageSet(name, len(tensor), lambda first, last: list(tensor[first:last]), total.hexdigest(), notes)
+
+
+def _quantised(tensor: Tensor, name: str, rounding: Rounding) -> Tensor:
+    """Floats in [-1, 1] to 8 bits, by parts; not those that were scaled to [0, 1]."""
+    import torch
+
+    low, high = float(tensor.min()), float(tensor.max())
+    if 0 <= low < high <= 10:  # one even picture may well be bright
+        raise InputError(
+            f"{name} lies in [{low:.3g}, {high:.3g}], with nothing below 0; expected floats in [-1, 1], as generators "
+            "return: give 2 x - 1 of pictures in [0, 1], or 8-bit ones as uint8."
+        )
+    whole = torch.empty(tensor.shape, dtype=torch.uint8)
+    step = max(1, _PART // tensor[0].numel())
+    for start in range(0, len(tensor), step):
+        whole[start : start + step] = to_uint8(tensor[start : start + step], rounding)
+    return whole
 
 
 def data_images(source: Any, *, name: str, n: int | None = None, seed: int = 0) -> ImageSet:
@@ -157,28 +217,51 @@ def generated_images(
 
 
 def _load_array(path: Path) -> np.ndarray:
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        names = content.files
+    with ArrayFile(path, what="an array of images") as file:
+        names = file.names
         for name in ("images", "arr_0", "imgs", *names):
-            if name in names and content[name].ndim in (3, 4):
-                return np.asarray(content[name])
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected an array of images.") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is not a readable array ({error}).") from None
-    raise InputError(f"{path} has {', '.join(names)}; expected an array of images, (n, H, W, 3).")
+            if name in names and len(file.header(name).shape) in (3, 4):
+                return file.read(name)
+        if names == ("",):
+            return file.read("")
+    raise InputError(f"{path} has {', '.join(names[:20]) or 'nothing'}; expected an array of images, (n, H, W, 3).")
 
 
-def _decode(content: bytes, name: str) -> Tensor:
-    import torch
-    from PIL import Image
-
+def _content(shelf: FolderShelf | ZipShelf, position: int) -> bytes:
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            array = np.asarray(image.convert("RGB"))
-    except Exception as error:  # whatever Pillow makes of a damaged file
-        raise InputError(f"{name} cannot be read as an image ({str(error)[:100]}); repair or remove it.") from None
-    return torch.from_numpy(array.copy()).permute(2, 0, 1)
+        return shelf.read(position)
+    except (OSError, PictureError, ArchiveError) as error:
+        raise InputError(
+            f"{shelf.name(position)} cannot be read as an image ({reason(error)}); repair or remove it."
+        ) from None
+
+
+def _decoded(
+    shelf: FolderShelf | ZipShelf, position: int, fit: str, size: tuple[int, int] | None, max_pixels: int | None
+) -> Tensor:
+    import torch
+
+    content = _content(shelf, position)
+    try:
+        pixels = decode_picture(content, max_pixels=max_pixels, room=_ROOM if fit == "as-is" else 0)
+    except PictureError as error:
+        raise InputError(f"{shelf.name(position)} cannot be read as an image ({error}); repair or remove it.") from None
+    except MemoryError:
+        raise InputError(f"There is not the memory to decode {shelf.name(position)}; free some.") from None
+    return torch.from_numpy(fit_picture(pixels, size, fit).copy()).permute(2, 0, 1)
+
+
+def _notes(seen: dict[str, int], count: int, fit: str) -> tuple[str, ...]:
+    """What was done to how many of the files."""
+    done = {
+        "transparent": "may be transparent, laid over white",
+        "turned": "turned upright as their EXIF orientation says",
+        "sixteen_bits": "of 16 bits, divided by 257",
+        "oblong": {
+            "as-is": "no squares, which a protocol squashes to one; trainings take their middle (fit center-crop)",
+            "center-crop": "no squares, of which the middle was taken",
+            "squash": "no squares, squashed to one",
+            "pad": "no squares, padded to one",
+        }[fit],
+    }
+    return tuple(f"{seen[name]} of {count} images {text}" for name, text in done.items() if seen[name])

@@ -418,9 +418,9 @@ def test_a_picture_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_archive_member_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from disentangle.data import folder
+    from disentangle.images import listing
 
-    monkeypatch.setattr(folder, "_LARGEST_MEMBER", 100)
+    monkeypatch.setattr(listing, "_LARGEST", 100)
     with pytest.raises(DataError, match=r"set\.zip:0\.png .*the limit is 100"):
         one(small_set(tmp_path), 8)
 
@@ -450,7 +450,7 @@ def test_only_unreadable_pictures(tmp_path: Path) -> None:
 
 def test_no_images(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
-    message = r"holds no images \(looked for \.png, \.jpg, \.jpeg, \.webp, \.bmp, \.gif, \.tif and \.tiff\); give a"
+    message = r"holds no images \(looked for \.png, \.jpg, \.jpeg, \.webp, \.bmp, \.gif, \.tif, \.tiff, \.ppm and"
     with pytest.raises(DataError, match=message) as caught:
         ImageFolder(tmp_path, 8)
     assert str(tmp_path) in str(caught.value)
