@@ -89,7 +89,7 @@ def open_zip(path: str | os.PathLike[str], *, contents: int | None = None) -> zi
 
 
 def _stated_parts(file: BinaryIO) -> int | None:
-    """How many parts the record at the end counts, modulo 65,536; None where it says that they are counted elsewhere."""
+    """How many parts the record at the end counts, modulo 65,536; None where they are counted elsewhere."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - (1 << 16) - 22))
     tail = file.read()

@@ -65,6 +65,7 @@ class ArrayFile:
     Args:
         path: of the file.
         what: it should be, as in "codes"; for messages.
+        formats: that are read, for messages.
         error: the class of what is raised.
 
     Attributes:
@@ -75,16 +76,17 @@ class ArrayFile:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, what: str = "arrays", error: type[DisentangleError] = InputError
-    ) -> None:
-        self._path, self._what, self._error = Path(path), what, error
+        self, path: str | os.PathLike[str], *, what: str = "arrays", formats: str = "an .npz or .npy file",
+        error: type[DisentangleError] = InputError,
+    ) -> None:  # fmt: skip
+        self._path, self._what, self._formats, self._error = Path(path), what, formats, error
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._headers: dict[str, ArrayHeader] = {}
         self._archive: zipfile.ZipFile | None = None
         try:
             self._file = open_regular(path)
         except FileNotFoundError:
-            raise error(f"{path} does not exist; expected {what}, a .npy or .npz file.") from None
+            raise error(f"{path} does not exist; expected {what}, {formats}.") from None
         except (OSError, ValueError) as problem:  # ValueError: a name that no file can have
             raise self._failed(problem) from None
         try:
@@ -149,24 +151,24 @@ class ArrayFile:
         return f"the array {name!r} of {self._path}" if name else str(self._path)
 
     def _failed(self, problem: Exception, name: str = "") -> DisentangleError:
-        return self._error(
-            f"{self._called(name)} cannot be read ({reason(problem)}); expected {self._what}, numbers in a .npy or "
-            ".npz file."
-        )
+        why = f"its array {name!r}: {reason(problem)}" if name else reason(problem)
+        return self._error(f"{self._path} cannot be read as {self._formats} ({why}); expected {self._what}.")
 
     def _read_header(self, name: str) -> ArrayHeader:
         if self._archive is None:
             self._file.seek(0)
             header, start = _header_of(self._file)
-            if start + header.nbytes > self._size:
-                raise _DamagedError(f"it is cut off: it announces {header.nbytes:,} bytes and has {self._size - start:,}")
+            if not header.dtype.hasobject and start + header.nbytes > self._size:
+                raise _DamagedError(
+                    f"{self._path.name} is cut off: it announces {header.nbytes:,} bytes and has {self._size - start:,}"
+                )
             return replace(header, offset=None if header.fortran else start)
         info = self._members[name]
         with Member(self._archive, info) as member:
             header, start = _header_of(member)
-        if start + header.nbytes > info.file_size:
+        if not header.dtype.hasobject and start + header.nbytes > info.file_size:
             raise _DamagedError(
-                f"it is shorter than it announces, {header.nbytes:,} bytes: it states {info.file_size:,} with its header"
+                f"{shown(info.filename)} is shorter than it announces: {header.nbytes:,} bytes in {info.file_size:,}"
             )
         place = self._stored_at(info)
         return replace(header, offset=None if place is None or header.fortran else place + start)

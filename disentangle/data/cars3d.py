@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle.data.arrays import TensorRows
-from disentangle.data.places import PathLike
+from disentangle.data.places import PathLike, expanded, reads_files
 from disentangle.data.stored import StoredFactors
 from disentangle.errors import DataError
 
@@ -40,7 +40,7 @@ class Cars3D(StoredFactors):
     grid: tuple[int, ...] = (4, 24, 183)
 
     def __init__(self, path: PathLike) -> None:
-        folder = Path(path).expanduser()
+        folder = expanded(path)
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; expected the unpacked folder data/cars of Cars3D.")
         files = mesh_files(folder)
@@ -56,6 +56,7 @@ class Cars3D(StoredFactors):
         super().__init__(rows, self.grid, source=folder)
 
 
+@reads_files
 def mesh_files(folder: Path) -> list[Path]:
     """The files of the cars, sorted by name."""
     return sorted(folder.glob("*_mesh.mat")) or sorted(folder.glob("*.mat"))

@@ -10,7 +10,7 @@ from disentangle.data.celeba import find_celeba
 from disentangle.data.cifar import find_cifar
 from disentangle.data.fashion_mnist import find_fashion_mnist
 from disentangle.data.known import DSPRITES_FILES, MPI3D_FILES, SHAPES3D_FILES
-from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, search_places
+from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, reads_files, search_places
 from disentangle.data.smallnorb import find_matrix
 from disentangle.errors import DataError
 
@@ -187,6 +187,7 @@ CATALOGUE: dict[str, Entry] = {
 }
 
 
+@reads_files
 def find_in(place: Path, name: str, files: tuple[str, ...] | None = None) -> list[Path]:
     """Every file or folder of a data set in one place and its usual sub-folders.
 
@@ -230,6 +231,7 @@ def not_found(name: str, data_dir: PathLike | None = None, files: tuple[str, ...
     )
 
 
+@reads_files
 def list_data(data_dir: PathLike | None = None) -> list[DataInfo]:
     """Every data set that has a name, with whether it is here. No file is opened.
 

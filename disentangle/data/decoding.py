@@ -70,9 +70,7 @@ class PictureDecoder:
         )  # fmt: skip
         height, width = pixels.shape[:2]
         if self.source_size is not None and (width, height) != self.source_size:
-            raise PictureError(
-                f"it has {width}x{height} pixels instead of {self.source_size[0]}x{self.source_size[1]}"
-            )
+            raise PictureError(f"it has {width}x{height} pixels instead of {self.source_size[0]}x{self.source_size[1]}")
         if any(self.margins):
             left, top, right, bottom = self.margins
             pixels = pixels[top : height - bottom, left : width - right]

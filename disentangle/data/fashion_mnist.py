@@ -186,7 +186,7 @@ def _missing(split: str, data_dir: PathLike | None, download: bool) -> Path:
         Downloader(str(root), download=True)
     except Exception as error:  # URLError, http.client's errors, a checksum that differs, a full disk
         raise DataError(
-            f"Fashion-MNIST could not be downloaded into {root} ({reason(error)}); fetch it by hand, or install Debian's "
-            "package with 'apt-get install dataset-fashion-mnist'."
+            f"Fashion-MNIST could not be downloaded into {root} ({reason(error)}); fetch it by hand, or install "
+            "Debian's package with 'apt-get install dataset-fashion-mnist'."
         ) from error
     return root / _TORCHVISION_FOLDER

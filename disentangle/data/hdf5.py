@@ -124,7 +124,10 @@ def _reading(path: Path) -> Iterator[None]:
     except MemoryError:
         raise DataError(f"There is not the memory for what {path} holds; free some.") from None
     except Exception as error:  # OSError, KeyError, RuntimeError, ValueError, TypeError of types it does not know
-        raise DataError(f"{path} cannot be read as an HDF5 file ({reason(error)}); fetch the file again.") from error
+        raise DataError(
+            f"{path} cannot be read as an .npz, .npy or HDF5 file ({reason(error)}); expected one of these: fetch it "
+            "again."
+        ) from error
 
 
 def _open(path: Path) -> Any:

@@ -11,10 +11,9 @@ A compressed .npz file allows no access to single pictures. Where its size in me
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from disentangle.data.arrays import array_headers, open_rows
-from disentangle.data.places import PathLike, listed, pick_file
+from disentangle.data.places import PathLike, expanded, listed, pick_file
 from disentangle.data.stored import StoredFactors, check_labels, find_pictures
 from disentangle.errors import DataError
 
@@ -131,7 +130,7 @@ class MPI3D(StoredFactors):
 
     def __init__(self, path: PathLike, *, in_memory: bool = False) -> None:
         usual = [name for names in MPI3D_FILES.values() for name in names]
-        path = Path(path).expanduser()
+        path = expanded(path)
         several = [name for name in usual if (path / name).is_file()]
         if len(several) > 1:
             raise DataError(f"{path} holds {listed(several, 'and')}; give the path of the one to read.")

@@ -19,6 +19,7 @@ __all__ = [
     "ENVIRONMENT_VARIABLE",
     "PathLike",
     "cache_folder",
+    "expanded",
     "listed",
     "pick_file",
     "reading",
@@ -68,6 +69,12 @@ def reads_files(function: Callable[Given, Found]) -> Callable[Given, Found]:
 def cache_folder() -> Path:
     """The folder that downloads go to, ``~/.cache/disentangle/data``; it need not exist."""
     return Path.home() / ".cache" / "disentangle" / "data"
+
+
+def expanded(path: PathLike) -> Path:
+    """The path with ``~`` replaced, or a DataError where nobody has that home folder."""
+    with reading(path):
+        return Path(path).expanduser()
 
 
 @reads_files

@@ -26,7 +26,7 @@ from disentangle.data.folder import SPLITS, ImageFolder, split_folders
 from disentangle.data.images import ImageSource
 from disentangle.data.known import MPI3D, MPI3D_FILES, DSprites, Shapes3D
 from disentangle.data.lsun import LSUN
-from disentangle.data.places import PathLike, listed, search_places
+from disentangle.data.places import PathLike, expanded, listed, reads_files, search_places
 from disentangle.data.smallnorb import SIDE as SMALLNORB_SIDE
 from disentangle.data.smallnorb import SmallNORB, find_matrix
 from disentangle.errors import DataError, InputError, unknown_name
@@ -48,6 +48,7 @@ _CIFAR = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 _RESIZED = {"cars3d": (Cars3D, CARS3D_SIDE), "smallnorb": (SmallNORB, SMALLNORB_SIDE)}
 
 
+@reads_files
 def open_data(
     name: PathLike,
     *,
@@ -118,6 +119,7 @@ def open_data(
     return _open_stored(key, path, resolution, options)
 
 
+@reads_files
 def splits(name: PathLike) -> tuple[str, ...]:
     """The parts that :func:`open_data` offers under a name or path: ``("train",)`` where there is one only.
 
@@ -126,7 +128,7 @@ def splits(name: PathLike) -> tuple[str, ...]:
     key = os.fspath(name).lower().replace("_", "-")
     if ALIASES.get(key, key) in ("fashion-mnist", *_CIFAR):
         return ("train", "test")
-    path = Path(name).expanduser()
+    path = expanded(name)
     if ALIASES.get(key, key) in CATALOGUE or not path.is_dir():
         return ("train",)
     if _holds_fashion_mnist(path) or holds_cifar(path):
@@ -135,7 +137,7 @@ def splits(name: PathLike) -> tuple[str, ...]:
 
 
 def _open_path(given: str, resolution: int | None, split: str, options: dict[str, Any]) -> ImageSource:
-    path = Path(given).expanduser()
+    path = expanded(given)
     if path.is_dir():
         if _holds_fashion_mnist(path):
             return open_data("fashion-mnist", resolution=resolution, split=split, data_dir=path, **options)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle.data.arrays import TensorRows
-from disentangle.data.places import PathLike, reads_files
+from disentangle.data.places import PathLike, expanded, reads_files
 from disentangle.data.stored import StoredFactors
 from disentangle.errors import DataError
 
@@ -61,7 +61,7 @@ class SmallNORB(StoredFactors):
     grid: tuple[int, ...] = (5, 10, 9, 18, 6)
 
     def __init__(self, path: PathLike) -> None:
-        folder = Path(path).expanduser()
+        folder = expanded(path)
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; expected the folder with the .mat files of SmallNORB.")
         count = math.prod(self.grid) // len(HALVES)

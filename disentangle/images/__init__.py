@@ -6,12 +6,13 @@ classified.
 
 from disentangle.images.decoding import BACKGROUNDS, FORMATS, PictureError, PictureInfo, decode_picture, inspect_picture
 from disentangle.images.fitting import FITS, fit_picture
-from disentangle.images.listing import SUFFIXES, FolderShelf, ZipShelf, open_shelf, read_picture_file
+from disentangle.images.listing import LARGEST, SUFFIXES, FolderShelf, ZipShelf, open_shelf, read_picture_file
 
 __all__ = [
     "BACKGROUNDS",
     "FITS",
     "FORMATS",
+    "LARGEST",
     "SUFFIXES",
     "FolderShelf",
     "PictureError",

@@ -16,13 +16,13 @@ from disentangle.files import open_regular
 from disentangle.images.decoding import PictureError
 from disentangle.images.per_process import PerProcess
 
-__all__ = ["SUFFIXES", "FolderShelf", "ZipShelf", "open_shelf", "read_picture_file"]
+__all__ = ["LARGEST", "SUFFIXES", "FolderShelf", "ZipShelf", "open_shelf", "read_picture_file"]
 
 PathLike = str | os.PathLike[str]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
-_LARGEST = 1 << 30  # bytes of a picture file
+LARGEST = 1 << 30  # bytes of a picture file
 _UNPACKED = 8 << 20  # bytes that a part of an archive may unpack to, and eight for each of its packed ones
 _EACH = 8
 _LARGEST_NOTE = 64 << 20
@@ -37,9 +37,9 @@ def read_picture_file(path: PathLike) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        if size > _LARGEST:
-            raise PictureError(f"it has {size:,} bytes; the limit is {_LARGEST:,}")
-        return file.read(_LARGEST)
+        if size > LARGEST:
+            raise PictureError(f"it has {size:,} bytes; the limit is {LARGEST:,}")
+        return file.read(LARGEST)
 
 
 class FolderShelf:
@@ -113,7 +113,7 @@ class ZipShelf:
         """The bytes of a picture file; OSError or ArchiveError if they cannot be had."""
         archive = self._zip()
         info = archive.getinfo(self._members[position])
-        return bytes(unpack(archive, info, most=min(_LARGEST, _UNPACKED + _EACH * info.compress_size)))
+        return bytes(unpack(archive, info, most=min(LARGEST, _UNPACKED + _EACH * info.compress_size)))
 
     def beside(self, name: str) -> tuple[bytes, list[str]] | None:
         """A file that lies beside the pictures, and the pictures' paths as seen from it; None without it."""
