@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle.data.arrays import TensorRows
+from disentangle.data.matlab import MatlabError, load_matlab
 from disentangle.data.places import PathLike, expanded, reads_files
 from disentangle.data.stored import StoredFactors
-from disentangle.errors import DataError
+from disentangle.errors import DataError, reason
 
 __all__ = ["Cars3D", "mesh_files"]
 
@@ -64,18 +65,18 @@ def mesh_files(folder: Path) -> list[Path]:
 
 def _read_car(file: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
     """(elevations, azimuths, 64, 64, 3) uint8 pictures of one car."""
-    from scipy.io import loadmat
-
     elevations, azimuths = grid
     expected = f"expected the array 'im', uint8 of height x width x 3 x {azimuths} x {elevations}"
     try:
-        loaded = loadmat(file, variable_names=["im"])
-    except Exception as error:  # scipy's reader raises many kinds on damaged files
-        raise DataError(f"{file} cannot be read as a MATLAB file ({error}); {expected}: fetch it again.") from error
-    if "im" not in loaded:
+        loaded = load_matlab(file, "im")
+    except (OSError, MatlabError) as error:
+        raise DataError(
+            f"{file} cannot be read as a MATLAB file ({reason(error)}); {expected}: fetch it again."
+        ) from error
+    if loaded is None:
         raise DataError(f"{file} has no array 'im'; {expected}.")
-    views = loaded["im"]
-    if views.dtype != np.uint8 or views.ndim != 5 or views.shape[2:] != (3, azimuths, elevations):
+    views = loaded
+    if 0 in views.shape or views.dtype != np.uint8 or views.ndim != 5 or views.shape[2:] != (3, azimuths, elevations):
         raise DataError(f"{file}: 'im' is {views.dtype} of the shape {views.shape}; {expected}.")
     pictures = np.empty((elevations, azimuths, SIDE, SIDE, 3), np.uint8)
     for elevation in range(elevations):

@@ -7,7 +7,6 @@ sizes (at least three are written, however few count), then the values in row-ma
 from __future__ import annotations
 
 import gzip
-import io
 import logging
 import math
 import struct
@@ -15,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from PIL import Image
 from disentangle.data.arrays import TensorRows
 from disentangle.data.places import PathLike, expanded, reads_files
 from disentangle.data.stored import StoredFactors
-from disentangle.errors import DataError
+from disentangle.errors import DataError, reason
+from disentangle.files import open_regular
 
 __all__ = ["HALVES", "SmallNORB", "find_matrix"]
 
@@ -112,18 +113,18 @@ def _required_matrix(folder: Path, half: str, kind: str) -> Path:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The file, unpacked where it is gzip, with a DataError for what goes wrong in reading."""
     try:
-        with path.open("rb") as probe:
-            compressed = probe.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if compressed else path.open("rb") as file:
-            yield file
+        with open_regular(path) as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            yield gzip.GzipFile(fileobj=raw) if compressed else raw
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a file of SmallNORB: fetch it again.") from error
+        raise DataError(f"{path} cannot be read ({reason(error)}); expected a file of SmallNORB: fetch it again.") from error
 
 
-def _read_header(file: io.BufferedIOBase, path: Path, magic: int, sizes: tuple[int, ...]) -> None:
+def _read_header(file: IO[bytes], path: Path, magic: int, sizes: tuple[int, ...]) -> None:
     """Reads past the header, after checking the type and the sizes."""
     kind = {_UINT8: "bytes", _INT32: "32-bit integers"}[magic]
     expected = f"expected SmallNORB's matrix of {' x '.join(map(str, sizes))} {kind}"
@@ -136,14 +137,14 @@ def _read_header(file: io.BufferedIOBase, path: Path, magic: int, sizes: tuple[i
         raise DataError(f"{path} announces a matrix of {' x '.join(map(str, announced))}; {expected}.")
 
 
-def _read_exactly(file: io.BufferedIOBase, count: int, path: Path) -> bytes:
+def _read_exactly(file: IO[bytes], count: int, path: Path) -> bytes:
     data = file.read(count)
     if len(data) != count:
         raise DataError(f"{path} is cut off: it is shorter than its header announces; fetch it again.")
     return data
 
 
-def _read_end(file: io.BufferedIOBase, path: Path) -> None:
+def _read_end(file: IO[bytes], path: Path) -> None:
     # Reaching the end also lets gzip compare its checksum.
     if file.read(1):
         raise DataError(f"{path} is longer than its header announces; fetch it again.")
