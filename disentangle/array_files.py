@@ -65,7 +65,7 @@ class ArrayFile:
     Args:
         path: of the file.
         what: it should be, as in "codes"; for messages.
-        formats: that are read, for messages.
+        fault: what is said of a damaged file.
         error: the class of what is raised.
 
     Attributes:
@@ -76,17 +76,17 @@ class ArrayFile:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, what: str = "arrays", formats: str = "an .npz or .npy file",
+        self, path: str | os.PathLike[str], *, what: str = "arrays", fault: str = "is no readable .npz or .npy file",
         error: type[DisentangleError] = InputError,
     ) -> None:  # fmt: skip
-        self._path, self._what, self._formats, self._error = Path(path), what, formats, error
+        self._path, self._what, self._fault, self._error = Path(path), what, fault, error
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._headers: dict[str, ArrayHeader] = {}
         self._archive: zipfile.ZipFile | None = None
         try:
             self._file = open_regular(path)
         except FileNotFoundError:
-            raise error(f"{path} does not exist; expected {what}, {formats}.") from None
+            raise error(f"{path} does not exist; expected {what}.") from None
         except (OSError, ValueError) as problem:  # ValueError: a name that no file can have
             raise self._failed(problem) from None
         try:
@@ -151,8 +151,10 @@ class ArrayFile:
         return f"the array {name!r} of {self._path}" if name else str(self._path)
 
     def _failed(self, problem: Exception, name: str = "") -> DisentangleError:
-        why = f"its array {name!r}: {reason(problem)}" if name else reason(problem)
-        return self._error(f"{self._path} cannot be read as {self._formats} ({why}); expected {self._what}.")
+        why = reason(problem)
+        if name:
+            why = f"{shown(name, most=40)} {why.removeprefix('it ')}" if why.startswith("it ") else f"{name}: {why}"
+        return self._error(f"{self._path} {self._fault} ({why}); expected {self._what}.")
 
     def _read_header(self, name: str) -> ArrayHeader:
         if self._archive is None:
@@ -216,7 +218,7 @@ class _DamagedError(ValueError):
 def _filled(file: IO[bytes] | io.RawIOBase, header: ArrayHeader) -> NDArray[Any]:
     """The array, read in pieces: the system hands memory out when it is written, so that one cut off takes little."""
     flat = np.empty(math.prod(header.shape), header.dtype)
-    view, done = memoryview(flat.view(np.uint8)) if flat.size else memoryview(b""), 0
+    view, done = flat.view(np.uint8).data if flat.size else memoryview(b""), 0
     while done < len(view):
         count = file.readinto(view[done : done + _PIECE])  # type: ignore[union-attr]
         if not count:

@@ -203,13 +203,10 @@ def _function(text: str) -> Callable[[Any], Any]:
 
 
 def _array(path: Path) -> Any:
-    import numpy as np
-
+    from disentangle.array_files import ArrayFile
     from disentangle.errors import InputError
 
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected an array saved by numpy.save.") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is not a readable .npy array of numbers ({error}).") from None
+    with ArrayFile(path, what="an array saved by numpy.save", fault="is not a readable .npy array of numbers") as file:
+        if len(file.names) != 1:
+            raise InputError(f"{path} holds {len(file.names)} arrays; expected one, saved by numpy.save as .npy.")
+        return file.read(file.names[0])

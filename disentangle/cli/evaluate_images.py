@@ -239,15 +239,15 @@ def _reference(
 
 def _images_or_statistics(path: Path) -> ImageSet | FeatureStatistics:
     """What is at a path: precomputed statistics (an .npz with mu), or images."""
-    import numpy as np
-
+    from disentangle.array_files import ArrayFile
     from disentangle.evaluations.features import file_images
     from disentangle.evaluations.generation import FeatureStatistics
 
     if path.suffix == ".npz" and path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            if "mu" in file.files:
-                return FeatureStatistics.load(path)
+        with ArrayFile(path, what="images or statistics", fault="is not a readable array") as file:
+            names = file.names
+        if "mu" in names:
+            return FeatureStatistics.load(path)
     return file_images(path)
 
 

@@ -86,27 +86,22 @@ def command(
 
 def _photo(path: Path, shape: tuple[int, ...]) -> Tensor:
     """(C, H, W) in [-1, 1]: upright, on white, its centre cropped to the shape and resized."""
-    import numpy as np
     import torch
-    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    from disentangle.errors import InputError
+    from disentangle.errors import InputError, reason
+    from disentangle.images import PictureError, decode_picture, fit_picture, read_picture_file
 
     channels, height, width = shape
     if channels not in (1, 3):
         raise InputError(f"this model makes images of {channels} channels; expected 1 or 3 for a photo.")
     try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened).convert("RGBA")
+        pixels = decode_picture(read_picture_file(path), channels=channels)
     except FileNotFoundError:
         raise InputError(f"There is no photo {path}.") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as an image ({str(error)[:100]}); expected a photo.") from None
-    white = Image.new("RGBA", upright.size, "white")
-    flat = Image.alpha_composite(white, upright).convert("RGB" if channels == 3 else "L")
-    fitted = ImageOps.fit(flat, (width, height), Image.Resampling.LANCZOS)
-    array = np.asarray(fitted, dtype=np.float32).reshape(height, width, channels)
-    return torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1)
+    except (OSError, PictureError, MemoryError) as error:
+        raise InputError(f"{path} cannot be read as an image ({reason(error)}); expected a photo.") from None
+    fitted = fit_picture(pixels, (height, width), "center-crop")
+    return torch.from_numpy(fitted.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def _distance(ctx: click.Context, weights: Path | None, device: Any) -> Any:

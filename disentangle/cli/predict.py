@@ -37,7 +37,8 @@ def command(
     import torch
 
     from disentangle.data.decoding import PictureDecoder
-    from disentangle.errors import DataError, InputError
+    from disentangle.errors import DataError, InputError, reason
+    from disentangle.images import PictureError, read_picture_file
     from disentangle.io import load
     from disentangle.models import Classifier
     from disentangle.training import resolve_device
@@ -51,11 +52,13 @@ def command(
 
     def read(path: Path) -> torch.Tensor:
         try:
-            return torch.from_numpy(decode(path.read_bytes()).copy()).float() / 255
+            return torch.from_numpy(decode(read_picture_file(path)).copy()).float() / 255
         except FileNotFoundError:
             raise DataError(f"There is no picture {path}; expected the path of a picture file.") from None
-        except Exception as error:  # Pillow's readers raise many kinds on damaged files
-            raise DataError(f"{path} cannot be read as a picture ({error}); expected e.g. a PNG or JPEG.") from error
+        except (OSError, PictureError, MemoryError) as error:
+            raise DataError(
+                f"{path} cannot be read as a picture ({reason(error)}); expected e.g. a PNG or JPEG."
+            ) from error
 
     found: list[dict[str, Any]] = []
     for start in range(0, len(images), _BATCH):

@@ -25,7 +25,7 @@ from disentangle.images.per_process import PerProcess
 
 __all__ = ["ArrayHeader", "RowStore", "TensorRows", "array_headers", "is_hdf5", "open_rows", "read_small"]
 
-_FORMATS = "an .npz, .npy or HDF5 file"
+_FAULT = "cannot be read as an .npz, .npy or HDF5 file"
 _WHAT = "one of these: fetch it again"
 _PICTURE = 64 * 64  # pixels of the published sets, which are unpacked to gigabytes
 _SMALL = 256 << 20  # bytes of labels
@@ -56,7 +56,7 @@ def array_headers(path: Path) -> dict[str, ArrayHeader]:
     """
     if is_hdf5(path):
         return hdf5_headers(path)
-    with ArrayFile(path, what=_WHAT, formats=_FORMATS, error=DataError) as file:
+    with ArrayFile(path, what=_WHAT, fault=_FAULT, error=DataError) as file:
         return {name: file.header(name) for name in file.names}
 
 
@@ -80,7 +80,7 @@ def open_rows(path: Path, name: str, header: ArrayHeader, *, in_memory: bool = F
     count, *picture = header.shape
     # What is here to be unpacked was made with the size of the published pictures, or is small.
     most = max(_SMALL, count * _PICTURE * (picture[2] if len(picture) > 2 else 1))
-    with ArrayFile(path, what=_WHAT, formats=_FORMATS, error=DataError) as file:
+    with ArrayFile(path, what=_WHAT, fault=_FAULT, error=DataError) as file:
         loaded = np.ascontiguousarray(file.read(name, most=most)).reshape(header.shape)
     return TensorRows(torch.from_numpy(loaded))
 
@@ -93,7 +93,7 @@ def read_small(path: Path, name: str) -> NDArray[Any]:
     """
     if is_hdf5(path):
         return read_hdf5(path, name, most=_SMALL)
-    with ArrayFile(path, what=_WHAT, formats=_FORMATS, error=DataError) as file:
+    with ArrayFile(path, what=_WHAT, fault=_FAULT, error=DataError) as file:
         return file.read(name, most=_SMALL)
 
 

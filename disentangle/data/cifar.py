@@ -57,6 +57,7 @@ class _Cifar:
         self.split = split
         self.image_shape = (3, resolution, resolution)
 
+    @reads_files
     def _read(self, classes: int, label_bytes: int) -> Tensor:
         """Keeps the pictures, returns the (n, label_bytes) uint8 labels."""
         records = []

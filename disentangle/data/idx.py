@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ def read_idx(path: Path, ndim: int, what: str) -> Tensor:
             packed = os.fstat(raw.fileno()).st_size
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            file: IO[bytes] = gzip.GzipFile(fileobj=raw) if compressed else raw
+            file: Any = gzip.GzipFile(fileobj=raw) if compressed else raw
             header = file.read(4 + 4 * ndim)
             if len(header) < 4 + 4 * ndim or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, ndim)):
                 raise DataError(f"{path} starts with the bytes {header[:4].hex(' ')!r}; {expected}.")

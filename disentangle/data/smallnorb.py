@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -119,9 +119,12 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         with open_regular(path) as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            yield gzip.GzipFile(fileobj=raw) if compressed else raw
+            opened: Any = gzip.GzipFile(fileobj=raw) if compressed else raw
+            yield opened
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({reason(error)}); expected a file of SmallNORB: fetch it again.") from error
+        raise DataError(
+            f"{path} cannot be read ({reason(error)}); expected a file of SmallNORB: fetch it again."
+        ) from error
 
 
 def _read_header(file: IO[bytes], path: Path, magic: int, sizes: tuple[int, ...]) -> None:

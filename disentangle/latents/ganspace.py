@@ -6,8 +6,6 @@ Source: Härkönen, Hertzmann, Lehtinen, Paris, "GANSpace: Discovering Interpret
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from disentangle.array_files import ArrayFile
 from disentangle.checks import check_integer
-from disentangle.errors import CheckpointError, InputError
+from disentangle.errors import CheckpointError, InputError, reason
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.sefa import with_fixed_signs
 from disentangle.linalg.moments import Moments, leading_eigenpairs
@@ -197,37 +196,26 @@ def read_ganspace(path: str | os.PathLike[str], *, space: str = "w", top: int | 
     Raises:
         CheckpointError: if it is no such file. Nothing in it is unpickled.
     """
+    fault = "is no readable .npz file of GANSpace's numbers"
+    with ArrayFile(path, what="components saved by GANSpace", fault=fault, error=CheckpointError) as file:
+        if file.names == ("",):
+            raise CheckpointError(f"{path} {fault} (it is one array); expected components saved by GANSpace.")
+        for key in ("lat_comp", "lat_stdev"):
+            if key not in file.names:
+                raise CheckpointError(f"{path} has no {key}; expected components saved by GANSpace.")
+        arrays = {
+            key: torch.from_numpy(file.read(key).astype(np.float32))
+            for key in ("lat_comp", "lat_stdev", "lat_mean")
+            if key in file.names
+        }
+    if not arrays["lat_comp"].ndim:
+        raise CheckpointError(f"{path} {fault} (lat_comp is one number); expected a row for each component.")
+    vectors = arrays["lat_comp"].flatten(1)[:top] if arrays["lat_comp"].ndim > 1 else arrays["lat_comp"][None]
+    scale, mean = arrays["lat_stdev"].flatten()[:top], arrays.get("lat_mean")
     try:
-        arrays = _read_numbers(path)
-        vectors = arrays["lat_comp"].flatten(1)[:top]
-        scale, mean = arrays["lat_stdev"].flatten()[:top], arrays.get("lat_mean")
         return Directions(
             vectors=vectors, space=space, labels=tuple(f"pc {i}" for i in range(len(vectors))), method="ganspace",
             scale=scale, mean=None if mean is None else mean.flatten(),
         )  # fmt: skip
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; expected components saved by GANSpace.") from None
-    except KeyError as error:
-        raise CheckpointError(f"{path} has no {error.args[0]}; expected components saved by GANSpace.") from None
-    except (
-        OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, IndexError,
-        zipfile.BadZipFile, zlib.error, InputError,
-    ) as error:  # fmt: skip
-        reason = str(error).rstrip(".")
-        raise CheckpointError(f"{path} is no readable .npz file of GANSpace's numbers ({reason}).") from None
-
-
-def _read_numbers(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.filename.startswith("lat_") and entry.file_size > _MOST:
-                raise ValueError(f"{entry.filename} has {entry.file_size} bytes, over the limit of {_MOST}")
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {key: file[key] for key in ("lat_comp", "lat_stdev", "lat_mean") if key in file.files}
-    for key in ("lat_comp", "lat_stdev"):
-        if key not in arrays:
-            raise KeyError(key)
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-            raise ValueError(f"{key} is of {getattr(array, 'dtype', 'no dtype')}; expected an array of numbers")
-    return {key: torch.from_numpy(np.array(array, dtype=np.float32)) for key, array in arrays.items()}
+    except InputError as error:
+        raise CheckpointError(f"{path} {fault} ({reason(error)}).") from None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.errors import InputError
+from disentangle.array_files import ArrayFile
+from disentangle.errors import InputError, OutputError
 from disentangle.evaluations.features.extractors import Extractor
 from disentangle.evaluations.features.image_sets import ImageSet
 from disentangle.evaluations.features.protocols import ImageProtocol
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["extract_features"]
+
+_AT_ONCE = 1 << 23  # numbers of pictures that wait to be resized together
+_log = logging.getLogger(__name__)
 
 
 def extract_features(
@@ -52,38 +57,57 @@ def extract_features(
         InputError: if the network returns something else than a row of finite numbers an image.
     """
     path = _cache_path(images, extractor, protocol, logits) if cache else None
-    if path is not None and path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            if progress is not None:
-                progress(images.count, images.count)
-            return {name: file[name] for name in file.files}
+    kept = None if path is None else _kept(path, images.count, logits)
+    if kept is not None:
+        if progress is not None:
+            progress(images.count, images.count)
+        return kept
     parts: dict[str, list[np.ndarray]] = {"features": [], **({"logits": []} if logits else {})}
     done, (rank, world) = 0, _processes()
     begin, end = (images.count * part // world for part in (rank, rank + 1))
     for start in range(begin, end, batch):
-        group = images.read(start, min(start + batch, end))
-        inputs = _prepared(group, extractor, protocol).to(device)
+        count = min(start + batch, end) - start
+        inputs = _inputs(images, start, start + count, extractor, protocol).to(device)
         for name, found in _run(extractor, inputs, logits).items():
             array = found.float().cpu().numpy()
-            if array.ndim != 2 or len(array) != len(group) or not np.all(np.isfinite(array)):
+            if array.ndim != 2 or len(array) != count or not np.all(np.isfinite(array)):
                 raise InputError(
-                    f"the extractor {extractor.name} returned {name} of shape {array.shape} for {len(group)} images; "
+                    f"the extractor {extractor.name} returned {name} of shape {array.shape} for {count} images; "
                     "expected a row of finite numbers for each."
                 )
             parts[name].append(array)
-        done += len(group)
+        done += count
         if progress is not None:
             progress(done * world, images.count)
     result = {name: np.concatenate(rows) for name, rows in _gathered(parts, world).items()}
     if path is not None and rank == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, **result)  # type: ignore[arg-type]
-
-        write_atomically(path, write)
+        _keep(path, result)
     return result
+
+
+def _kept(path: Path, count: int, logits: bool) -> dict[str, np.ndarray] | None:
+    """What the cache holds; None where it holds nothing, or a damaged file, which is then written anew."""
+    if not path.is_file():
+        return None
+    try:
+        with ArrayFile(path, what="features in the cache") as file:
+            found = {name: file.read(name) for name in (("features", "logits") if logits else ("features",))}
+    except InputError as error:
+        _log.warning("%s Computing the features again.", error)
+        return None
+    whole = all(rows.ndim == 2 and len(rows) == count and np.isfinite(rows).all() for rows in found.values())
+    return found if whole else None
+
+
+def _keep(path: Path, result: dict[str, np.ndarray]) -> None:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, **result)  # type: ignore[arg-type]
+
+    try:
+        write_atomically(path, write)
+    except OutputError as error:  # the features are there all the same
+        _log.warning("The features are not kept for the next time: %s", error)
 
 
 def _processes() -> tuple[int, int]:
@@ -104,6 +128,21 @@ def _gathered(parts: dict[str, list[np.ndarray]], world: int) -> dict[str, list[
     everyone: list[Any] = [None] * world
     distributed.all_gather_object(everyone, parts)
     return {name: [rows for one in everyone for rows in one[name]] for name in parts}
+
+
+def _inputs(images: ImageSet, start: int, end: int, extractor: Extractor, protocol: ImageProtocol) -> Tensor:
+    """The network's input of some images; files one after the other, since a few large photos fill the memory."""
+    import torch
+
+    if not images.fit:
+        return _prepared(images.read(start, end), extractor, protocol)
+    ready, group = [], []
+    for position in range(start, end):
+        group += images.read(position, position + 1)
+        if sum(image.numel() for image in group) > _AT_ONCE or position + 1 == end:
+            ready.append(_prepared(group, extractor, protocol))
+            group = []
+    return torch.cat(ready)
 
 
 def _prepared(group: list[Tensor], extractor: Extractor, protocol: ImageProtocol) -> Tensor:

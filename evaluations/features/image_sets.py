@@ -217,7 +217,7 @@ def generated_images(
 
 
 def _load_array(path: Path) -> np.ndarray:
-    with ArrayFile(path, what="an array of images") as file:
+    with ArrayFile(path, what="an array of images", fault="is not a readable array") as file:
         names = file.names
         for name in ("images", "arr_0", "imgs", *names):
             if name in names and len(file.header(name).shape) in (3, 4):

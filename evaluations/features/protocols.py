@@ -48,9 +48,10 @@ class ImageProtocol:
             raise InputError(
                 f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected (n, 3, H, W) of uint8."
             )
-        values = images.float()
-        if values.shape[-2:] != (size, size):
-            values = resize_images(values, size, self.resize)
+        if images.shape[-2:] != (size, size):  # by channels: a large photo in floating point is many times its size
+            values = torch.cat([resize_images(images[:, c : c + 1].float(), size, self.resize) for c in range(3)], 1)
+        else:
+            values = images.float()
         return (values - centre) / spread
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.array_files import ArrayFile
 from disentangle.checks import check_integer, read_array
 from disentangle.errors import InputError
 from disentangle.files import write_atomically
+from disentangle.text import shown
 
 if TYPE_CHECKING:
     from disentangle.linalg.moments import Moments
@@ -184,19 +186,22 @@ class FeatureStatistics:
         Raises:
             InputError: if the file is missing or is no such file.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                names = set(file.files)
-                if not {"mu", "sigma"} <= names:
-                    raise InputError(
-                        f"{path} has {', '.join(sorted(names)) or 'nothing'}; expected mu and sigma, as precomputed "
-                        "statistics of features have."
-                    )
-                return cls.given(file["mu"], file["sigma"], n=int(file["n"]) if "n" in names else 0)
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist; expected an .npz of precomputed statistics.") from None
-        except (OSError, ValueError, AttributeError, EOFError, KeyError) as error:
-            raise InputError(f"{path} is not a readable .npz of statistics ({error}).") from None
+        fault = "is not a readable .npz of statistics"
+        with ArrayFile(path, what="an .npz of precomputed statistics", fault=fault) as file:
+            names = file.names
+            if not {"mu", "sigma"} <= set(names):
+                held = ", ".join(shown(name, most=40) for name in sorted(names)[:20] if name)
+                raise InputError(
+                    f"{path} has {held or 'no names'}; expected mu and sigma, as precomputed statistics of features "
+                    "have."
+                )
+            count = file.read("n") if "n" in names else np.zeros(())
+            if count.size != 1 or not 0 <= float(count.reshape(())) < 2**62:
+                raise InputError(f"{path}: n is {shown(count.tolist())}; expected the number of features.")
+            try:
+                return cls.given(file.read("mu"), file.read("sigma"), n=int(count.reshape(())))
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
 
     def _seen(self) -> Moments:
         if self._moments is None:
