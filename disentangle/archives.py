@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import bz2
 import copy
+import errno
 import io
 import lzma
 import os
 import struct
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from disentangle.errors import reason
@@ -25,7 +25,6 @@ from disentangle.text import shown
 __all__ = ["ArchiveError", "Member", "open_zip", "unpack", "unpack_into"]
 
 _PIECE = 1 << 20
-_LZMA_MEMORY = 1 << 28  # of its dictionary; xz's largest preset takes 64 MiB
 
 
 class ArchiveError(ValueError):
@@ -35,8 +34,8 @@ class ArchiveError(ValueError):
 class _Archive(zipfile.ZipFile):
     """An archive whose table of contents is read no further than allowed: an entry takes twenty times its bytes."""
 
-    def __init__(self, path: Path, contents: int | None) -> None:
-        self._held = _Bounded(io.FileIO(path))
+    def __init__(self, file: BinaryIO, contents: int | None) -> None:
+        self._held = _Bounded(file.detach())  # type: ignore[attr-defined]
         self._held.most = os.fstat(self._held.fileno()).st_size if contents is None else contents
         try:
             super().__init__(self._held)
@@ -73,13 +72,15 @@ def open_zip(path: str | os.PathLike[str], *, contents: int | None = None) -> zi
             states.
         OSError: if the file is none, or a device or FIFO.
     """
-    with open_regular(path) as file:
-        stated = _stated_parts(file)
+    file = open_regular(path)
     try:
-        archive = _Archive(Path(path), contents)
-    except (OSError, MemoryError, ArchiveError):
+        stated = _stated_parts(file)
+        archive = _Archive(file, contents)
+    except (MemoryError, ArchiveError):
         raise
     except Exception as error:  # zipfile raises BadZipFile, but also struct.error, UnicodeDecodeError, ...
+        if _of_the_disk(error):
+            raise
         raise ArchiveError(reason(error)) from None
     found = len(archive.infolist())
     if stated is not None and stated != found & 0xFFFF:
@@ -163,9 +164,11 @@ class Member(io.RawIOBase):
         del raw.CRC
         try:
             self._packed: Any = archive.open(raw)
-        except (OSError, MemoryError):
+        except MemoryError:
             raise
         except Exception as error:
+            if _of_the_disk(error):
+                raise
             raise ArchiveError(f"its part {shown(self._name)} cannot be read ({reason(error)})") from None
         self._method = info.compress_type
         self._decompressor = self._decompressor_of(info.compress_type)
@@ -196,7 +199,7 @@ class Member(io.RawIOBase):
         except MemoryError:
             raise
         except Exception as error:  # zlib.error, LZMAError, EOFError, BadZipFile, whatever a damaged stream makes of it
-            if isinstance(error, OSError) and error.errno is not None:  # of the disk; bz2's own has no number
+            if _of_the_disk(error):
                 raise
             raise ArchiveError(f"its part {shown(self._name)} is damaged ({reason(error)})") from None
         self._count += len(piece)
@@ -246,11 +249,17 @@ class Member(io.RawIOBase):
             raise ArchiveError(f"its part {shown(self._name)} has no properties of LZMA; it is damaged")
         rest, lc = divmod(properties[0], 9)
         pb, lp = divmod(rest, 5)
-        memory = int.from_bytes(properties[1:], "little")
-        if memory > _LZMA_MEMORY or lc + lp > 4:
-            raise ArchiveError(f"its part {shown(self._name)} asks for {memory:,} bytes to be unpacked; it is damaged")
+        if lc + lp > 4:
+            raise ArchiveError(f"its part {shown(self._name)} has properties that LZMA does not allow; it is damaged")
+        # The memory asked for is a claim too: no more of it is of use than there are bytes to unpack.
+        memory = min(int.from_bytes(properties[1:], "little"), self._stated, self._most)
         filters = [{"id": lzma.FILTER_LZMA1, "lc": lc, "lp": lp, "pb": pb, "dict_size": max(memory, 4096)}]
         return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+
+
+def _of_the_disk(error: Exception) -> bool:
+    """Whether the file could not be read; bz2's own errors have no number, and a place that is no place is a claim."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 class _Inflate:

@@ -22,6 +22,7 @@ __all__ = [
     "unknown_name",
 ]
 
+_LONGEST_NAME = 100  # characters of a name that is looked for and printed
 _LONGEST = 4000  # characters of a message; what a file says of itself is not printed without end
 
 
@@ -79,7 +80,7 @@ def unknown_name(what: str, given: str, known: Iterable[str], *, hint: str = "")
     >>> print(unknown_name("data set", "room", ["rooms", "sprites"]))
     Unknown data set 'room'; did you mean 'rooms'? Known: rooms, sprites.
     """
-    names = sorted(known)
+    names, given = sorted(known), given[:_LONGEST_NAME]
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
     suggestion = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
     tail = f" {hint}" if hint else ""

@@ -18,6 +18,7 @@ from disentangle.errors import OutputError, reason
 
 __all__ = [
     "check_destination",
+    "check_folder",
     "is_leftover",
     "open_regular",
     "sha256_of",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
+_NOTHING = 1 << 16  # free bytes below which a disk is taken for full, where a writer only says that it failed
 
 
 def write_atomically(path: PathLike, write: Callable[[Path], object]) -> None:
@@ -46,11 +48,16 @@ def write_atomically(path: PathLike, write: Callable[[Path], object]) -> None:
     given, path = Path(path), _resolved(Path(path))
     with writing(given):
         mode = _check_kind(given, path)
+        _nearest(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
+        # Some writers take no name that is not UTF-8, so that the temporary one is plain whatever ``path`` is.
+        plain = "".join(char if char.isascii() and char.isprintable() else "_" for char in path.name[:40])
+        temporary = path.with_name(f".{plain}.{secrets.token_hex(8)}.part")
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o666))
         try:
             created = stat.S_IMODE(temporary.stat().st_mode)
+            if mode is not None:  # before anything private is in it
+                os.chmod(temporary, mode)
             write(temporary)
             # Some writers replace the file by one of their own, with permissions of their own.
             os.chmod(temporary, created if mode is None else mode)
@@ -93,13 +100,34 @@ def check_destination(path: PathLike, *, inputs: tuple[PathLike, ...] = ()) -> N
             raise OutputError(f"{given} is one of the files that were given; choose another name for what is written.")
     with writing(given):
         _check_kind(given, path)
-        nearest = next((folder for folder in path.parents if folder.exists()), path.parent)
-        if not nearest.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is no folder")
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, f"the folder {nearest} does not allow it")
-        if os.statvfs(nearest).f_flag & os.ST_RDONLY if hasattr(os, "statvfs") else False:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        _check_writable(path.parent)
+
+
+def check_folder(path: PathLike) -> None:
+    """Whether files can be written into the folder ``path``, which is made if it is missing.
+
+    Raises:
+        OutputError: if it is a file, or lies where nothing can be written.
+    """
+    with writing(path):
+        _check_writable(_resolved(Path(path)))
+
+
+def _check_writable(folder: Path) -> None:
+    """Ask the operating system, without making anything, whether files may be made in a folder or where it will be."""
+    nearest = _nearest(folder)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"the folder {nearest} does not allow it")
+    if hasattr(os, "statvfs") and os.statvfs(nearest).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder, or what there is of the way to it."""
+    nearest = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is no folder")
+    return nearest
 
 
 @contextmanager
@@ -109,7 +137,7 @@ def writing(path: PathLike) -> Iterator[None]:
         yield
     except OutputError:
         raise
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:  # the latter of a name that this file system has no bytes for
         raise _failed(path, error) from error
     except Exception as error:
         if not _is_of_a_writer(error):
@@ -120,11 +148,13 @@ def writing(path: PathLike) -> Iterator[None]:
 def _failed(path: PathLike, error: BaseException) -> OutputError:
     number = getattr(error, "errno", None)
     why = reason(error)
-    # safetensors and torch report the system's errors as texts of their own
-    if number == errno.ENOSPC or "os error 28" in str(error) or "No space left" in str(error):
-        number, why = errno.ENOSPC, os.strerror(errno.ENOSPC)
-    elif _is_of_a_writer(error) and "unexpected pos" in str(error):
-        why = f"the file was not written to its end; {_room(Path(path))}"
+    # safetensors and torch report the system's errors as texts of their own, Pillow and numpy by numbers of theirs
+    if number is None and ("os error 28" in str(error) or "No space left" in str(error) or _free(path) < _NOTHING):
+        number = errno.ENOSPC
+    if number == errno.ENOSPC:
+        why = os.strerror(errno.ENOSPC)
+    elif number is None and "unexpected pos" in str(error):
+        why = "the file was not written to its end"
     advice = {
         errno.ENOSPC: "make room, or choose another place",
         errno.EDQUOT: "make room, or choose another place",
@@ -143,13 +173,18 @@ def _is_of_a_writer(error: BaseException) -> bool:
     )
 
 
-def _room(path: Path) -> str:
-    folder = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
-    return "" if folder is None else f"{shutil.disk_usage(folder).free:,} bytes are free"
+def _free(path: PathLike) -> float:
+    """Bytes free where a file was to be written; infinite where that is not known."""
+    try:
+        return shutil.disk_usage(next(folder for folder in Path(path).absolute().parents if folder.is_dir())).free
+    except (OSError, StopIteration, ValueError):
+        return float("inf")
 
 
 def _resolved(path: Path) -> Path:
     """Where a link leads to, be there something or not; other paths as they are."""
+    if "\0" in str(path):
+        raise OutputError(f"{path} is no name of a file: it holds a zero byte; choose another name.")
     try:
         return Path(os.path.realpath(path)) if path.is_symlink() else path
     except OSError:
@@ -167,6 +202,8 @@ def _check_kind(given: Path, path: Path) -> int | None:
     if not stat.S_ISREG(found.st_mode):
         kind = "a link that leads in a circle" if stat.S_ISLNK(found.st_mode) else "a device, FIFO or socket"
         raise OutputError(f"{given} is {kind}, which is not replaced; expected the name of a file.")
+    if not os.access(path, os.W_OK):  # a rename asks the folder only
+        raise PermissionError(errno.EACCES, "it is there and is read-only")
     return stat.S_IMODE(found.st_mode)
 
 

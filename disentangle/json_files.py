@@ -47,7 +47,7 @@ def read_json(path: str | os.PathLike[str], *, what: str, error: type[Disentangl
             content = file.read(_LARGEST + 1)
     except FileNotFoundError:
         raise error(f"{path} does not exist; expected {what}, a JSON file.") from None
-    except OSError as problem:
+    except (OSError, ValueError) as problem:  # the latter of a name with a zero byte
         raise error(f"{path} cannot be read ({reason(problem)}); expected {what}, a JSON file.") from None
     if len(content) > _LARGEST:
         raise error(f"{path} has more than {_LARGEST:,} bytes; expected {what}, a JSON file of a smaller size.")

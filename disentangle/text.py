@@ -20,12 +20,14 @@ def escaped(text: str, *, most: int | None = None) -> str:
     >>> escaped("a" * 100, most=8)
     'aaaaaaa…'
     """
-    if most is not None and len(text) > most:
-        text = text[: most - 1] + "…"
+    text = _cut(text, most)
     if text.isprintable():
         return text
-    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-    return text if most is None or len(text) <= most else text[: most - 1] + "…"
+    return _cut("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text), most)
+
+
+def _cut(text: str, most: int | None) -> str:
+    return text if most is None or len(text) <= most else text[: max(most - 1, 0)] + "…"
 
 
 class _Bounded(reprlib.Repr):
@@ -36,11 +38,25 @@ class _Bounded(reprlib.Repr):
         self.maxstring = self.maxother = 120
         self.maxlevel = 3
 
+    def repr1(self, x: Any, level: int) -> str:
+        # reprlib goes by the type's name, so that of an OrderedDict or a bytearray it would ask for the whole text
+        for kind, name in _BOUNDED.items():
+            if isinstance(x, kind):
+                text: str = getattr(self, f"repr_{name}")(x, level)
+                return text
+        return super().repr1(x, level)
+
     def repr_int(self, x: int, level: int) -> str:
         return repr(x) if x.bit_length() < 400 else f"an integer of {x.bit_length():,} bits"
 
     def repr_bytes(self, x: bytes, level: int) -> str:
         return repr(x[:60]) if len(x) <= 60 else f"{x[:60]!r}…"
+
+
+_BOUNDED: dict[type, str] = {
+    str: "str", bytes: "bytes", bytearray: "bytes", dict: "dict", list: "list", tuple: "tuple", set: "set",
+    frozenset: "frozenset",
+}  # fmt: skip
 
 
 def shown(value: Any, *, most: int = 120) -> str:
