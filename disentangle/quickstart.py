@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from disentangle.data import FactorDataset, open_data
+from disentangle.errors import OutputError
 from disentangle.evaluations import Score, encode_dataset, evaluate, save_scores
+from disentangle.files import check_destination, check_folder
 from disentangle.io import load, zoo_entry
 from disentangle.latents import Directions, most_active, traverse
 from disentangle.linalg import effective_condition_number, orthogonality_error
@@ -21,10 +23,13 @@ from disentangle.viz import animation_frames, save_animation, save_grid
 from disentangle.viz.matrices import save_score_matrices
 from disentangle.viz.report import Picture, Section, Table, save_report
 from disentangle.viz.scores import explanations, score_table
+from disentangle.viz.stamps import maker_of
 
 __all__ = ["QuickstartResult", "quickstart"]
 
 VAE_NAME, GAN_NAME = "vae-rooms", "eigengan-rooms"
+_MADE_BY = "disentangle quickstart"
+_LEAD = f"Traversals and scores of the two bundled models, made by `{_MADE_BY}`."
 POINTS = 6_000  # two thirds train the scores' predictors: enough for two digits in well under a minute
 
 
@@ -53,17 +58,23 @@ def quickstart(
     device: str | torch.device = "cpu",
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    scored: Callable[[dict[str, Score], tuple[str, ...]], None] | None = None,
 ) -> QuickstartResult:
     """Traversals of the bundled VAE and EigenGAN, scores of the VAE, and a report of both.
 
     Args:
-        out: a folder; made if missing, files of the same names are replaced.
+        out: a folder; made if missing. Files of an earlier quickstart in it are replaced, no others.
         device: where the models run.
         seed: of the starting latents and the scored pictures.
         progress: called with a line before each part of the work.
+        scored: called with the scores and the factors' names as soon as they are known, before they are written.
+
+    Raises:
+        OutputError: if the folder cannot be written, or holds a file of these names that another program made.
     """
     begun = time.perf_counter()
     out = Path(out)
+    _check_folder(out)
     say = progress or (lambda line: None)
     sections: list[Section] = []
     pictures: list[Path] = []
@@ -81,6 +92,8 @@ def quickstart(
     assert isinstance(dataset, FactorDataset)
     codes, factors = encode_dataset(vae.encode, dataset, n=POINTS, seed=seed, device=device)
     scores = evaluate(codes, factors, seed=seed, n_jobs=-1)
+    if scored is not None:
+        scored(scores, dataset.factor_names)
     save_scores(
         out / "scores.json",
         scores,
@@ -113,9 +126,32 @@ def quickstart(
     sections.append(Section(section.title, section.paragraphs, section.command, [table], section.pictures))
 
     report = out / "report.html"
-    lead = "Traversals and scores of the two bundled models, made by `disentangle quickstart`."
-    save_report(report, "Independent directions", sections, lead=lead)
+    save_report(report, "Independent directions", sections, lead=_LEAD)
     return QuickstartResult(report, pictures, scores, dataset.factor_names, time.perf_counter() - begun)
+
+
+def _check_folder(out: Path) -> None:
+    """Whether the files can be written, and replace none but those of an earlier quickstart."""
+    check_folder(out)
+    names = [f"{model}.{ending}" for model in (VAE_NAME, GAN_NAME) for ending in ("png", "webp")]
+    names += ["scores.json", "matrices.png", "report.html"]
+    for name in names:
+        check_destination(out / name)
+    there = [name for name in names if (out / name).exists()]
+    if there and not _is_quickstart(out):
+        raise OutputError(
+            f"{out} holds {' and '.join(there[:3])}, not of `{_MADE_BY}`; give the name of a new folder as --out."
+        )
+
+
+def _is_quickstart(folder: Path) -> bool:
+    if maker_of(folder / f"{VAE_NAME}.png") == _MADE_BY:  # the first that is written
+        return True
+    try:
+        with (folder / "report.html").open(encoding="utf-8") as page:
+            return _LEAD in page.read(10_000)
+    except (OSError, ValueError):
+        return False
 
 
 def _draw(generator: Generator, directions: Directions, out: Path, name: str, seed: int) -> list[Path]:
@@ -124,7 +160,7 @@ def _draw(generator: Generator, directions: Directions, out: Path, name: str, se
     steps = 9
     walks = traverse(generator, directions, seeds=range(seed, seed + 3), extent=2.5, steps=steps)
     columns = [f"{-2.5 + 5 * i / (steps - 1):+.1f}" for i in range(steps)]
-    save_grid(walks[0], grid, row_labels=directions.labels, column_labels=columns)
+    save_grid(walks[0], grid, row_labels=directions.labels, column_labels=columns, made_by=_MADE_BY)
     save_animation(animation_frames(walks, row_labels=directions.labels), animation, fps=10)
     return [grid, animation]
 

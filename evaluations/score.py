@@ -6,16 +6,18 @@ import functools
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from disentangle.errors import InputError
 from disentangle.files import write_json
+from disentangle.json_files import parse_json, read_json
+from disentangle.text import shown
 
 __all__ = ["Score", "load_scores", "package_versions", "save_scores"]
 
@@ -94,26 +96,45 @@ class Score:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Score:
-        """The inverse of :meth:`to_dict`; lists of numbers in ``parts`` become arrays."""
+        """The inverse of :meth:`to_dict`; lists of numbers in ``parts`` become arrays.
+
+        Raises:
+            InputError: if it is no such record; one may come from anybody's file.
+        """
         known = {"name", "value", "parts", "settings", "higher_is_better", "seconds"}
         if not isinstance(record, Mapping) or not known <= set(record) <= known | set(_OPTIONAL):
-            given = sorted(record) if isinstance(record, Mapping) else type(record).__name__
-            raise InputError(f"not a score record: got {given}; expected an object with {sorted(known)}.")
+            given = list(record) if isinstance(record, Mapping) else type(record).__name__
+            raise InputError(f"not a score record: got {shown(given)}; expected an object with {sorted(known)}.")
+        for key, kind in (("name", str), ("parts", Mapping), ("settings", Mapping), ("higher_is_better", bool)):
+            if not isinstance(record[key], kind):
+                raise _no_such(key, record[key], {str: "a text", Mapping: "an object", bool: "true or false"}[kind])
+        interval = record.get("interval")
+        if interval is not None and not (isinstance(interval, (list, tuple)) and len(interval) == 2):
+            raise _no_such("interval", interval, "two numbers")
+        try:
+            parts = {key: _array(value) for key, value in record["parts"].items()}
+        except RecursionError:
+            raise InputError("not a score record: its parts are nested too deep; expected lists of numbers.") from None
         return cls(
             name=record["name"],
-            value=float(record["value"]),
-            parts={key: _array(value) for key, value in record["parts"].items()},
+            value=_number("value", record["value"]),
+            parts=parts,
             settings=dict(record["settings"]),
-            higher_is_better=bool(record["higher_is_better"]),
-            seconds=float(record["seconds"]),
-            chance=float(record["chance"]) if "chance" in record else None,
-            ceiling=float(record["ceiling"]) if "ceiling" in record else None,
-            interval=(float(record["interval"][0]), float(record["interval"][1])) if "interval" in record else None,
+            higher_is_better=record["higher_is_better"],
+            seconds=_number("seconds", record["seconds"]),
+            chance=_number("chance", record["chance"]) if "chance" in record else None,
+            ceiling=_number("ceiling", record["ceiling"]) if "ceiling" in record else None,
+            interval=None if interval is None else (_number("interval", interval[0]), _number("interval", interval[1])),
         )
 
     @classmethod
     def from_json(cls, text: str) -> Score:
-        return cls.from_dict(json.loads(text))
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            InputError: if it is no such text.
+        """
+        return cls.from_dict(parse_json(text, source="the score"))
 
 
 def save_scores(path: str | os.PathLike[str], scores: Mapping[str, Score], *, subject: Mapping[str, Any]) -> None:
@@ -133,15 +154,16 @@ def load_scores(path: str | os.PathLike[str]) -> tuple[dict[str, Score], dict[st
     Raises:
         InputError: if the file is missing or is no such file.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected a file of scores.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); expected a file of scores.") from None
+    record = read_json(path, what="a file of scores")
     if not isinstance(record, dict) or record.get("format") != _FORMAT or record.get("version") != _VERSION:
         raise InputError(f"{path} holds no scores; expected a file written by `disentangle evaluate --out`.")
-    return {name: Score.from_dict(score) for name, score in record["scores"].items()}, record["subject"]
+    scores, subject = record.get("scores"), record.get("subject")
+    if not isinstance(scores, dict) or not isinstance(subject, dict):
+        raise InputError(f"{path} is damaged: it has no scores or no subject; measure again.")
+    try:
+        return {name: Score.from_dict(score) for name, score in scores.items()}, subject
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -158,13 +180,36 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _array(value: Any) -> Any:
-    if isinstance(value, str) and value in ("nan", "inf", "-inf"):
+def _no_such(key: str, value: Any, expected: str) -> InputError:
+    return InputError(f"not a score record: {key} is {shown(value, most=60)}; expected {expected}.")
+
+
+def _number(key: str, value: Any) -> float:
+    if isinstance(value, str) and value in _WORDS:
         return float(value)
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    if not whole and not isinstance(value, float):
+        raise _no_such(key, value, "a number")
+    return float(value)
+
+
+_WORDS = ("nan", "inf", "-inf")
+_LARGEST = sys.float_info.max
+
+
+def _array(value: Any) -> Any:
+    """Lists of numbers, and lists of such lists of one length, as arrays; anything else as it is."""
+    if isinstance(value, str) and value in _WORDS:
+        return float(value)
+    if isinstance(value, (int, float)):
+        return value if isinstance(value, bool) else _number("a part", value) if abs(value) >= 2**63 else value
     if not isinstance(value, list):
         return value
-    try:
-        array = np.array([_array(item) for item in value])
-    except ValueError:  # ragged
-        return value
-    return array if array.dtype.kind in "fiub" else value
+    items = [_array(item) for item in value]
+    # Never left to numpy, for which one long text among them makes each entry as long.
+    if all(isinstance(item, (int, float)) for item in items):
+        return np.array(items)
+    shapes = {item.shape for item in items if isinstance(item, np.ndarray)}
+    if len(shapes) == 1 and len(next(iter(shapes))) < 32 and all(isinstance(item, np.ndarray) for item in items):
+        return np.stack(items)
+    return value

@@ -10,6 +10,9 @@ from typing import Any
 import click
 
 from disentangle._version import __version__
+from disentangle.cli.failures import told, wants_tracebacks
+from disentangle.cli.options import SEED
+from disentangle.cli.results import EscapedMessages
 from disentangle.errors import DisentangleError
 
 __all__ = ["cli", "main"]
@@ -64,7 +67,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="disentangle")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--seed", type=int, default=None, help="Seed of everything random; commands default to 0.")
+@click.option("--seed", type=SEED, default=None, help="Seed of everything random; commands default to 0.")
 @click.option("-v", "--verbose", count=True, help="More messages; twice for debugging, with tracebacks.")
 @click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
 @click.pass_context
@@ -80,18 +83,19 @@ def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: 
     """
     ctx.obj = {"device": device, "seed": seed, "quiet": quiet, "verbose": verbose}
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    messages = logging.StreamHandler(sys.stderr)
+    messages.setFormatter(EscapedMessages())
+    logging.basicConfig(level=level, handlers=[messages])
 
 
 def main(args: list[str] | None = None) -> Any:
     """Entry point: prints one sentence for an expected failure and exits with 1, with 2 for wrong usage."""
-    verbose = "-vv" in (sys.argv if args is None else args)
+    tracebacks = wants_tracebacks(sys.argv[1:] if args is None else args)
     joined = _process_group() is not None  # by a caller in Python, who ends it
     try:
-        return cli.main(args, prog_name="disentangle", standalone_mode=True)
+        with told(tracebacks=tracebacks):
+            return cli.main(args, prog_name="disentangle", standalone_mode=False)
     except DisentangleError as error:
-        if verbose:
-            raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(130 if type(error).__name__ == "Interrupted" else 1)
     except KeyboardInterrupt:

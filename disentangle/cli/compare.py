@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from disentangle.cli.options import json_option
+from disentangle.cli.options import json_option, note
+from disentangle.cli.results import print_json, print_table
+from disentangle.text import shown
 
 __all__ = ["command", "differing_settings"]
 
@@ -42,7 +44,9 @@ def command(ctx: click.Context, first: Path, second: Path, force: bool, as_json:
     one, two = load_scores(first)[0], load_scores(second)[0]
     shared = [name for name in one if name in two]
     if not shared:
-        raise InputError(f"{first} has {', '.join(one)} and {second} {', '.join(two)}; no score is in both.")
+        raise InputError(
+            f"{first} has {', '.join(one) or 'no score'} and {second} {', '.join(two) or 'none'}; no score is in both."
+        )
     different = {name: differing_settings(one[name], two[name]) for name in shared}
     if not force:
         for name, settings in different.items():
@@ -63,21 +67,18 @@ def command(ctx: click.Context, first: Path, second: Path, force: bool, as_json:
         for name in shared
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("score", str(first), str(second), "difference", "better")
-    for row in rows:
-        mark = "*" if row["settings_differ"] else ""
-        table.add_row(
-            f"{row['score']}{mark}", f"{row['first']:.4f}", f"{row['second']:.4f}",
+    cells = [
+        [
+            f"{row['score']}{'*' if row['settings_differ'] else ''}", f"{row['first']:.4f}", f"{row['second']:.4f}",
             f"{row['second'] - row['first']:+.4f}", str(row["better"]),
-        )  # fmt: skip
-    Console().print(table)
+        ]
+        for row in rows
+    ]  # fmt: skip
+    print_table(["score", str(first), str(second), "difference", "better"], cells)
     if any(row["settings_differ"] for row in rows):
-        click.echo("* measured with different settings", err=True)
+        note(ctx, "* measured with different settings")
 
 
 def differing_settings(one: Any, two: Any) -> list[str]:
@@ -85,12 +86,17 @@ def differing_settings(one: Any, two: Any) -> list[str]:
     if one.name != two.name:
         return ["name"]
     keys = [*one.settings, *(key for key in two.settings if key not in one.settings)]
-    return [key for key in keys if key not in _FREE and one.settings.get(key) != two.settings.get(key)]
+    return [key for key in keys if key not in _FREE and not _alike(one.settings.get(key), two.settings.get(key))]
+
+
+def _alike(one: Any, two: Any) -> bool:
+    """Whether two settings are equal; NaN, which equals nothing, is the same setting as NaN."""
+    return bool(one == two) or (one != one and two != two)
 
 
 def _value(score: Any, key: str) -> Any:
     value = score.name if key == "name" else score.settings.get(key)
-    return f"{len(value)} entries" if isinstance(value, (list, Mapping)) and len(value) > 6 else repr(value)
+    return f"{len(value)} entries" if isinstance(value, (list, Mapping)) and len(value) > 6 else shown(value, most=60)
 
 
 def _more(settings: list[str]) -> str:
@@ -98,6 +104,8 @@ def _more(settings: list[str]) -> str:
 
 
 def _better(one: Any, two: Any) -> str:
+    if math.isnan(one.value) or math.isnan(two.value):
+        return "not known"
     if one.value == two.value:
         return "equal"
     return "second" if (two.value > one.value) == one.higher_is_better else "first"

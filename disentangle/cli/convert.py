@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import click
 
+from disentangle.cli.destinations import output_option
 from disentangle.cli.options import json_option, note
+from disentangle.cli.results import print_json
 from disentangle.text import escaped, shown
 
 __all__ = ["command"]
@@ -17,8 +19,8 @@ __all__ = ["command"]
 
 @click.command("convert")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The model file to write, .safetensors.")
-@click.option("--discriminator", type=click.Path(path_type=Path), help="A second file, for the discriminator in FILE.")
+@output_option("--out", suffixes=(".safetensors",), help="The model file to write, .safetensors.")
+@output_option("--discriminator", suffixes=(".safetensors",), help="A second file, for the discriminator in FILE.")
 @click.option("--list", "only_list", is_flag=True, help="Show what FILE holds and write nothing.")
 @click.option("--weights", help="Which of the networks in it, by its name there; default: the averaged one.")
 @click.option(
@@ -66,14 +68,11 @@ def command(
         click.echo(json.dumps(held, indent=2) if as_json else _table(held))
         return
     assert out is not None
-    for name, path in (("--out", out), ("--discriminator", discriminator)):
-        if path is not None and path.suffix != ".safetensors":
-            raise click.UsageError(f"{name} is {path}; expected a name that ends with .safetensors.")
     found = foreign.convert(
         file, out, weights=weights, order=order, rank=rank, fused=fused, discriminator=discriminator, limits=limits
     )
     if as_json:
-        click.echo(json.dumps({**found.provenance, "kind": found.config["kind"], "out": str(out)}, indent=2))
+        print_json({**found.provenance, "kind": found.config["kind"], "out": str(out)})
         return
     note(ctx, f"{file.name} is {found.format}; taken: {escaped(found.provenance['which'])}.")
     for decision in found.provenance["decisions"]:

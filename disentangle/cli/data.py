@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
+from disentangle.cli.destinations import PICTURES, output_option
 from disentangle.cli.options import json_option, note, seed_option, setting
+from disentangle.cli.results import print_json, print_line, print_table
 
 __all__ = ["command"]
 
@@ -33,16 +34,11 @@ def list_command(data_dir: Path | None, as_json: bool) -> None:
 
     infos = list_data(data_dir=data_dir)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(info) for info in infos], indent=2, default=str))
+        print_json([dataclasses.asdict(info) for info in infos])
         return
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    table = Table(Column("name", no_wrap=True), "here", "factors or classes", "pictures")
-    for info in infos:
-        table.add_row(info.name, "yes" if info.available else "no", info.factors, info.image_shape)
-    Console().print(table)
-    click.echo("`disentangle data show NAME` says where one comes from, its licence, and what to do to have it.")
+    rows = [[info.name, "yes" if info.available else "no", info.factors, info.image_shape] for info in infos]
+    print_table(["name", "here", "factors or classes", "pictures"], rows, whole=1)
+    print_line("`disentangle data show NAME` says where one comes from, its licence, and what to do to have it.")
 
 
 @command.command("show")
@@ -59,18 +55,18 @@ def show(name: str, data_dir: Path | None, as_json: bool) -> None:
         raise unknown_name("data set", name, infos)
     record = dataclasses.asdict(infos[name])
     if as_json:
-        click.echo(json.dumps(record, indent=2, default=str))
+        print_json(record)
         return
     for field, value in record.items():
-        click.echo(f"{field:12} {value}")
+        print_line(f"{field:12} {value}")
 
 
 @command.command("preview")
 @click.argument("data")
-@click.option("--resolution", type=int, help="Side of the pictures in pixels.")
+@click.option("--resolution", type=click.IntRange(1, 4096), help="Side of the pictures in pixels.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where files of named data sets lie.")
 @click.option("--download", is_flag=True, help="Download the data set if it is missing.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A picture file.")
+@output_option("--out", suffixes=PICTURES, required=True, help="A picture file.")
 @seed_option
 @click.pass_context
 def preview(

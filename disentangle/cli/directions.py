@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from disentangle.cli.destinations import output_option
 from disentangle.cli.options import IntegerRanges, device_option, json_option, note, seed_option, setting
 from disentangle.cli.progress import counting_progress
+from disentangle.cli.results import print_json, print_line
+from disentangle.text import shown
 
 __all__ = ["command"]
 
+_LONGEST = 200  # characters of a direction's name
 _METHODS = ("sefa", "ganspace", "basis", "style-channel", "random")
 
 
@@ -39,7 +42,7 @@ def command() -> None:
 @click.option("--samples", type=click.IntRange(2), default=10_000, show_default=True, help="ganspace: latents drawn.")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="ganspace: read an .npz file of the authors'.")
 @click.option("--seeds", type=IntegerRanges(), default="0,1", show_default=True, help="style-channel: pictures tried.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file of directions, .safetensors.")
+@output_option("--out", suffixes=(".safetensors",), required=True, help="The file of directions, .safetensors.")
 @seed_option
 @device_option
 @click.pass_context
@@ -125,7 +128,7 @@ def find(
 @command.command("label")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("names", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Another file; default: FILE itself.")
+@output_option("--out", suffixes=(".safetensors",), in_place="file", help="Another file; default: FILE itself.")
 @click.pass_context
 def label(ctx: click.Context, file: Path, names: tuple[str, ...], out: Path | None) -> None:
     """Name directions of FILE, each as POSITION=NAME.
@@ -135,13 +138,17 @@ def label(ctx: click.Context, file: Path, names: tuple[str, ...], out: Path | No
       disentangle directions label dirs.safetensors 0=age 3="open mouth"
       disentangle directions label dirs.safetensors 1=pose --out named.safetensors
     """
+    from disentangle.files import check_destination
     from disentangle.latents import Directions
 
+    check_destination(out or file)
     found = Directions.load(file)
     for name in names:
         position, equals, text = name.partition("=")
-        if not equals or not position.strip().isdigit() or not text:
-            raise click.UsageError(f"{name!r} is no name; expected POSITION=NAME, e.g. 0=age.")
+        if not equals or not (position.strip().isdecimal() and len(position) < 10) or not text or len(text) > _LONGEST:
+            raise click.UsageError(
+                f"{shown(name)!r} is no name; expected POSITION=NAME of up to {_LONGEST} characters, e.g. 0=age."
+            )
         found = found.label(int(position), text)
     found.save(out or file)
     note(ctx, f"{len(names)} names: {out or file}")
@@ -167,19 +174,16 @@ def show(file: Path, as_json: bool) -> None:
     ]
     if as_json:
         size = found.vectors.shape[1]
-        click.echo(
-            json.dumps(
-                {
-                    "method": found.method, "space": found.space, "size": size, "generator": found.generator,
-                    "directions": rows,
-                },
-                indent=2,
-            )
+        print_json(
+            {
+                "method": found.method, "space": found.space, "size": size, "generator": found.generator,
+                "directions": rows,
+            }
         )  # fmt: skip
         return
     of = "" if found.generator is None else f", of {found.generator}"
-    click.echo(f"{found.method}, in {found.space} ({found.vectors.shape[1]} numbers){of}")
+    print_line(f"{found.method}, in {found.space} ({found.vectors.shape[1]} numbers){of}")
     for i, name in enumerate(found.labels):
         moved = found.rows(i)
         where = "all layers" if moved is None else "layers " + ",".join(map(str, moved))
-        click.echo(f"{i:4d}  {name:24}  scale {float(found.scale[i]):8.3g}  {where}")
+        print_line(f"{i:4d}  {shown(name):24}  scale {float(found.scale[i]):8.3g}  {where}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from importlib import metadata, util
 from typing import Any
 
 import click
 
 from disentangle.cli.options import json_option
+from disentangle.cli.results import print_json, print_line
 
 __all__ = ["command"]
 
@@ -43,11 +43,11 @@ def command(as_json: bool) -> None:
         "data": {info.name: info.available for info in list_data()},
     }
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        print_json(report)
         return
     for name, value in {**report["environment"], **report["packages"]}.items():
-        click.echo(f"{name:14} {value}")
-    click.echo(f"{'devices':14} {', '.join(report['devices'])}")
+        print_line(f"{name:14} {value}")
+    print_line(f"{'devices':14} {', '.join(report['devices'])}")
     for name, present in report["optional"].items():
-        click.echo(f"{name:14} {'present' if present else 'absent: ' + _OPTIONAL[name]}")
-    click.echo(f"{'data here':14} {', '.join(name for name, here in report['data'].items() if here)}")
+        print_line(f"{name:14} {'present' if present else 'absent: ' + _OPTIONAL[name]}")
+    print_line(f"{'data here':14} {', '.join(name for name, here in report['data'].items() if here)}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from disentangle.cli.destinations import output_option
 from disentangle.cli.options import device_option, json_option, seed_option, setting
 
 __all__ = ["command"]
 
+MOST_JOBS = max(8, 4 * (os.cpu_count() or 1))  # each is a process of some hundred megabytes
 IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "pipl", "vp", "activeness",
                  "jacobian-orthogonality", "factor-predictor")  # fmt: skip
 
@@ -54,10 +57,12 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
     "--bootstrap", type=click.IntRange(0), default=0, show_default=True, help="Resamples for a 95 % interval."
 )
 @click.option("--num", type=click.IntRange(1), help="Pictures drawn from --data (15,000), or images made (50,000).")
-@click.option("--jobs", type=int, default=-1, show_default=True, help="Processes; -1 for one a core.")
-@click.option("--out", type=click.Path(path_type=Path), help="A .json file; for a run folder, scores.json in it.")
-@click.option("--figure", type=click.Path(path_type=Path), help="A .png of the matrices of codes and factors.")
-@click.option("--report", "page", type=click.Path(path_type=Path), help="An .html page that explains each number.")
+@click.option(
+    "--jobs", type=click.IntRange(max=MOST_JOBS), default=-1, show_default=True, help="Processes; -1 for one a core."
+)
+@output_option("--out", suffixes=(".json",), help="A .json file; for a run folder, scores.json in it.")
+@output_option("--figure", suffixes=(".png",), help="A .png of the matrices of codes and factors.")
+@output_option("--report", "page", suffixes=(".html", ".htm"), help="An .html page that explains each number.")
 @json_option
 @seed_option
 @device_option
@@ -98,6 +103,7 @@ def command(
 
         if codes is not None or encoder is not None or (model is None) == (images is None):
             raise click.UsageError("Scores of images need either MODEL, a generator, or --images.")
+        _refuse_pages(figure, page, "scores of images have neither")
         evaluate_images(
             ctx, model, images, reference, data, data_dir,
             ImageMeasurement(
@@ -113,6 +119,7 @@ def command(
     if model is not None and _kind(model) == "classifier":
         from disentangle.cli.evaluate_classifier import evaluate_classifier
 
+        _refuse_pages(figure, page, "a classifier's confusion matrix is drawn beside its scores")
         evaluate_classifier(
             ctx, model, data, data_dir,
             split=split, check_overlap=check_overlap, out=out, as_json=as_json, device=where,
@@ -137,6 +144,12 @@ def command(
     else:
         assert data is not None
         evaluate_encoder(ctx, model, encoder, data, data_dir, resolution, num, where, how)
+
+
+def _refuse_pages(figure: Path | None, page: Path | None, why: str) -> None:
+    for name, given in (("--figure", figure), ("--report", page)):
+        if given is not None:
+            raise click.UsageError(f"{name} is for scores of codes and factors; {why}.")
 
 
 def _of_images(metrics: str) -> bool:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle.cli.destinations import beside
 from disentangle.cli.options import note
 from disentangle.cli.progress import counting_progress
+from disentangle.cli.results import deliver, print_json, print_table
 
 if TYPE_CHECKING:
     from disentangle.data import LabelledImageSource
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_classifier"]
 
+_MADE_BY = "disentangle evaluate"
 _MOST_ROWS = 20  # classes up to which all of them are printed; of more, the worst
 
 
@@ -36,11 +39,20 @@ def evaluate_classifier(
 ) -> None:
     """Score MODEL on labelled pictures, print and keep the scores, draw the confusion matrix."""
     from disentangle.evaluations import classification_scores, classify_dataset, save_scores
+    from disentangle.files import check_destination
     from disentangle.io import load
     from disentangle.models import Classifier
     from disentangle.training import resolve_device
     from disentangle.viz.confusion import save_confusion_matrix
 
+    in_run = (Path(model) / "config.json").is_file()
+    target = out or (Path(model) / "scores.json" if in_run else None)
+    figure: Path | None = None
+    if out is not None:
+        figure = beside(ctx, out.with_name(f"{out.stem}-confusion.png"), _MADE_BY)
+    elif target is not None:  # the run's own
+        figure = target.with_name("confusion.png")
+        check_destination(target)
     where = resolve_device(device)
     classifier = load(model, device=where)
     assert isinstance(classifier, Classifier)
@@ -59,17 +71,23 @@ def evaluate_classifier(
     elif part == "train":
         note(ctx, "These are the pictures the model learnt from: the scores say nothing about new ones.")
 
-    in_run = (Path(model) / "config.json").is_file()
-    target = out or (Path(model) / "scores.json" if in_run else None)
-    if target is not None:
-        save_scores(target, scores, subject=subject)
-        figure = target.with_name("confusion.png" if out is None else f"{target.stem}-confusion.png")
-        save_confusion_matrix(scores["confusion"].parts["matrix"], names, figure)
-        note(ctx, f"scores: {target}, {figure}")
-    if as_json:
-        click.echo(json.dumps({name: score.to_dict() for name, score in scores.items()}, indent=2))
-    else:
-        _print(scores, names, title=f"{model} on {name} ({part}, {len(source)} pictures)")
+    def keep() -> None:
+        if target is not None:
+            save_scores(target, scores, subject=subject)
+            note(ctx, f"scores: {target}")
+
+    def draw() -> None:
+        if figure is not None:
+            save_confusion_matrix(scores["confusion"].parts["matrix"], names, figure, made_by=_MADE_BY)
+            note(ctx, f"confusion matrix: {figure}")
+
+    def show() -> None:
+        if as_json:
+            print_json({name: score.to_dict() for name, score in scores.items()})
+        else:
+            _print(scores, names, title=f"{model} on {name} ({part}, {len(source)} pictures)")
+
+    deliver(keep, draw, show)
 
 
 def _run_config(model: str) -> ClassifierTraining | None:
@@ -148,22 +166,18 @@ def _warn_of_overlap(
 
 
 def _print(scores: dict[str, Score], class_names: tuple[str, ...], *, title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("score", "value", "standard error", title=title)
-    for name, score in scores.items():
-        if name.startswith("accuracy/top"):
-            table.add_row(name, f"{score.value:.4f}", f"{score.parts['standard_error']:.4f}")
+    cells = [
+        [name, f"{score.value:.4f}", f"{score.parts['standard_error']:.4f}"]
+        for name, score in scores.items()
+        if name.startswith("accuracy/top")
+    ]
     per_class = scores["accuracy/per-class"]
-    table.add_row("mean of the classes", f"{per_class.value:.4f}", "")
-    Console().print(table)
+    cells.append(["mean of the classes", f"{per_class.value:.4f}", ""])
+    print_table(["score", "value", "standard error"], cells, title=title)
     rows = list(zip(class_names, per_class.parts["per_class"], per_class.parts["points"], strict=True))
     title = "per class"
     if len(rows) > _MOST_ROWS:
         title = f"the {_MOST_ROWS} worst of {len(rows)} classes"
         rows = sorted((row for row in rows if row[2]), key=lambda row: row[1])[:_MOST_ROWS]
-    table = Table("class", "accuracy", "pictures", title=title)
-    for name, value, points in rows:
-        table.add_row(name, f"{value:.4f}" if points else "", str(points))
-    Console().print(table)
+    cells = [[name, f"{value:.4f}" if points else "", str(points)] for name, value, points in rows]
+    print_table(["class", "accuracy", "pictures"], cells, title=title)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from disentangle.cli.options import note
+from disentangle.cli.options import json_or_text, note
 from disentangle.cli.progress import stages_progress
+from disentangle.cli.results import deliver, print_json
 from disentangle.cli.tables import print_scores
+from disentangle.text import shown
 
 if TYPE_CHECKING:
     from disentangle.data import FactorDataset
@@ -69,11 +70,8 @@ def metric_options(changes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         path, equals, text = change.partition("=")
         metric, dot, name = path.rpartition(".")
         if not (equals and dot and metric and name):
-            raise InputError(f"--set is {change!r}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
+            raise InputError(f"--set is {shown(change)!r}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
+        value = json_or_text(text)
         options.setdefault(metric, {})[name] = tuple(value) if isinstance(value, list) else value
     return options
 
@@ -96,8 +94,13 @@ def evaluate_encoder(
 ) -> None:  # fmt: skip
     """Score a model that encodes, or a function of the user's, on a data set with known factors."""
     from disentangle import evaluations
+    from disentangle.files import check_destination
     from disentangle.training import resolve_device
 
+    target = how.out
+    if target is None and model is not None and (Path(model) / "config.json").is_file():
+        target = Path(model) / "scores.json"
+        check_destination(target)
     where = resolve_device(device)
     if model is not None:
         encode, dataset = _model(model, data, data_dir, where)
@@ -110,9 +113,6 @@ def evaluate_encoder(
             encode, dataset, how.names, n=num, device=where, progress=progress, **how.arguments
         )
     subject = {"model": model or encoder, "data": data, "num": num, "seed": how.seed, "factors": columns}
-    target = how.out
-    if target is None and model is not None and (Path(model) / "config.json").is_file():
-        target = Path(model) / "scores.json"
     _deliver(ctx, scores, subject, columns, f"{model or encoder} on {data}", how, target=target)
 
 
@@ -122,34 +122,49 @@ def _deliver(
 ) -> None:  # fmt: skip
     """Scores to where they were asked for: a file, a figure, a page, and the terminal."""
     from disentangle.evaluations import save_scores
+    from disentangle.viz.matrices import save_score_matrices
+
+    def keep() -> None:
+        if target is not None:
+            save_scores(target, scores, subject=subject)
+            note(ctx, f"scores: {target}")
+
+    def draw() -> None:
+        if how.figure is not None:
+            save_score_matrices(scores, columns, how.figure)
+            note(ctx, f"figure: {how.figure}")
+
+    def explain() -> None:
+        if how.page is not None:
+            _save_page(how.page, scores, columns, title, context=how.baselines)
+            note(ctx, f"report: {how.page}")
+
+    def show() -> None:
+        if how.as_json:
+            print_json({name: score.to_dict() for name, score in scores.items()})
+        else:
+            print_scores(scores, columns, title)
+
+    deliver(keep, draw, explain, show)
+
+
+def _save_page(page: Path, scores: Any, columns: list[str], title: str, *, context: bool) -> None:
+    """The scores with what each means, as one HTML page."""
+    import tempfile
+
     from disentangle.viz.matrices import save_score_matrices, score_matrix
+    from disentangle.viz.report import Picture, Section, Table, save_report
+    from disentangle.viz.scores import explanations, score_table
 
-    if target is not None:
-        save_scores(target, scores, subject=subject)
-        note(ctx, f"scores: {target}")
-    if how.figure is not None:
-        save_score_matrices(scores, columns, how.figure)
-        note(ctx, f"figure: {how.figure}")
-    if how.page is not None:
-        import tempfile
-
-        from disentangle.viz.report import Picture, Section, Table, save_report
-        from disentangle.viz.scores import explanations, score_table
-
-        with tempfile.TemporaryDirectory() as folder:
-            pictures = []
-            if any(score_matrix(score) for score in scores.values()):
-                save_score_matrices(scores, columns, Path(folder) / "matrices.png")
-                caption = "What the scores are made of: codes against factors."
-                pictures.append(Picture(Path(folder) / "matrices.png", caption))
-            tables = [Table(*score_table(scores, columns))]
-            sections = [Section(title, explanations(scores), tables=tables, pictures=pictures)]
-            save_report(how.page, "Disentanglement", sections, lead=_CONTEXT if how.baselines else "")
-        note(ctx, f"report: {how.page}")
-    if how.as_json:
-        click.echo(json.dumps({name: score.to_dict() for name, score in scores.items()}, indent=2))
-        return
-    print_scores(scores, columns, title)
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = []
+        if any(score_matrix(score) for score in scores.values()):
+            save_score_matrices(scores, columns, Path(folder) / "matrices.png")
+            caption = "What the scores are made of: codes against factors."
+            pictures.append(Picture(Path(folder) / "matrices.png", caption))
+        tables = [Table(*score_table(scores, columns))]
+        sections = [Section(title, explanations(scores), tables=tables, pictures=pictures)]
+        save_report(page, "Disentanglement", sections, lead=_CONTEXT if context else "")
 
 
 _CONTEXT = (
@@ -185,7 +200,7 @@ def _factor_data(data: str, resolution: int | None, data_dir: Path | None) -> Fa
 
 def _function(text: str) -> Callable[[Any], Any]:
     """The user's own encoder, found as Python would from the working folder."""
-    from disentangle.errors import InputError
+    from disentangle.errors import DisentangleError, InputError, reason
 
     module_name, _, name = text.partition(":")
     if not module_name or not name:
@@ -194,12 +209,23 @@ def _function(text: str) -> Callable[[Any], Any]:
         sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(f"--encoder {text}: module {module_name!r} cannot be imported ({error}).") from error
+    except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises
+        why = f"{type(error).__name__}: {reason(error)}"
+        raise InputError(f"--encoder {text}: module {module_name!r} cannot be imported ({why}).") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise InputError(f"--encoder {text}: {module_name} has no function {name!r} to call.")
-    return function
+
+    def encode(images: Any) -> Any:
+        try:
+            return function(images)
+        except (MemoryError, DisentangleError):
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {reason(error)}"
+            raise InputError(f"--encoder {text}: the function failed on a batch of images ({why}).") from error
+
+    return encode
 
 
 def _array(path: Path) -> Any:

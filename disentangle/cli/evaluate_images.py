@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from disentangle.cli.evaluate_codes import metric_options
 from disentangle.cli.options import note
 from disentangle.cli.progress import stages_progress
+from disentangle.cli.results import deliver, print_json
 from disentangle.cli.tables import print_scores
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def evaluate_images(
     """Score a generator or a set of images, print and keep the scores."""
     from disentangle.errors import InputError, unknown_name
     from disentangle.evaluations import save_scores
+    from disentangle.files import check_destination
     from disentangle.training import resolve_device
 
     names = [name.strip() for name in how.metrics.split(",") if name.strip()]
@@ -63,6 +64,10 @@ def evaluate_images(
     for name in options:
         if name not in names:
             raise InputError(f"--set names {name!r}, which is not among the metrics {', '.join(names)}.")
+    target = how.out
+    if target is None and model is not None and (Path(model) / "config.json").is_file():
+        target = Path(model) / "image_scores.json"
+        check_destination(target)
     main = _join_processes(resolve_device(how.device).type == "cpu")
     generator = _generator(model, resolve_device(how.device)) if model is not None else None
     of_sets = [name for name in names if name in OF_SETS]
@@ -76,19 +81,22 @@ def evaluate_images(
     if not main:
         return
     subject = {"model": model or images, "reference": reference, "num": how.num, "seed": how.seed}
-    target = how.out
-    if target is None and model is not None and (Path(model) / "config.json").is_file():
-        target = Path(model) / "image_scores.json"
-    if target is not None:
-        save_scores(target, scores, subject=subject)
-        note(ctx, f"scores: {target}")
-    if how.as_json:
-        click.echo(json.dumps({name: score.to_dict() for name, score in scores.items()}, indent=2))
-        return
-    for score in scores.values():
-        if "warning" in score.settings:
-            note(ctx, f"{score.name}: {score.settings['warning']}.")
-    print_scores(scores, [], f"{model or images}" + (f" against {reference}" if reference else ""))
+
+    def keep() -> None:
+        if target is not None:
+            save_scores(target, scores, subject=subject)
+            note(ctx, f"scores: {target}")
+
+    def show() -> None:
+        if how.as_json:
+            print_json({name: score.to_dict() for name, score in scores.items()})
+            return
+        for score in scores.values():
+            if "warning" in score.settings:
+                note(ctx, f"{score.name}: {score.settings['warning']}.")
+        print_scores(scores, [], f"{model or images}" + (f" against {reference}" if reference else ""))
+
+    deliver(keep, show)
 
 
 def _join_processes(cpu: bool) -> bool:

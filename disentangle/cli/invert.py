@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle.cli.destinations import beside, output_option
 from disentangle.cli.options import device_option, note, seed_option, setting
 from disentangle.cli.progress import counting_progress
+from disentangle.cli.results import deliver
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["command"]
 
+_MADE_BY = "disentangle invert"
+
 
 @click.command("invert")
 @click.argument("model")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--space", help="Latent space: z, w, w+ or s; default: w+ where there is one.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file of latents, .safetensors.")
+@output_option("--out", suffixes=(".safetensors",), required=True, help="The file of latents, .safetensors.")
 @click.option("--steps", type=click.IntRange(1), default=500, show_default=True, help="Of the descent.")
 @click.option("--learning-rate", type=float, help="Default: 0.1, in s 0.02.")
 @click.option("--pull", type=float, default=1e-3, show_default=True, help="Towards the mean of the space.")
@@ -38,8 +42,8 @@ def command(
     """Latents from which MODEL makes PHOTOS, so that a traversal can start from them.
 
     Each photo is turned upright, cropped to its centre and resized. Distances are of pixels and LPIPS, or, without
-    VGG16's weights, features of the offline extractor. Beside OUT come a picture of before and after, OUT.png, and the
-    loss curve, OUT.loss.png.
+    VGG16's weights, features of the offline extractor. Beside photo.safetensors come a picture of before and after,
+    photo.invert.png, and the loss curve, photo.loss.png; where others have these names, the next that are free.
 
     \b
     Examples:
@@ -57,8 +61,8 @@ def command(
     from disentangle.viz import save_grid
     from disentangle.viz.figures import save_curves
 
-    if out.suffix != ".safetensors":
-        raise click.UsageError(f"--out is {out}; expected a name that ends with .safetensors.")
+    strip = beside(ctx, out.with_suffix(".invert.png"), _MADE_BY)
+    curves = beside(ctx, out.with_suffix(".loss.png"), _MADE_BY)
     where = resolve_device(setting(ctx, "device", device, "auto"))
     generator = load(model, device=where)
     if not isinstance(generator, Generator):
@@ -73,11 +77,14 @@ def command(
             generator, targets, space=space, perceptual=distance, steps=steps, learning_rate=learning_rate, pull=pull,
             label=label, seed=setting(ctx, "seed", seed, 0), progress=progress,
         )  # fmt: skip
-    found.latents.save(out, note={"photos": [path.name for path in photos], "steps": steps})
-    pictures = torch.stack([targets, found.images.clamp(-1, 1)], dim=1)
     names = tuple(path.name for path in photos)
-    save_grid(pictures, out.with_suffix(".png"), row_labels=names, column_labels=("photo", "found"))
-    save_curves({name: found.losses[:, i].tolist() for i, name in enumerate(names)}, out.with_suffix(".loss.png"))
+    pictures = torch.stack([targets, found.images.clamp(-1, 1)], dim=1)
+    losses = {name: found.losses[:, i].tolist() for i, name in enumerate(names)}
+    deliver(
+        lambda: found.latents.save(out, note={"photos": list(names), "steps": steps}),
+        lambda: save_grid(pictures, strip, row_labels=names, column_labels=("photo", "found"), made_by=_MADE_BY),
+        lambda: save_curves(losses, curves, made_by=_MADE_BY),
+    )
     for i, name in enumerate(names):
         seen = "" if found.perceptual is None else f", perceptual distance {float(found.perceptual[i]):.3f}"
         note(ctx, f"{name}: {float(found.psnr[i]):.1f} dB{seen}")

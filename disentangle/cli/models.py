@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from disentangle.cli.options import json_option
+from disentangle.cli.results import print_json, print_line, print_table, print_text
 
 __all__ = ["command"]
 
@@ -30,15 +29,10 @@ def list_models(as_json: bool) -> None:
 
     entries = zoo_entries()
     if as_json:
-        click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
+        print_json([entry.model_dump(mode="json") for entry in entries])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "kind", "data", "KB", "what it is")
-    for entry in entries:
-        table.add_row(entry.name, entry.kind, entry.data, f"{entry.bytes / 1000:.0f}", entry.summary)
-    Console().print(table)
+    rows = [[entry.name, entry.kind, entry.data, f"{entry.bytes / 1000:.0f}", entry.summary] for entry in entries]
+    print_table(["name", "kind", "data", "KB", "what it is"], rows)
 
 
 @command.command("show")
@@ -49,7 +43,10 @@ def show_model(name: str, as_json: bool) -> None:
     from disentangle.io import zoo_entry
 
     entry = zoo_entry(name)
-    click.echo(json.dumps(entry.model_dump(mode="json"), indent=2) if as_json else entry.card)
+    if as_json:
+        print_json(entry.model_dump(mode="json"))
+    else:
+        print_text(entry.card)
 
 
 @command.command("verify")
@@ -59,4 +56,4 @@ def verify_models() -> None:
 
     for entry in zoo_entries():
         load(entry.name)
-        click.echo(f"{entry.name}: sha256 {entry.sha256[:12]}, loads")
+        print_line(f"{entry.name}: sha256 {entry.sha256[:12]}, loads")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from disentangle.cli.options import device_option, json_option, setting
+from disentangle.cli.results import print_json, print_line
 
 __all__ = ["command"]
 
@@ -69,8 +69,8 @@ def command(
             named = [{"class": config.class_names[i], "probability": p} for i, p in zip(classes, values, strict=True)]
             found.append({"image": str(path), "classes": named})
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     for record in found:
         shown = ", ".join(f"{row['class']} {100 * row['probability']:.1f} %" for row in record["classes"])
-        click.echo(f"{record['image']}: {shown}")
+        print_line(f"{record['image']}: {shown}")

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 import click
 
+from disentangle.cli.results import console
+from disentangle.text import escaped
+
 __all__ = ["counting_progress", "stages_progress", "training_progress"]
 
 
@@ -19,23 +22,22 @@ def training_progress(
     if (ctx.find_root().obj or {}).get("quiet") or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:.0f} images/s"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
+        TextColumn("{task.fields[losses]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=None, rate=0.0, losses="")
+    with Progress(*columns, console=console(stderr=True)) as bar:
+        task = bar.add_task(escaped(what, most=60), total=None, rate=0.0, losses="")
 
         def update(step: int, steps: int, rate: float, losses: Mapping[str, float]) -> None:
-            shown = " ".join(f"{name} {value:.3g}" for name, value in losses.items())
-            bar.update(task, completed=step, total=steps, rate=rate, losses=shown)
+            latest = escaped(" ".join(f"{name} {value:.3g}" for name, value in losses.items()), most=200)
+            bar.update(task, completed=step, total=steps, rate=rate, losses=latest)
 
         yield update
 
@@ -46,7 +48,6 @@ def stages_progress(ctx: click.Context) -> Iterator[Callable[[str, int, int], No
     if (ctx.find_root().obj or {}).get("quiet") or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -62,13 +63,19 @@ def stages_progress(ctx: click.Context) -> Iterator[Callable[[str, int, int], No
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         tasks = {}
 
         def update(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage)
+                tasks[stage] = bar.add_task(escaped(stage, most=60))
             bar.update(tasks[stage], completed=done, total=total)
 
         yield update

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from disentangle.cli.destinations import output_option
 from disentangle.cli.options import device_option, json_option, note, seed_option, setting
+from disentangle.cli.results import deliver, print_json
+from disentangle.cli.tables import print_scores
 
 __all__ = ["command"]
 
 
 @click.command("quickstart")
-@click.option("--out", type=click.Path(path_type=Path), default="quickstart", show_default=True, help="A folder.")
+@output_option("--out", folder=True, default="quickstart", show_default=True, help="A folder.")
 @json_option
 @seed_option
 @device_option
@@ -30,13 +33,20 @@ def command(ctx: click.Context, out: Path, as_json: bool, seed: int | None, devi
     from disentangle.training import resolve_device
 
     where = resolve_device(setting(ctx, "device", device, "auto"))
-    result = quickstart(
-        out, device=where, seed=setting(ctx, "seed", seed, 0), progress=lambda line: note(ctx, f"{line} ...")
-    )
-    if as_json:
-        click.echo(json.dumps({name: score.to_dict() for name, score in result.scores.items()}, indent=2))
-    else:
-        from disentangle.cli.tables import print_scores
+    found: list[tuple[dict[str, Any], tuple[str, ...]]] = []
 
-        print_scores(result.scores, result.factor_names, "vae-rooms on rooms")
-    note(ctx, f"{result.seconds:.0f} s; open {result.report}")
+    def work() -> None:
+        result = quickstart(
+            out, device=where, seed=setting(ctx, "seed", seed, 0), progress=lambda line: note(ctx, f"{line} ..."),
+            scored=lambda scores, names: found.append((scores, names)),
+        )  # fmt: skip
+        note(ctx, f"{result.seconds:.0f} s; open {result.report}")
+
+    def show() -> None:
+        for scores, names in found:
+            if as_json:
+                print_json({name: score.to_dict() for name, score in scores.items()})
+            else:
+                print_scores(scores, names, "vae-rooms on rooms")
+
+    deliver(work, show)

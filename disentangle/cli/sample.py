@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from disentangle.cli.options import IntegerRanges, device_option, note, setting
+from disentangle.cli.destinations import PICTURES, output_option
+from disentangle.cli.options import IntegerRanges, check_pictures, device_option, note, setting
 
 __all__ = ["command"]
 
@@ -16,8 +17,8 @@ __all__ = ["command"]
 @click.option("--seeds", type=IntegerRanges(), default="0-15", show_default=True, help="One picture a seed.")
 @click.option("--truncation", type=float, default=1.0, show_default=True, help="Shrinks latents towards the mean.")
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
-@click.option("--columns", type=int, help="Pictures a row; default: as square as possible.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A picture file.")
+@click.option("--columns", type=click.IntRange(1), help="Pictures a row; default: as square as possible.")
+@output_option("--out", suffixes=PICTURES, required=True, help="A picture file.")
 @device_option
 @click.pass_context
 def command(
@@ -45,9 +46,8 @@ def command(
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
     if not isinstance(generator, Generator):
         raise InputError(f"{model} is a {type(generator).__name__}, which draws no pictures; expected a generator.")
-    columns = columns or math.ceil(math.sqrt(len(seeds)))
-    if columns < 1:
-        raise InputError(f"--columns is {columns}; expected 1 or more.")
+    check_pictures(len(seeds), generator)
+    columns = min(columns or math.ceil(math.sqrt(len(seeds))), len(seeds))
     # A StyleGAN's z cannot be shrunk: its w is.
     first = next(iter(generator.spaces.values()))
     space = "w" if truncation != 1 and first.truncated_by == "call" and "w" in generator.spaces else first.name

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from disentangle.cli.destinations import output_option
 from disentangle.cli.options import Assignments, device_option, note, seed_option, setting
 from disentangle.cli.progress import training_progress
+from disentangle.cli.results import print_text
 
 __all__ = ["generator_options", "run_generator", "run_training", "training_options", "treatments"]
 
@@ -40,7 +41,7 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--set", "fields", type=Assignments(), multiple=True, help="Any field, e.g. model.basis=4."),
         click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                      help="A config.json to start from instead of a preset."),
-        click.option("--out", type=click.Path(path_type=Path), help="The run folder."),
+        output_option("--out", folder=True, help="The run folder."),
         click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop."),
         seed_option,
         device_option,
@@ -96,7 +97,7 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
     resolve_device(device)
     config = _resolve(ctx, kind, options, fields)
     if options["dry_run"]:
-        click.echo(config.model_dump_json(indent=2))
+        print_text(config.model_dump_json(indent=2))
         return
     loops: dict[str, Callable[..., Any]] = {"vae": train_vae, "classifier": train_classifier, "gan": train_gan}
     train = loops[config.kind]
@@ -109,6 +110,7 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
     """The configuration from --config or a preset, then options, then --set."""
     from disentangle.config import parse_config, with_fields
     from disentangle.errors import ConfigError
+    from disentangle.json_files import read_json
     from disentangle.training import (
         ClassifierTraining,
         GANTraining,
@@ -158,10 +160,7 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
         return preset_config(kind, data=data, preset=options["preset"], **given, **fields)
     if epochs is not None:
         raise click.UsageError("With --config the length is --steps; --epochs is for presets.")
-    try:
-        record = json.loads(options["config_file"].read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{options['config_file']} is not valid JSON: {error}.") from None
+    record = read_json(options["config_file"], what="a configuration", error=ConfigError)
     kinds: dict[str, type[TrainingConfig]] = {"vae": VAETraining, "classifier": ClassifierTraining}
     training = kinds.get(kind, GANTraining)
     config = parse_config(training, record, source=str(options["config_file"]))

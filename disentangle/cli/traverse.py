@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from disentangle.cli.options import IntegerRanges, device_option, note, setting
+from disentangle.cli.destinations import ANIMATIONS, PICTURES, output_option
+from disentangle.cli.options import IntegerRanges, check_pictures, device_option, note, setting
 from disentangle.cli.progress import counting_progress
 
 __all__ = ["command"]
 
-_ANIMATED = (".gif", ".webp", ".mp4")
 _MANY = 64  # axes above which a model's own are too many to draw
 
 
@@ -30,9 +30,9 @@ _MANY = 64  # axes above which a model's own are too many to draw
 @click.option("--truncation-cutoff", type=click.IntRange(0), help="Rows of w+ that are truncated; default: all.")
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
 @click.option("--absolute/--relative", default=None, help="Set the position along a direction, or add to the start's.")
-@click.option("--fps", type=float, default=12.0, show_default=True, help="Speed of an animation.")
-@click.option("--scale", type=int, help="Enlargement of the pictures; default: to about 64 pixels.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A .png grid, .gif, .webp or .mp4.")
+@click.option("--fps", type=click.FloatRange(0.1, 1000), default=12.0, show_default=True, help="Speed of an animation.")
+@click.option("--scale", type=click.IntRange(1, 64), help="Enlargement of the pictures; default: to about 64 pixels.")
+@output_option("--out", suffixes=(*PICTURES, ".mp4"), required=True, help="A .png grid, .gif, .webp or .mp4.")
 @device_option
 @click.pass_context
 def command(
@@ -61,7 +61,10 @@ def command(
     from disentangle.models import Generator
     from disentangle.training import resolve_device
     from disentangle.viz import animation_frames, save_animation, save_grid
+    from disentangle.viz.video import check_animation
 
+    if out.suffix.lower() in ANIMATIONS:
+        check_animation(out)
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
     if not isinstance(generator, Generator):
         raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
@@ -83,6 +86,7 @@ def command(
         chosen = chosen.select(dims)
     elif active is not None:
         chosen = most_active(generator, chosen, top=active, label=label)
+    check_pictures(len(chosen) * max(steps, 1) * (len(seeds) if started is None else len(started.values)), generator)
     with counting_progress(ctx, "traverse") as progress:
         walks = traverse(
             generator, chosen, seeds=seeds, start=started, extent=extent, steps=steps, truncation=truncation,
@@ -91,7 +95,7 @@ def command(
     starts = tuple(f"seed {seed}" for seed in seeds)
     if started is not None:
         starts = tuple(f"start {index}" for index in range(len(walks)))
-    if out.suffix.lower() in _ANIMATED:
+    if out.suffix.lower() in ANIMATIONS:
         columns = starts if len(starts) > 1 else ()
         frames = animation_frames(walks, row_labels=chosen.labels, column_labels=columns, scale=scale)
         save_animation(frames, out, fps=fps)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 
 import pydantic
 
 from disentangle.config import Config, parse_config
-from disentangle.errors import unknown_name
+from disentangle.errors import CheckpointError, unknown_name
+from disentangle.json_files import read_json
 
 __all__ = ["ZooEntry", "zoo_entries", "zoo_entry"]
 
@@ -41,8 +41,10 @@ class ZooEntry(Config):
 
 def zoo_entries() -> list[ZooEntry]:
     """All registered models, in the registry's order."""
-    text = (_folder() / "registry.json").read_text(encoding="utf-8")
-    return [parse_config(ZooEntry, record, source="pretrained/registry.json") for record in json.loads(text)]
+    records = read_json(_folder() / "registry.json", what="the registry of bundled models", error=CheckpointError)
+    if not isinstance(records, list):
+        raise CheckpointError("pretrained/registry.json is no list of models; install the package anew.")
+    return [parse_config(ZooEntry, record, source="pretrained/registry.json") for record in records]
 
 
 def zoo_entry(name: str) -> ZooEntry:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from disentangle.errors import InputError
-from disentangle.files import write_atomically
+from disentangle.viz.canvas import plain_label, save_figure
 from disentangle.viz.figures import logarithmic
 
 __all__ = ["CONDITIONING_NOTE", "conditioning_rows", "save_conditioning_curves"]
@@ -21,6 +20,7 @@ CONDITIONING_NOTE = (
     "about the layer in front."
 )
 
+_MOST_LAYERS = 40  # that a figure can tell apart, with room to spare
 Stats = Mapping[str, Sequence[Mapping[str, Any]]]
 _STYLES = (
     ("effective_condition_number", "-", 1.4, "effective"),
@@ -48,7 +48,7 @@ def save_conditioning_curves(stats: Stats, path: str | os.PathLike[str]) -> None
     conditions, ranks, spectra = figure.subplots(1, 3)
     for number, (run, layer) in enumerate(layers):
         rows = [(line["step"], line["spectral"][layer]) for line in stats[run] if layer in line.get("spectral", {})]
-        label = f"{run} {layer}" if len(stats) > 1 else layer
+        label = plain_label(f"{run} {layer}" if len(stats) > 1 else layer)
         colour = f"C{number % 10}"
         for key, style, width, _ in _STYLES:
             points = [(step, row[key]) for step, row in rows if row[key] is not None]
@@ -75,7 +75,7 @@ def save_conditioning_curves(stats: Stats, path: str | os.PathLike[str]) -> None
     logarithmic(spectra)
     ranks.set_ylim(bottom=0)
     conditions.legend(fontsize=7)
-    write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    save_figure(figure, path)
 
 
 def conditioning_rows(stats: Stats) -> tuple[list[str], list[list[str]]]:
@@ -114,10 +114,10 @@ def conditioning_rows(stats: Stats) -> tuple[list[str], list[list[str]]]:
 def _layers(stats: Stats) -> list[tuple[str, str]]:
     """(run, layer) in the order they come."""
     found = [(run, layer) for run, lines in stats.items() for line in lines for layer in line.get("spectral", {})]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found))[:_MOST_LAYERS]
 
 
 def _mean(lines: Sequence[Mapping[str, Any]], key: str) -> str:
     """Geometric mean of the finite values."""
-    values = [line[key] for line in lines if line[key]]
+    values = [line[key] for line in lines if line[key] is not None and 0 < line[key] < math.inf]
     return f"{math.exp(sum(map(math.log, values)) / len(values)):.3g}" if values else "infinite"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from disentangle.errors import InputError
-from disentangle.files import write_atomically
+from disentangle.viz.canvas import plain_label, save_figure
 
 __all__ = ["save_confusion_matrix"]
 
@@ -18,13 +17,16 @@ _MOST_NAMED = 40  # classes up to which their names fit
 _MOST_COUNTED = 15  # classes up to which the shares are written into the cells
 
 
-def save_confusion_matrix(matrix: ArrayLike, class_names: Sequence[str], path: str | os.PathLike[str]) -> None:
+def save_confusion_matrix(
+    matrix: ArrayLike, class_names: Sequence[str], path: str | os.PathLike[str], *, made_by: str = ""
+) -> None:
     """Draw a confusion matrix, each row as shares of its true class.
 
     Args:
         matrix: (c, c) counts, true classes in rows, predicted ones in columns.
         class_names: c names; shown for up to 40 classes.
         path: a .png file.
+        made_by: command that is noted in the file.
 
     Raises:
         InputError: if the matrix is not square or the names do not fit.
@@ -46,11 +48,12 @@ def save_confusion_matrix(matrix: ArrayLike, class_names: Sequence[str], path: s
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     if c <= _MOST_NAMED:
-        axis.set_xticks(range(c), class_names, rotation=90, fontsize=8)
-        axis.set_yticks(range(c), class_names, fontsize=8)
+        labels = [plain_label(name, most=30) for name in class_names]
+        axis.set_xticks(range(c), labels, rotation=90, fontsize=8)
+        axis.set_yticks(range(c), labels, fontsize=8)
     if c <= _MOST_COUNTED:
         for row, column in np.argwhere(shares > 0.005):
             share = shares[row, column]
             axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7,
                       color="white" if share > 0.5 else "black")  # fmt: skip
-    write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    save_figure(figure, path, made_by=made_by)

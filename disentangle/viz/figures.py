@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from disentangle.errors import InputError
-from disentangle.files import write_atomically
+from disentangle.viz.canvas import plain_label, save_figure
 
 __all__ = ["logarithmic", "save_curves", "save_training_curves"]
+
+_MOST_PANELS = 40
 
 
 def logarithmic(axis: Any) -> None:
@@ -27,20 +28,22 @@ def logarithmic(axis: Any) -> None:
     axis.tick_params(axis="y", which="both", labelsize=8)
 
 
-def save_curves(curves: Mapping[str, Sequence[float]], path: str | os.PathLike[str], *, title: str = "loss") -> None:
+def save_curves(
+    curves: Mapping[str, Sequence[float]], path: str | os.PathLike[str], *, title: str = "loss", made_by: str = ""
+) -> None:
     """Positive numbers over steps, on a logarithmic axis: one line a name, as a .png file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axis = figure.subplots()
     for name, values in curves.items():
-        axis.plot(range(len(values)), values, label=name, linewidth=1.2)
+        axis.plot(range(len(values)), values, label=plain_label(name), linewidth=1.2)
     logarithmic(axis)
-    axis.set_title(title, fontsize=10)
+    axis.set_title(plain_label(title), fontsize=10)
     axis.set_xlabel("step", fontsize=8)
     axis.tick_params(labelsize=8)
     axis.legend(fontsize=7)
-    write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    save_figure(figure, path, made_by=made_by)
 
 
 def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path: str | os.PathLike[str]) -> None:
@@ -58,7 +61,7 @@ def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path:
     from matplotlib.figure import Figure
 
     lines = [line for run in stats.values() for line in run]
-    losses = sorted({name for line in lines for name in line.get("losses", {})})
+    losses = sorted({name for line in lines for name in line.get("losses", {})})[:_MOST_PANELS]
     panels = [(name if name == "accuracy" else f"loss: {name}", False, _loss_values(name)) for name in losses]
     if any("validation" in line for line in lines):
         panels.append(("validation accuracy", False, lambda line: {"": line.get("validation", {}).get("accuracy")}))
@@ -69,7 +72,7 @@ def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path:
         ("condition_number", "condition number of the projections", True),
         ("olr_acceptance", "share of steps with OLR accepted", False),
     ):
-        if any(row.get(key) is not None for line in lines for row in line["projections"].values()):
+        if any(row.get(key) is not None for line in lines for row in line.get("projections", {}).values()):
             panels.append((title, log, _projection_values(key)))
     figure = Figure(figsize=(10, 2.6 * ((len(panels) + 1) // 2)), layout="constrained")
     axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False).flatten()
@@ -82,8 +85,8 @@ def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path:
                         curves.setdefault(name, []).append((line["step"], value))
             for name, points in curves.items():
                 label = " ".join(part for part in (run if len(stats) > 1 else "", name) if part)
-                axis.plot(*zip(*points, strict=True), label=label, linewidth=1.2)
-        axis.set_title(title, fontsize=10)
+                axis.plot(*zip(*points, strict=True), label=plain_label(label), linewidth=1.2)
+        axis.set_title(plain_label(title), fontsize=10)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)
         if log:
@@ -92,12 +95,12 @@ def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path:
             axis.legend(fontsize=7)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    save_figure(figure, path)
 
 
 def _loss_values(name: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    return lambda line: {"": line["losses"].get(name)}
+    return lambda line: {"": line.get("losses", {}).get(name)}
 
 
 def _projection_values(key: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    return lambda line: {name: row.get(key) for name, row in line["projections"].items()}
+    return lambda line: {name: row.get(key) for name, row in line.get("projections", {}).items()}

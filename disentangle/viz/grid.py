@@ -14,9 +14,14 @@ from torch import Tensor
 
 from disentangle.errors import InputError
 from disentangle.files import write_atomically
+from disentangle.text import escaped
+from disentangle.viz.stamps import png_options
 
 __all__ = ["image_grid", "save_grid", "save_picture", "to_pil"]
 
+_LONGEST_LABEL = 80  # characters
+_LONGEST_SIDE = {"WEBP": 16_383, "JPEG": 65_500, "GIF": 65_535, "PNG": 500_000}  # pixels, of the formats and of sense
+_MOST_PIXELS = 10**9  # 3 GB
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 
 
@@ -66,13 +71,22 @@ def image_grid(
     for name, labels, count in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
         if labels and len(labels) != count:
             raise InputError(f"{name} has {len(labels)} entries; expected {count} or none.")
+    row_labels, column_labels = (
+        [escaped(label, most=_LONGEST_LABEL) for label in labels] for labels in (row_labels, column_labels)
+    )
     if scale is None:
         scale = max(1, 64 // images.shape[-1])
+    if scale < 1:
+        raise InputError(f"scale is {scale}; expected 1 or more.")
     height, width = images.shape[-2] * scale, images.shape[-1] * scale
     font = _font(max(11, min(16, height // 5)))
     left = max((int(font.getlength(label)) for label in row_labels), default=0) + (10 if row_labels else 0)
     top = int(font.size * 1.5) if column_labels else 0
     size = (left + columns * (width + gap) - gap, top + rows * (height + gap) - gap)
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise InputError(
+            f"the grid would have {size[0]:,} x {size[1]:,} pixels; draw fewer pictures, or enlarge them less."
+        )
     sheet = Image.new("RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for row in range(rows):
@@ -95,23 +109,42 @@ def save_grid(
     column_labels: Sequence[str] = (),
     image_range: tuple[float, float] = (-1.0, 1.0),
     scale: int | None = None,
+    made_by: str = "",
 ) -> None:
-    """Write :func:`image_grid` to a picture file (its ending decides the format), atomically."""
+    """Write :func:`image_grid` to a picture file (its ending decides the format), atomically.
+
+    Args:
+        images: as of :func:`image_grid`, like the other arguments.
+        path: the file.
+        row_labels: one a row, or none.
+        column_labels: one a column, or none.
+        image_range: values that become black and white.
+        scale: enlargement.
+        made_by: command that is noted in a .png file, see :mod:`disentangle.viz.stamps`.
+    """
     grid = image_grid(images, row_labels=row_labels, column_labels=column_labels, image_range=image_range, scale=scale)
-    save_picture(grid, path)
+    options = png_options(made_by) if Path(path).suffix.lower() == ".png" else {}
+    save_picture(grid, path, **options)
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str], **options: object) -> None:
     """Write a picture to a temporary name, then rename it over ``path``.
 
     Raises:
-        InputError: if the ending names no format that pictures can be written in.
+        InputError: if the ending names no format that pictures can be written in, or one that has none so large.
+        OutputError: if it cannot be written.
     """
     path = Path(path)
     known = Image.registered_extensions()
     kind = known.get(path.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise InputError(f"{path.name!r} has no known picture ending; expected .png, .jpg, .webp or .gif.")
+    most = _LONGEST_SIDE.get(kind, _LONGEST_SIDE["PNG"])
+    if max(picture.size) > most:
+        raise InputError(
+            f"the picture has {picture.width:,} x {picture.height:,} pixels, and a {path.suffix.lower()} at most "
+            f"{most:,} on a side; draw fewer or smaller pictures{'' if kind == 'PNG' else ', or a .png'}."
+        )
     write_atomically(path, lambda temporary: picture.save(temporary, format=kind, **options))
 
 

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from disentangle._version import __version__
+from disentangle.errors import InputError, reason
 from disentangle.files import write_text
+from disentangle.text import escaped
 
 __all__ = ["Picture", "Section", "Table", "save_report"]
 
@@ -36,7 +39,10 @@ class Picture:
     def source(self) -> str:
         """``data:`` address of the file's content."""
         path = Path(self.path)
-        content = base64.b64encode(path.read_bytes()).decode()
+        try:
+            content = base64.b64encode(path.read_bytes()).decode()
+        except OSError as error:
+            raise InputError(f"the picture {path} cannot be read ({reason(error)}).") from None
         return f"data:{_TYPES[path.suffix.lower()]};base64,{content}"
 
 
@@ -52,10 +58,20 @@ class Section:
 
 
 def save_report(path: str | os.PathLike[str], title: str, sections: Sequence[Section], *, lead: str = "") -> None:
-    """Write the page; all text is escaped."""
+    """Write the page; nothing in a text is markup or a control character.
+
+    Raises:
+        InputError: if a picture is missing.
+        OutputError: if the page cannot be written.
+    """
     import jinja2
 
+    def visible(value: Any) -> Any:
+        return "\n".join(map(escaped, value.split("\n"))) if isinstance(value, str) else value
+
     template = resources.files("disentangle.viz").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=visible
+    )
     page = environment.from_string(template).render(title=title, lead=lead, sections=sections, version=__version__)
     write_text(path, page)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from disentangle.errors import InputError
 from disentangle.viz.explanations import explain
 
-__all__ = ["CONTEXT_LABELS", "class_rows", "explanations", "score_table"]
+__all__ = ["CONTEXT_LABELS", "class_rows", "explanations", "kept_factors", "score_table"]
+
+_MOST_FACTORS = 10_000
 
 # Scores of several numbers: what stands beside the value, as (label, part, part with one number for each factor).
 _FURTHER = {
@@ -38,12 +43,12 @@ def score_table(scores: Mapping[str, Any], columns: Sequence[str] = ()) -> tuple
         context = [_text(getattr(score, name)) for name in _CONTEXT if having[name]]
         further = _FURTHER.get(family, ())
         label = f"{score.name} disentanglement" if family in ("dci", "med", "topk-med") else score.name
-        own = [] if further and family != "dci-es" else _cells(score.parts, "per_factor")
+        own = [] if further and family != "dci-es" else _cells(score, "per_factor")
         rows.append([label, _text(score.value), *context, *own])
         for label, part, cells in further:
-            if part in score.parts:
-                value = _text(float(score.parts[part]))
-                rows.append([f"{score.name} {label}", value, *[""] * len(context), *_cells(score.parts, cells)])
+            value = score.parts.get(part)
+            if isinstance(value, (int, float, np.number)):
+                rows.append([f"{score.name} {label}", _text(float(value)), *[""] * len(context), *_cells(score, cells)])
     width = max([len(header), *map(len, rows)])
     header += [f"factor {len(columns) + k}" for k in range(width - len(header))]
     return header, [row + [""] * (width - len(row)) for row in rows]
@@ -58,13 +63,39 @@ def explanations(scores: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(filter(None, (explain(score.name) for score in scores.values()))))
 
 
+def kept_factors(score: Any) -> list[int]:
+    """Columns of the factors that a score's parts are of, without those left out as constant; none where not known."""
+    kept = _vector(score.parts.get("factors"))
+    if kept.dtype.kind not in "iu" or not len(kept) or kept.min() < 0 or kept.max() >= _MOST_FACTORS:
+        return []
+    return [int(column) for column in kept]
+
+
 def class_rows(scores: Mapping[str, Any], class_names: Sequence[str]) -> list[list[str]]:
-    """Rows of a table: each class with its accuracy (empty without pictures) and number of pictures."""
+    """Rows of a table: each class with its accuracy (empty without pictures) and number of pictures.
+
+    Raises:
+        InputError: if the scores do not have a number for each class.
+    """
     parts = scores["accuracy/per-class"].parts
+    values, points = (_vector(parts.get(name)) for name in ("per_class", "points"))
+    if not len(values) == len(points) == len(class_names):
+        raise InputError(
+            f"the accuracies are of {len(values)} classes and {len(points)} counts, and {len(class_names)} are named; "
+            "expected as many of each."
+        )
     return [
-        [name, f"{float(value):.3f}" if points else "", str(int(points))]
-        for name, value, points in zip(class_names, parts["per_class"], parts["points"], strict=True)
+        [str(name), f"{value:.3f}" if count else "", f"{count:.0f}"]
+        for name, value, count in zip(class_names, values, points, strict=True)
     ]
+
+
+def _vector(part: Any) -> np.ndarray:
+    """A part that is one row of numbers; an empty one for any other, since parts may come from anybody's file."""
+    if isinstance(part, (list, tuple)) and all(isinstance(value, (int, float, np.number)) for value in part):
+        part = np.asarray(part)
+    row = isinstance(part, np.ndarray) and part.ndim == 1 and part.dtype.kind in "fiub"
+    return part if row else np.empty(0)
 
 
 def _text(value: float | tuple[float, float] | None) -> str:
@@ -75,11 +106,11 @@ def _text(value: float | tuple[float, float] | None) -> str:
     return f"{value:.3f}"
 
 
-def _cells(parts: Mapping[str, Any], name: str) -> list[str]:
-    if name not in parts or "factors" not in parts:
+def _cells(score: Any, name: str) -> list[str]:
+    kept, values = kept_factors(score), _vector(score.parts.get(name))
+    if not kept or len(kept) != len(values):
         return []
-    kept = [int(column) for column in parts["factors"]]
     cells = [""] * (max(kept) + 1)
-    for column, value in zip(kept, parts[name], strict=True):
-        cells[column] = f"{float(value):.3f}"
+    for column, value in zip(kept, values, strict=True):
+        cells[column] = f"{value:.3f}"
     return cells

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import os
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from disentangle.errors import InputError
-from disentangle.files import write_atomically
+from disentangle.files import write_bytes
 from disentangle.viz.grid import image_grid, save_picture
 
-__all__ = ["animation_frames", "save_animation"]
+__all__ = ["animation_frames", "check_animation", "save_animation"]
 
 _FORMATS = (".gif", ".webp", ".png", ".mp4")
 
@@ -49,10 +51,9 @@ def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], 
     Raises:
         InputError: on another ending, no frames, a rate that is not positive, or ``.mp4`` without the extra "video".
     """
-    if Path(path).suffix.lower() not in _FORMATS:
-        raise InputError(f"{Path(path).name!r} cannot hold an animation; expected one of {', '.join(_FORMATS)}.")
-    if not frames or not fps > 0:
-        raise InputError(f"{len(frames)} frames at {fps} a second; expected at least one frame and a positive rate.")
+    check_animation(path)
+    if not frames or not 0.01 <= fps <= 1000:
+        raise InputError(f"{len(frames)} frames at {fps} a second; expected at least one frame, and 0.01 to 1000.")
     if Path(path).suffix.lower() == ".mp4":
         _save_film(frames, Path(path), fps)
         return
@@ -67,26 +68,35 @@ def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], 
     save_picture(frames[0], path, **options)
 
 
-def _save_film(frames: Sequence[Image.Image], path: Path, fps: float) -> None:
-    try:
-        import av
-    except ImportError:
+def check_animation(path: str | os.PathLike[str]) -> None:
+    """Whether an animation can be written to a file of this name here, before its frames are drawn.
+
+    Raises:
+        InputError: on an ending that holds no animation, or ``.mp4`` without the extra "video".
+    """
+    name, suffix = Path(path).name, Path(path).suffix.lower()
+    if suffix not in _FORMATS:
+        raise InputError(f"{name!r} cannot hold an animation; expected one of {', '.join(_FORMATS)}.")
+    if suffix == ".mp4" and importlib.util.find_spec("av") is None:
         raise InputError(
-            f"{path.name!r} is a film, which needs PyAV; install disentangle-toolkit[video], or write a .gif or .webp."
-        ) from None
+            f"{name!r} is a film, which needs PyAV; install disentangle-toolkit[video], or write a .gif or .webp."
+        )
+
+
+def _save_film(frames: Sequence[Image.Image], path: Path, fps: float) -> None:
+    import av
+
     width, height = (size + size % 2 for size in frames[0].size)  # H.264 halves its colours' resolution
-
-    def write(temporary: str | os.PathLike[str]) -> None:
-        with av.open(os.fspath(temporary), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.options = {"crf": "18"}
-            for frame in frames:
-                canvas = Image.new("RGB", (width, height))
-                canvas.paste(frame.convert("RGB"))
-                for packet in stream.encode(av.VideoFrame.from_image(canvas)):
-                    container.mux(packet)
-            for packet in stream.encode():
+    film = io.BytesIO()  # FFmpeg takes no name that is not UTF-8, and tells a full disk from nothing else
+    with av.open(film, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": "18"}
+        for frame in frames:
+            canvas = Image.new("RGB", (width, height))
+            canvas.paste(frame.convert("RGB"))
+            for packet in stream.encode(av.VideoFrame.from_image(canvas)):
                 container.mux(packet)
-
-    write_atomically(path, write)
+        for packet in stream.encode():
+            container.mux(packet)
+    write_bytes(path, film.getvalue())

@@ -1,0 +1,38 @@
+"""Figures of matplotlib: names in them are plain text, and files are written whole."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+from disentangle.files import write_atomically
+from disentangle.text import escaped
+from disentangle.viz.stamps import png_texts
+
+__all__ = ["plain_label", "save_figure"]
+
+
+def plain_label(text: str, *, most: int = 60) -> str:
+    r"""A name as matplotlib prints it: no formula between dollars, no control characters, of bounded length.
+
+    >>> print(plain_label("$x^$"))
+    \$x^\$
+    """
+    text = escaped(text, most=most).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text  # a legend leaves out names that begin with one
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = 120, made_by: str = "") -> None:
+    """Write a figure as .png, atomically.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+
+    def write(temporary: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(temporary, format="png", dpi=dpi, metadata=png_texts(made_by))
+
+    write_atomically(path, write)
