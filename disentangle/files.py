@@ -85,7 +85,7 @@ def write_json(path: PathLike, record: Any) -> None:
 
 
 def check_destination(path: PathLike, *, inputs: tuple[PathLike, ...] = ()) -> None:
-    """Whether a file can be written to ``path``, before the work whose result it is to hold.
+    """Whether a file can be written to ``path``, before the work whose result it is to hold; nothing is left there.
 
     Args:
         path: a file that is to be made or replaced.
@@ -114,12 +114,14 @@ def check_folder(path: PathLike) -> None:
 
 
 def _check_writable(folder: Path) -> None:
-    """Ask the operating system, without making anything, whether files may be made in a folder or where it will be."""
-    nearest = _nearest(folder)
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, f"the folder {nearest} does not allow it")
-    if hasattr(os, "statvfs") and os.statvfs(nearest).f_flag & os.ST_RDONLY:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    """Whether a small file can be made in a folder, or where it will be: permissions alone do not tell."""
+    probe = _nearest(folder) / f".{secrets.token_hex(8)}.part"
+    handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        os.write(handle, bytes(512))
+    finally:
+        os.close(handle)
+        probe.unlink(missing_ok=True)
 
 
 def _nearest(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,9 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, DisentangleError):
         return str(error)
     if isinstance(error, MemoryError) or _is_of_memory(error):
-        return f"There is not enough memory for this ({reason(error)}); ask for less at once, or use a larger machine."
+        asked = re.search(r"tried to allocate (\d+) bytes", str(error)[:2000])
+        why = f"{int(asked[1]):,} bytes were asked for" if asked else reason(error)
+        return f"There is not enough memory for this ({why}); ask for less at once, or use a larger machine."
     if isinstance(error, concurrent.futures.BrokenExecutor):
         return (
             "A process that shared the work was ended from outside, mostly for want of memory; "
@@ -91,10 +94,18 @@ def _sentence(error: Exception) -> str | None:
         if isinstance(name, (str, bytes)) and name:
             name = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
             return f"{escaped(name, most=1000)} cannot be read or written ({reason(error)})."
+        if _is_of_printing(error):
+            return f"Standard output cannot be written ({reason(error)})."
         return f"A file or connection could not be read or written ({reason(error)}); -vv shows which part of the work."
     if isinstance(error, ImportError) and not (error.name or "disentangle").startswith("disentangle"):
         return f"The package {shown(error.name)} cannot be imported ({reason(error)}); install it, or install it anew."
     return None
+
+
+def _is_of_printing(error: OSError) -> bool:
+    """Whether it was raised while click printed a page of its own, such as help: that has no name of a file."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__") == "click.utils"
 
 
 def _is_of_memory(error: Exception) -> bool:
@@ -108,7 +119,7 @@ def _is_of_memory(error: Exception) -> bool:
 def _usage(error: click.ClickException) -> str:
     """Click's own text, in which what was given is quoted in many ways."""
     shortened: Any = error
-    for name in ("message", "param_hint"):
+    for name in () if type(error).__name__ == "NoArgsIsHelpError" else ("message", "param_hint"):  # that is a page
         if isinstance(getattr(error, name, None), str):
             setattr(shortened, name, escaped(getattr(error, name), most=2000))
     page = io.StringIO()

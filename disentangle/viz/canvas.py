@@ -20,7 +20,7 @@ def plain_label(text: str, *, most: int = 60) -> str:
     \$x^\$
     """
     text = escaped(text, most=most).replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text  # a legend leaves out names that begin with one
+    return f" {text}" if text.startswith("_") or not text else text  # a legend leaves such names out
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = 120, made_by: str = "") -> None:

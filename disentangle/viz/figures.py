@@ -85,7 +85,7 @@ def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path:
                         curves.setdefault(name, []).append((line["step"], value))
             for name, points in curves.items():
                 label = " ".join(part for part in (run if len(stats) > 1 else "", name) if part)
-                axis.plot(*zip(*points, strict=True), label=plain_label(label), linewidth=1.2)
+                axis.plot(*zip(*points, strict=True), label=plain_label(label) if label else "", linewidth=1.2)
         axis.set_title(plain_label(title), fontsize=10)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)

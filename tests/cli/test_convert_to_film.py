@@ -93,7 +93,7 @@ def test_a_photo_is_inverted_and_edited(pickled, tmp_path, capsys, monkeypatch):
     assert run("-q", "convert", pickled, "--out", "m.safetensors") == 0
     assert run("invert", "m.safetensors", "photo.png", "--steps", "8", "--pixels-only", "--out", "p.safetensors") == 0
     assert "photo.png: " in capsys.readouterr().err
-    assert {"p.safetensors", "p.png", "p.loss.png"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"p.safetensors", "p.invert.png", "p.loss.png"} <= {path.name for path in tmp_path.iterdir()}
     assert run("traverse", "m.safetensors", "--start", "p.safetensors", "--steps", "2", "--out", "edits.png") == 0
 
 
