@@ -62,13 +62,18 @@ def with_fields(config: ConfigT, assignments: Mapping[str, Any]) -> ConfigT:
     return parse_config(type(config), record, source="the configuration with --set applied")
 
 
-def differences(first: Config, second: Config) -> list[str]:
-    """Dotted paths at which two configurations differ, each as ``path: first value != second value``."""
+def differences(first: Config, second: Config, *, ignoring: tuple[str, ...] = ()) -> list[str]:
+    """Dotted paths at which two configurations differ, each as ``path: first value != second value``.
+
+    Paths in ``ignoring`` are left out. An empty group of fields differs from one with fields in these only.
+    """
     one, two = _paths(first.model_dump(mode="json")), _paths(second.model_dump(mode="json"))
     absent = object()
     rows = []
-    for path in sorted(set(one) | set(two)):
+    for path in sorted((set(one) | set(two)) - set(ignoring)):
         a, b = one.get(path, absent), two.get(path, absent)
+        if (a == {} and b is absent) or (b == {} and a is absent):
+            continue
         if a != b:
             shown = ["absent" if x is absent else repr(x) for x in (a, b)]
             rows.append(f"{path}: {shown[0]} != {shown[1]}")

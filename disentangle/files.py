@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -231,9 +232,19 @@ def sync_folder(folder: PathLike) -> None:
         os.close(handle)
 
 
+# ".NAME.<16 hex digits>.part"; older versions had ".NAME.<process id>.part", and of a checkpoint ".NUMBER.part".
+_LEFTOVER = re.compile(r"\.(.+\.([0-9a-f]{16}|[0-9]{1,10})|[0-9]{6,18})\.part", re.ASCII)
+
+
 def is_leftover(name: str) -> bool:
-    """Whether a file or folder of this name is what a killed process left of a file it was writing."""
-    return name.startswith(".") and name.endswith(".part")
+    """Whether a file or folder of this name is what a killed process left of a file it was writing.
+
+    Only names that the toolkit makes: another program's ".film.part" is not meant.
+
+    >>> [is_leftover(name) for name in (".latest.0123456789abcdef.part", ".config.json.4711.part", ".film.part")]
+    [True, True, False]
+    """
+    return _LEFTOVER.fullmatch(name) is not None
 
 
 def open_regular(path: PathLike) -> BinaryIO:

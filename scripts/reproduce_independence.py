@@ -85,7 +85,10 @@ def config_of(model: str, treatment: str, seed: int, steps: int) -> Any:
 
 
 def finished(folder: Path, steps: int) -> bool:
-    return (folder / "latest").is_file() and int((folder / "latest").read_text(encoding="utf-8")) == steps
+    from disentangle.io.run_checkpoints import newest_checkpoint
+
+    newest = newest_checkpoint(folder)
+    return newest is not None and newest.step == steps
 
 
 # ---------------------------------------------------------------------------------------------------------- scores

@@ -215,8 +215,10 @@ def tune(seeds: str, jobs: int, runs: Path) -> None:
 @options
 def score(seeds: str, jobs: int, runs: Path) -> None:
     """Score what is trained and has no scores yet."""
+    from disentangle.io.run_checkpoints import newest_checkpoint
+
     folders = [folder for several in folders_of(seeds, runs).values() for folder in several]
-    waiting = [folder for folder in folders if (folder / "latest").is_file() and not (folder / SCORES).is_file()]
+    waiting = [folder for folder in folders if newest_checkpoint(folder) and not (folder / SCORES).is_file()]
     side_by_side(score_some, [(waiting[i::jobs],) for i in range(jobs) if waiting[i::jobs]], jobs)
 
 

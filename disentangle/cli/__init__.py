@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
@@ -96,8 +97,9 @@ def main(args: list[str] | None = None) -> Any:
         with told(tracebacks=tracebacks):
             return cli.main(args, prog_name="disentangle", standalone_mode=False)
     except DisentangleError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(130 if type(error).__name__ == "Interrupted" else 1)
+        with contextlib.suppress(OSError):  # after SIGHUP there may be no terminal left
+            click.echo(f"Error: {error}", err=True)
+        sys.exit(getattr(error, "exit_status", 1))  # of a training that a signal stopped: 128 and its number
     except KeyboardInterrupt:
         sys.exit(130)
     finally:

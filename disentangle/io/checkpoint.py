@@ -19,7 +19,8 @@ from disentangle.config import Config, parse_config
 from disentangle.errors import CheckpointError, DisentangleError, InputError, unknown_name
 from disentangle.files import sha256_of
 from disentangle.io.building import build_as_described
-from disentangle.io.described import MODEL, configuration_in, network_header, write_network
+from disentangle.io.described import MODEL_FILE, configuration_in, network_header, write_network
+from disentangle.io.run_checkpoints import MODEL, damage, newest_checkpoint
 from disentangle.io.zoo import zoo_entries, zoo_entry
 from disentangle.models.base import build_model, config_class, model_kinds
 from disentangle.tensor_files import read_state, read_tensors, write_state
@@ -52,7 +53,7 @@ def save(
             f"A {type(model).__name__} has no model configuration to store; expected one of the toolkit's models. "
             "For a wrapped module save its own state_dict."
         )
-    write_network(model, config, path, kind=MODEL, dtype=dtype, provenance=provenance)
+    write_network(model, config, path, kind=MODEL_FILE, dtype=dtype, provenance=provenance)
 
 
 def load(
@@ -71,7 +72,7 @@ def load(
     """
     path = find_model(model)
     config = _config_in(path)
-    tensors = read_tensors(path, what=MODEL.what)
+    tensors = read_tensors(path, what=MODEL_FILE.what)
     built = build_as_described(
         lambda: build_model(config, seed=0), config.model_dump(mode="json"), tensors, source=str(path)
     )
@@ -105,25 +106,30 @@ def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: if the file is missing, damaged or no model file of the toolkit.
     """
-    return network_header(path, kind=MODEL)
+    return network_header(path, kind=MODEL_FILE)
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
     """The model file behind a zoo name, a run folder, a checkpoint folder or a path.
 
+    Of a run folder it is that of the checkpoint that counts, see :mod:`disentangle.io.run_checkpoints`.
+
     Raises:
         InputError: if nothing of that name exists; the nearest zoo names are suggested.
-        CheckpointError: if a folder holds no model, or a zoo file's content does not have the registered sha256.
+        CheckpointError: if a folder holds no whole model, or a zoo file's content does not have the registered sha256.
     """
     path = Path(model)
     if path.is_file():
         return path
     if path.is_dir():
-        latest = path / "latest"
-        if latest.is_file():
-            path = path / "checkpoints" / latest.read_text(encoding="utf-8").strip()
-        file = path / "model.safetensors"
-        if not file.is_file():
+        checkpoint = newest_checkpoint(path, files=(MODEL,))
+        folder = path if checkpoint is None else checkpoint.folder
+        file = folder / MODEL
+        if file.is_file():
+            problem = damage(folder, (MODEL,))
+            if problem is not None:
+                raise CheckpointError(f"{folder} is damaged: {problem}; give another checkpoint.")
+        else:
             raise CheckpointError(
                 f"{model} holds no model: {file} is missing; expected a run folder with a finished checkpoint, a "
                 "checkpoint folder, or a .safetensors file."

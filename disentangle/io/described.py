@@ -13,10 +13,12 @@ from torch import nn
 from disentangle.config import Config
 from disentangle.tensor_files import FileKind, read_header, write_tensors
 
-__all__ = ["DISCRIMINATOR", "MODEL", "configuration_in", "network_header", "write_network"]
+__all__ = ["DISCRIMINATOR_FILE", "MODEL_FILE", "configuration_in", "network_header", "write_network"]
 
-MODEL = FileKind("disentangle-model", "a model file", "`disentangle train` or `disentangle.save`")
-DISCRIMINATOR = FileKind("disentangle-discriminator", "a discriminator file", "`disentangle convert --discriminator`")
+MODEL_FILE = FileKind("disentangle-model", "a model file", "`disentangle train` or `disentangle.save`")
+DISCRIMINATOR_FILE = FileKind(
+    "disentangle-discriminator", "a discriminator file", "`disentangle convert --discriminator`"
+)
 
 
 def write_network(
@@ -34,7 +36,7 @@ def write_network(
         network: whose state is written.
         config: its configuration, with a ``kind``.
         path: the file.
-        kind: :data:`MODEL` or :data:`DISCRIMINATOR`.
+        kind: :data:`MODEL_FILE` or :data:`DISCRIMINATOR_FILE`.
         dtype: floating point type to store, that of the tensors by default.
         provenance: plain JSON values for the header.
     """

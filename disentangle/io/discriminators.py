@@ -11,7 +11,7 @@ from torch import nn
 
 from disentangle.errors import CheckpointError, DisentangleError
 from disentangle.io.building import build_as_described
-from disentangle.io.described import DISCRIMINATOR, configuration_in, network_header, write_network
+from disentangle.io.described import DISCRIMINATOR_FILE, configuration_in, network_header, write_network
 from disentangle.models.discriminators import DiscriminatorConfig, build_discriminator
 from disentangle.tensor_files import read_tensors
 
@@ -31,7 +31,7 @@ def save_discriminator(
         provenance: anything worth keeping about where the weights come from, as plain JSON values.
     """
     config: Any = discriminator.config
-    write_network(discriminator, config, path, kind=DISCRIMINATOR, provenance=provenance)
+    write_network(discriminator, config, path, kind=DISCRIMINATOR_FILE, provenance=provenance)
 
 
 def discriminator_config(path: str | os.PathLike[str]) -> DiscriminatorConfig:
@@ -40,7 +40,7 @@ def discriminator_config(path: str | os.PathLike[str]) -> DiscriminatorConfig:
     Raises:
         CheckpointError: if the file is damaged, is no discriminator file, or its configuration does not validate.
     """
-    record = configuration_in(network_header(path, kind=DISCRIMINATOR))
+    record = configuration_in(network_header(path, kind=DISCRIMINATOR_FILE))
     try:
         return _ANY.validate_python(record)
     except (pydantic.ValidationError, DisentangleError) as error:
@@ -54,7 +54,7 @@ def load_discriminator(path: str | os.PathLike[str]) -> nn.Module:
         CheckpointError: as :func:`discriminator_config`, or if its tensors do not fit.
     """
     config = discriminator_config(path)
-    tensors = read_tensors(path, what=DISCRIMINATOR.what)
+    tensors = read_tensors(path, what=DISCRIMINATOR_FILE.what)
     network = build_as_described(
         lambda: build_discriminator(config), config.model_dump(mode="json"), tensors, source=str(path)
     )

@@ -4,157 +4,234 @@ config.json       the resolved configuration, written before the first step
 environment.json  versions, device, command line
 stats.jsonl       one JSON object per logged step
 samples/          pictures of fixed latents
-checkpoints/N/    model.safetensors (complete) and state.pt (to continue)
+checkpoints/N/    model.safetensors (complete), state.pt (to continue), run_config.json, SHA256SUMS
 latest            name of the newest finished checkpoint folder
+.lock             while a training writes to the folder: which process
 """
 
 from __future__ import annotations
 
-import json
-import math
+import logging
 import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from disentangle._version import __version__
-from disentangle.config import Config, differences, parse_config
+from disentangle.config import Config
 from disentangle.devices import device_name
-from disentangle.errors import CheckpointError, ConfigError
-from disentangle.files import write_json, write_text
+from disentangle.errors import CheckpointError, reason
+from disentangle.files import is_leftover, sync_folder, write_json, write_text, writing
 from disentangle.io.checkpoint import load_state, save, save_state
+from disentangle.io.run_checkpoints import (
+    MODEL,
+    STATE,
+    Checkpoint,
+    checkpoint_folder,
+    checkpoints,
+    newest_checkpoint,
+    part_of,
+    prune,
+    remove_checkpoint,
+    seal,
+)
+from disentangle.io.run_identity import CONFIG, COPY, check_same_run
+from disentangle.io.run_lock import RunLock
+from disentangle.io.run_stats import append_stats, forget_after, read_stats
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "read_stats"]
+
+logger = logging.getLogger(__name__)
+
+_FORGOTTEN = 3600.0  # seconds after which a file that another command was writing counts as left behind
 
 
 class RunFolder:
-    """Opens a new run, or an existing one to continue it.
+    """A run on the disk, opened to write to it, new or to be continued.
 
     Args:
         path: the folder; made if missing.
         config: the run's resolved configuration.
         may_differ: dotted fields that may change when a run is continued.
+        keep: how many of the newest checkpoints are kept; 0 for all.
 
-    Raises:
-        ConfigError: if the folder holds a run with another configuration (the differences are listed), or files that
-            are no run.
+    Attributes:
+        latest: folder of the newest finished checkpoint, None before the first; known once the folder is open.
     """
 
-    def __init__(self, path: str | os.PathLike[str], config: Config, *, may_differ: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], config: Config, *, may_differ: tuple[str, ...] = (), keep: int = 0
+    ) -> None:
         self.path = Path(path)
         self.config = config
-        existing = self.path / "config.json"
-        if existing.is_file():
-            self._check_same(existing, may_differ)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise ConfigError(
-                f"{self.path} exists and is no run (it has no config.json); choose another --out or empty it."
-            )
+        self.may_differ, self.keep = may_differ, keep
+        self.latest: Path | None = None
+        self._lock: RunLock | None = None
+        self._made: list[Path] = []
+        self._state: dict[str, Any] | None = None
+        self._superseded: set[int] = set()
 
-    def _check_same(self, existing: Path, may_differ: tuple[str, ...]) -> None:
+    def open(self) -> None:
+        """Lock the folder, sweep what a killed process left, and read the checkpoint that is to be continued.
+
+        On one process only; the others :meth:`follow`.
+
+        Raises:
+            RunInUse: if another process writes to it.
+            ConfigError: if it holds a run with another configuration (the differences are listed), or files that are no
+                run.
+            CheckpointError: if it has had checkpoints, but none is whole.
+            OutputError: if it cannot be written to.
+        """
+        check_same_run(self.path, self.config, self.may_differ)  # before anything is made in another one's folder
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            record = json.loads(existing.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{existing} is not valid JSON ({error}); the run cannot be continued.") from None
-        saved = parse_config(type(self.config), record, source=str(existing))
-        rows = [row for row in differences(saved, self.config) if row.split(":")[0] not in may_differ]
-        if rows:
-            raise ConfigError(
-                f"{self.path} was started with another configuration; saved != given: {'; '.join(rows)}. "
-                "Give the same options to continue it, or another --out."
-            )
+            with writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = RunLock(self.path).__enter__()
+            check_same_run(self.path, self.config, self.may_differ)  # another process may have begun a run meanwhile
+            found = newest_checkpoint(self.path, accept=self._read_state)
+            self._sweep()
+            if found is not None:
+                self.latest = found.folder
+                prune(self.path, current=found.step, keep=self.keep)
+                self._superseded = {other.step for other in checkpoints(self.path) if other.step > found.step}
+        except BaseException:
+            self.close()
+            raise
+
+    def follow(self, step: int | None) -> None:
+        """Read the checkpoint of ``step`` that another process has opened the folder at."""
+        if step is not None:
+            self.latest = checkpoint_folder(self.path, step)
+            problem = self._read_state(Checkpoint(step, self.latest))
+            if problem is not None:
+                raise CheckpointError(f"{self.latest} cannot be continued: {problem}.")
+
+    def close(self) -> None:
+        """Release the folder; one that was made for a run that never began is removed again."""
+        if self._lock is not None:
+            self._lock.__exit__()
+            self._lock = None
+        try:
+            for folder in self._made:
+                folder.rmdir()
+        except OSError:  # it is not empty
+            pass
+        self._made = []
 
     # ------------------------------------------------------------------------------------------------ writing
 
     def start(self, device: str) -> None:
         """Write the configuration and the environment; call once, on one process, before the first step."""
-        write_json(self.path / "config.json", self.config.model_dump(mode="json"))
+        write_json(self.path / CONFIG, self.config.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment(device))
 
-    def log(self, record: Mapping[str, Any]) -> None:
+    def log(self, record: Mapping[str, Any], *, sync: bool = False) -> None:
         """Append one line to ``stats.jsonl``; NaN and infinity become null, which JSON has."""
-        line = json.dumps({key: _finite(value) for key, value in record.items()}, allow_nan=False)
-        with open(self.path / "stats.jsonl", "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        self._check_lock()
+        append_stats(self.path, record, sync=sync)
 
     def stats(self) -> list[dict[str, Any]]:
-        """All logged lines; a last line that a crash cut short is left out."""
+        """All logged lines; damaged ones are left out."""
         return read_stats(self.path)
 
     def forget_after(self, step: int) -> None:
         """Drop logged lines beyond ``step``: a run that continues from a checkpoint logs those steps again."""
-        kept = [record for record in self.stats() if record["step"] <= step]
-        if (self.path / "stats.jsonl").exists():
-            write_text(self.path / "stats.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+        forget_after(self.path, step)
 
     def save_checkpoint(
-        self, step: int, model: nn.Module, state: Mapping[str, Any], *, provenance: Mapping[str, Any], keep: int
+        self, step: int, model: nn.Module, state: Mapping[str, Any], *, provenance: Mapping[str, Any]
     ) -> None:
-        """Write checkpoint ``step`` and make it the latest; then remove all but the newest ``keep``.
+        """Write checkpoint ``step`` and make it the latest; then remove all but the newest ones.
 
         Raises:
             CheckpointError: if it cannot be written, for want of space for example; the one before stays the latest.
+            RunInUse: if another process has taken the folder over.
         """
-        name = f"{step:06d}"
-        folder, part = self.path / "checkpoints" / name, self.path / "checkpoints" / f".{name}.part"
-        shutil.rmtree(part, ignore_errors=True)
+        self._check_lock()
+        folder = checkpoint_folder(self.path, step)
+        part = part_of(folder)
         try:
-            save(model, part / "model.safetensors", provenance=provenance)
-            save_state(part / "state.pt", state)
-            shutil.rmtree(folder, ignore_errors=True)
+            save(model, part / MODEL, provenance=provenance)
+            save_state(part / STATE, state)
+            write_json(part / COPY, self.config.model_dump(mode="json"))
+            seal(part)
+            if folder.exists():
+                remove_checkpoint(folder)
             os.replace(part, folder)
-            write_text(self.path / "latest", name + "\n")
-        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors report a full disk as theirs
-            shutil.rmtree(part, ignore_errors=True)
-            why = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+            sync_folder(folder.parent)
+            write_text(self.path / "latest", folder.name + "\n")
+        except OSError as error:
             good = self.latest
             raise CheckpointError(
-                f"The checkpoint of step {step} could not be written to {folder} ({why}); "
+                f"The checkpoint of step {step} could not be written to {folder} ({reason(error)}); "
                 f"{'there is no other yet' if good is None else f'the last good one is {good}'}. Make room; the same "
                 "command then continues."
             ) from error
-        finished = sorted(p for p in folder.parent.iterdir() if p.name.isdigit())
-        for old in finished[:-keep] if keep else []:
-            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        self.latest = folder
+        self._superseded.discard(step)
+        prune(self.path, current=step, keep=self.keep, superseded=self._superseded)
 
     # ------------------------------------------------------------------------------------------------ reading
 
-    @property
-    def latest(self) -> Path | None:
-        """Folder of the newest finished checkpoint, None before the first."""
-        marker = self.path / "latest"
-        if not marker.is_file():
-            return None
-        folder = self.path / "checkpoints" / marker.read_text(encoding="utf-8").strip()
-        if not folder.is_dir():
-            raise CheckpointError(f"{marker} names {folder.name!r}, but {folder} does not exist; name one that does.")
-        return folder
-
     def load_state(self) -> dict[str, Any] | None:
-        """The newest training state, None if there is no checkpoint yet."""
-        folder = self.latest
-        return None if folder is None else load_state(folder / "state.pt")
+        """The training state to continue from, once; None if there is no checkpoint yet."""
+        state, self._state = self._state, None
+        return state
 
-
-def read_stats(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Logged lines of a run folder."""
-    file = Path(path) / "stats.jsonl"
-    if not file.exists():
-        return []
-    records = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    def _read_state(self, checkpoint: Checkpoint) -> str | None:
+        """Keep a checkpoint's state for :meth:`load_state`; half a sentence if it is none."""
+        self._state = None
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+            state: Any = load_state(checkpoint.folder / STATE)
+        except CheckpointError as error:
+            if checkpoint.sealed:  # its bytes are those that were written: no earlier checkpoint will do better
+                raise
+            return str(error).split(";")[0]
+        if not isinstance(state, dict) or not isinstance(state.get("parts"), dict):
+            return f"{STATE} holds no training state with 'step' and 'parts'"
+        if type(state.get("step")) is not int or state["step"] != checkpoint.step:
+            return f"{STATE} is not of step {checkpoint.step}"
+        self._state = state
+        return None
+
+    # ----------------------------------------------------------------------------------------------- internals
+
+    def _check_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left of files that they were writing."""
+        for folder in (self.path, self.path / "samples", self.path / "checkpoints"):
+            if not folder.is_dir():
+                continue
+            for entry in list(os.scandir(folder)):
+                if not is_leftover(entry.name):
+                    continue
+                own = folder != self.path or entry.name.startswith(_OWN)
+                try:  # a report or scores may be on their way into the folder just now
+                    if not own and time.time() - entry.stat(follow_symlinks=False).st_mtime < _FORGOTTEN:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        os.unlink(entry.path)
+                except OSError as error:
+                    logger.warning("%s was left by a killed process and cannot be removed (%s).", entry.path, error)
+
+
+_OWN = (".config.json.", ".environment.json.", ".stats.jsonl.", ".latest.")
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -171,13 +248,3 @@ def environment(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "command": sys.argv,
     }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,11 @@ def train_classifier(
     With several processes each normalises its own part of the batch, as usual for BatchNorm; whitening shares its
     statistics if ``model.dbn.synchronize`` is set. The checkpoint holds the first process's running statistics.
     """
-    begun = time.perf_counter()
-    session = Session(config, os.fspath(out), device=device, progress=progress)
+    with Session(config, out, device=device, progress=progress) as session:
+        return session.result(_train(session, config))
+
+
+def _train(session: Session, config: ClassifierTraining) -> nn.Module:
     train, validation = open_parts(config)
     model = session.place(initial_model(config, fresh=session.run.latest is None))
     assert isinstance(model, Classifier)
@@ -99,7 +101,7 @@ def train_classifier(
 
         if validation is not None and session.shows and session.main:
             news["validation"] = {"step": step, **validate(session, model, validation)}
-    return TrainingResult(session.run, model.eval(), session.step, time.perf_counter() - begun)
+    return model
 
 
 def open_parts(config: ClassifierTraining) -> tuple[LabelledImageSource, LabelledImageSource | None]:

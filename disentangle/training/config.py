@@ -110,8 +110,23 @@ ObjectiveConfig = Annotated[
 ]
 
 
+# What decides where files lie, what is written and how often, but no weight; and what to do about damaged pictures,
+# which the message that names one says to change.
+_MAY_DIFFER = (
+    "checkpoint_every",
+    "data.data_dir",
+    "data.download",
+    "data.options.cache_bytes",
+    "data.options.on_bad_image",
+    "keep_checkpoints",
+    "log_every",
+    "sample_every",
+    "tracker",
+)
+
+
 class TrainingConfig(Config):
-    """What all trainings share. When a run is continued only the fields in ``may_grow`` may differ."""
+    """What all trainings share. When a run is continued only the fields in ``may_differ`` may differ."""
 
     schema_version: Literal[1] = 1
     data: DataConfig
@@ -127,9 +142,9 @@ class TrainingConfig(Config):
     tracker: Literal["none", "tensorboard"] = "none"
 
     @property
-    def may_grow(self) -> tuple[str, ...]:
+    def may_differ(self) -> tuple[str, ...]:
         """Fields that may differ when a run is continued."""
-        return ("steps",)
+        return ("steps", *_MAY_DIFFER)
 
 
 class VAETraining(TrainingConfig):
@@ -180,5 +195,5 @@ class ClassifierTraining(TrainingConfig):
         return self
 
     @property
-    def may_grow(self) -> tuple[str, ...]:
-        return ("steps",) if isinstance(self.schedule, ConstantSchedule) else ()
+    def may_differ(self) -> tuple[str, ...]:
+        return ("steps", *_MAY_DIFFER) if isinstance(self.schedule, ConstantSchedule) else _MAY_DIFFER

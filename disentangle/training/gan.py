@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 import torch
@@ -39,8 +38,11 @@ def train_gan(
     A logged line has, besides the terms of both losses, ``lod`` while a ProGAN grows, ``path_length`` of a StyleGAN,
     and ``augment_probability`` where it is adaptive.
     """
-    begun = time.perf_counter()
-    session = Session(config, os.fspath(out), device=device, progress=progress)
+    with Session(config, out, device=device, progress=progress) as session:
+        return session.result(_train(session, config))
+
+
+def _train(session: Session, config: GANTraining) -> nn.Module:
     source = open_data(**data_arguments(config.data.model_dump()))
     labelled = with_its_classes(config, source)
     fresh = session.run.latest is None
@@ -117,7 +119,7 @@ def train_gan(
             discriminator.requires_grad_(True)
             average.update(generator)
         augment.adapt()
-    return TrainingResult(session.run, average.model.eval(), session.step, time.perf_counter() - begun)
+    return average.model
 
 
 def backward(session: Session, terms: Terms) -> None:

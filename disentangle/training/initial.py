@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 from torch import nn
 
 from disentangle.config import differences, parse_config
-from disentangle.errors import CheckpointError, ConfigError
-from disentangle.io import load, load_discriminator
-from disentangle.io.checkpoint import load_state
+from disentangle.errors import CheckpointError, ConfigError, reason
+from disentangle.io import find_model, load, load_discriminator, load_state
+from disentangle.io.run_checkpoints import MODEL, STATE, damage, newest_checkpoint
+from disentangle.json_files import read_json
 from disentangle.models.base import build_model
 from disentangle.nn import project
 from disentangle.training.config import VAETraining
@@ -79,13 +79,21 @@ def start_discriminator(discriminator: nn.Module, config: GANTraining) -> None:
     if not isinstance(found, GANTraining) or found.discriminator != config.discriminator:
         logger.info("the discriminator of %s is another one; it starts from random weights", config.init)
         return
-    folder = Path(config.init)
-    latest = folder / "checkpoints" / (folder / "latest").read_text(encoding="utf-8").strip()
-    state = load_state(latest / "state.pt")
+    folder = find_model(config.init).parent  # the checkpoint that the generator is of
+    problem = damage(folder, (STATE,))
+    if problem is not None:
+        raise CheckpointError(
+            f"{folder} is damaged ({problem}), and with it the discriminator; delete that folder to start from the "
+            f"checkpoint before it, or give {folder / MODEL} to start with a new discriminator."
+        )
     try:
-        discriminator.load_state_dict(state["parts"]["discriminator"])
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{latest} has no discriminator that fits its own config.json ({error}).") from None
+        discriminator.load_state_dict(load_state(folder / STATE)["parts"]["discriminator"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"{folder} has no discriminator that fits its own config.json ({reason(error)})."
+        ) from None
 
 
 def run_config(init: str | os.PathLike[str]) -> GANTraining | VAETraining | None:
@@ -95,9 +103,11 @@ def run_config(init: str | os.PathLike[str]) -> GANTraining | VAETraining | None
         ConfigError: if the folder's config.json does not validate.
     """
     path = Path(init) / "config.json"
-    if not (path.is_file() and (Path(init) / "latest").is_file()):
+    if not path.is_file() or newest_checkpoint(init, files=(MODEL,)) is None:
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path, what="a configuration", error=ConfigError)
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path} holds no configuration; expected a JSON object.")
     kinds: dict[str, type[GANTraining | VAETraining]] = {"gan": GANTraining, "vae": VAETraining}
-    training = kinds.get(record.get("kind"))
+    training = kinds.get(str(record.get("kind")))
     return None if training is None else parse_config(training, record, source=str(path))

@@ -6,19 +6,19 @@ hooks), not by DistributedDataParallel, whose bookkeeping does not fit several b
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from disentangle.devices import resolve_device
-from disentangle.errors import ConfigError, DisentangleError
+from disentangle.errors import ConfigError, DisentangleError, reason
 from disentangle.io import RunFolder
 from disentangle.linalg import effective_condition_number, orthogonality_error
 from disentangle.models.base import Projection
@@ -26,22 +26,14 @@ from disentangle.optim import Treatment
 from disentangle.training.config import TrainingConfig
 from disentangle.training.devices import make_accelerator
 from disentangle.training.draws import Draws
+from disentangle.training.restoring import Stateful, restore
+from disentangle.training.signals import Interrupted, StopSignals
 
 __all__ = ["Interrupted", "Progress", "Session", "Stateful", "TrainingFailed", "TrainingResult"]
 
 
-class Stateful(Protocol):
-    def state_dict(self) -> Any: ...
-
-    def load_state_dict(self, state: Any, /) -> Any: ...
-
-
 class TrainingFailed(DisentangleError):
     """A loss became NaN or infinite; the last checkpoint is from before."""
-
-
-class Interrupted(DisentangleError):
-    """The run was stopped by a signal after saving a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,7 @@ Progress = Callable[[int, int, float, Mapping[str, float]], None]
 
 
 class Session(Draws):
-    """One training run on this process.
+    """One training run on this process; its folder is open, and locked, in a ``with`` block.
 
     Args:
         config: the run's configuration.
@@ -78,13 +70,14 @@ class Session(Draws):
     def __init__(
         self,
         config: TrainingConfig,
-        out: str,
+        out: str | os.PathLike[str],
         *,
         device: str = "auto",
         progress: Progress | None = None,
     ) -> None:
+        self._begun = time.perf_counter()
         chosen = resolve_device(device)
-        self.run = RunFolder(out, config, may_differ=config.may_grow)
+        self.run = RunFolder(out, config, may_differ=config.may_differ, keep=config.keep_checkpoints)
         self.accelerator = make_accelerator(
             chosen, precision=config.precision, tracker=config.tracker, folder=str(self.run.path)
         )
@@ -92,22 +85,62 @@ class Session(Draws):
         self.main = self.accelerator.is_main_process
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         if config.batch % world:
-            raise ConfigError(f"batch is {config.batch}, which {world} processes cannot share evenly.")
+            raise ConfigError(
+                f"batch is {config.batch}, which {world} processes cannot share evenly; start as many as divide it."
+            )
         local = config.batch // world
         if local % getattr(config, "accumulate", 1):
             raise ConfigError(
                 f"accumulate is {config.accumulate}, which a batch of {config.batch} on {world} processes cannot be "  # type: ignore[attr-defined]
-                "divided into; give a divisor of each process's part."
+                "divided into; start another number of processes, or a run with a divisor of each process's part."
             )
         super().__init__(config, slice(rank * local, (rank + 1) * local), self.accelerator.device)
         self.projections: Mapping[str, Projection] = {}
         self.treatment: Treatment | None = None
+        self._signals = StopSignals()
         self._parts: dict[str, Stateful] = {}
         self._sums: dict[str, Tensor] = {}
-        self._stop: str | None = None
         self._model: nn.Module | None = None
         self._sample: Callable[[], None] | None = None
         self._diagnostics: Callable[[], Mapping[str, Any]] | None = None
+
+    def __enter__(self) -> Session:
+        failed: DisentangleError | None = None
+        try:
+            if self.main:
+                try:
+                    self.run.open()
+                except DisentangleError as error:
+                    failed = error
+            if self.accelerator.num_processes > 1:  # all continue from the checkpoint that the first one has chosen
+                from accelerate.utils import broadcast_object_list
+
+                latest = self.run.latest
+                news = [None if latest is None else int(latest.name), None if failed is None else str(failed)]
+                step, message = broadcast_object_list(news, from_process=0)
+                if message is not None and failed is None:
+                    failed = ConfigError(message)
+                elif not self.main:
+                    self.run.follow(step)
+            if failed is not None:
+                raise failed
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop fetching pictures ahead, release the folder, leave signals to others."""
+        self._signals.__exit__()
+        super().close()
+        self.run.close()
+
+    def result(self, model: nn.Module) -> TrainingResult:
+        """The finished training of ``model``."""
+        return TrainingResult(self.run, model.eval(), self.step, time.perf_counter() - self._begun)
 
     def place(self, network: nn.Module) -> nn.Module:
         """``network`` on this process's device, its convolutions in the layout that runs them fastest."""
@@ -142,19 +175,14 @@ class Session(Draws):
         self.projections, self.treatment = projections, treatment
         state = self.run.load_state()
         if state is not None:
-            if set(state["parts"]) != set(self._parts):
-                raise ConfigError(
-                    f"The checkpoint in {self.run.path} holds {sorted(state['parts'])}, but this training has "
-                    f"{sorted(self._parts)}; it cannot be continued."
-                )
-            for name, part in self._parts.items():
-                part.load_state_dict(state["parts"][name])
+            restore(self._parts, state["parts"], source=self.run.latest)
             self.step = state["step"]
         if self.main:
-            self.run.start(str(self.device))
-            self.run.forget_after(self.step)
-            if state is None:
-                self._log({}, 0.0)
+            with self._writing():
+                self.run.start(str(self.device))
+                self.run.forget_after(-1 if state is None else self.step)
+                if state is None:
+                    self._log({}, 0.0)
         if self.config.tracker != "none":
             self.accelerator.init_trackers("disentangle")
 
@@ -168,45 +196,54 @@ class Session(Draws):
 
         Raises:
             TrainingFailed: if a loss became NaN or infinite; nothing of it is saved.
-            Interrupted: after SIGINT or SIGTERM, once a checkpoint is saved.
+            Interrupted: after SIGINT, SIGTERM or SIGHUP, once a checkpoint is saved. Of several processes each is ended
+                at once, as they would have to agree on the step: their last checkpoint is what is kept.
         """
-        restore = self._catch_signals()
+        try:
+            if self.accelerator.num_processes == 1:
+                self._signals.__enter__()
+            yield from self._steps()
+        finally:
+            self._signals.__exit__()
+            if self.config.tracker != "none":
+                self.accelerator.end_training()
+
+    def _steps(self) -> Iterator[int]:
         first, begun = self.step, time.perf_counter()
         logged, logged_at, saved = self.step, begun, self.step
         losses: dict[str, float] = {}
-        try:
-            while self.step < self.config.steps:
-                self.step += 1
-                yield self.step
-                last = self.step == self.config.steps
-                stop = self._stop is not None
-                due_checkpoint = last or stop or self.step % self.config.checkpoint_every == 0
-                if due_checkpoint or self.step % self.config.log_every == 0:
-                    now = time.perf_counter()
-                    losses = self._mean_losses()
-                    if self.main:
-                        with self._writing():
-                            self._log(losses, (self.step - logged) * self.config.batch / (now - logged_at))
-                    logged, logged_at = self.step, now
-                if self.main and self._sample is not None and self.shows:
+        while self.step < self.config.steps:
+            self.step += 1
+            yield self.step
+            last = self.step == self.config.steps
+            stop = self._signals.received
+            due_checkpoint = last or stop is not None or self.step % self.config.checkpoint_every == 0
+            if due_checkpoint or self.step % self.config.log_every == 0:
+                now = time.perf_counter()
+                losses = self._mean_losses()
+                if self.main:
                     with self._writing():
-                        self._sample()
-                if due_checkpoint and saved != self.step:
-                    self._checkpoint()
-                    saved = self.step
-                if self.main and self.progress is not None:
-                    rate = (self.step - first) * self.config.batch / (time.perf_counter() - begun)
-                    self.progress(self.step, self.config.steps, rate, losses)
-                if stop and not last:
-                    raise Interrupted(
-                        f"Stopped by {self._stop} at step {self.step} of {self.config.steps}; the same command "
-                        f"continues {self.run.path}."
-                    )
-        finally:
-            restore()
-            self.close()
-            if self.config.tracker != "none":
-                self.accelerator.end_training()
+                        self._log(losses, self._rate(self.step - logged, now - logged_at), sync=due_checkpoint)
+                logged, logged_at = self.step, now
+            if self.main and self._sample is not None and self.shows:
+                with self._writing():
+                    self._sample()
+            if due_checkpoint and saved != self.step:
+                self._checkpoint()
+                saved = self.step
+            if self.main and self.progress is not None:
+                rate = self._rate(self.step - first, time.perf_counter() - begun)
+                self.progress(self.step, self.config.steps, rate, losses)
+            if stop is not None and not last:
+                raise Interrupted(
+                    f"Stopped by {signal.Signals(stop).name} at step {self.step} of {self.config.steps}; the same "
+                    f"command continues {self.run.path}.",
+                    stop,
+                )
+
+    def _rate(self, steps: int, seconds: float) -> float:
+        """Images per second; 0 where the clock stands still."""
+        return steps * self.config.batch / seconds if seconds > 0 else 0.0
 
     def record(self, **losses: Tensor) -> None:
         """Add this step's losses to the means that are logged next."""
@@ -233,7 +270,10 @@ class Session(Draws):
         """Raise a TrainingFailed: ``what`` happened, which checkpoint is good, what to do."""
         checkpoint = self.run.latest
         where = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
-        raise TrainingFailed(f"{what}; {where}. Lower the learning rate, or look at stats.jsonl for what grew.")
+        raise TrainingFailed(
+            f"{what}; {where}. Look at stats.jsonl for what grew, and start another run (another --out) with a lower "
+            "learning rate, since this one keeps its own."
+        )
 
     # ---------------------------------------------------------------------------------------------- internals
 
@@ -245,7 +285,7 @@ class Session(Draws):
         except OSError as error:
             good = self.run.latest
             raise TrainingFailed(
-                f"Step {self.step} could not be written to {self.run.path} ({error.strerror or error}); "
+                f"Step {self.step} could not be written to {self.run.path} ({reason(error)}); "
                 f"{'there is no checkpoint yet' if good is None else f'the last good checkpoint is {good}'}. "
                 "Make room; the same command then continues."
             ) from error
@@ -266,7 +306,7 @@ class Session(Draws):
             )
         return means
 
-    def _log(self, losses: Mapping[str, float], rate: float) -> None:
+    def _log(self, losses: Mapping[str, float], rate: float, *, sync: bool = False) -> None:
         record: dict[str, Any] = {
             "step": self.step,
             "kimg": self.step * self.config.batch / 1000,
@@ -275,7 +315,7 @@ class Session(Draws):
             "projections": self._projection_stats(),
             **(self._diagnostics() if self._diagnostics is not None else {}),
         }
-        self.run.log(record)
+        self.run.log(record, sync=sync)
         if self.config.tracker != "none" and self.step:
             flat = {f"loss/{name}": value for name, value in losses.items()}
             for name, stats in record["projections"].items():
@@ -304,33 +344,8 @@ class Session(Draws):
             assert self._model is not None
             state = {"step": self.step, "parts": {name: part.state_dict() for name, part in self._parts.items()}}
             provenance = {"step": self.step, "seed": self.config.seed, "data": self.config.data.name}
-            self.run.save_checkpoint(
-                self.step, self._model, state, provenance=provenance, keep=self.config.keep_checkpoints
-            )
+            self.run.save_checkpoint(self.step, self._model, state, provenance=provenance)
         self.accelerator.wait_for_everyone()
-
-    def _catch_signals(self) -> Callable[[], None]:
-        """Finish the step and save on the first SIGINT or SIGTERM; a second one acts at once."""
-        if self.accelerator.num_processes > 1:  # processes must stop at the same step; checkpoints bound the loss
-            return lambda: None
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            self._stop = signal.Signals(number).name
-            restore()
-
-        previous: dict[int, Any] = {}
-
-        def restore() -> None:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            previous.clear()
-
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                previous[number] = signal.signal(number, handle)
-        except ValueError:  # not the main thread: the caller's signals are the caller's
-            restore()
-        return restore
 
 
 _TREATMENT_STATS = (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from disentangle.data import ImageSource, open_data
 from disentangle.models import VAE
@@ -36,10 +36,13 @@ def train_vae(
     Raises:
         ConfigError: if ``out`` holds another run.
         TrainingFailed: if a loss became NaN or infinite.
-        Interrupted: after SIGINT or SIGTERM, once a checkpoint is saved.
+        Interrupted: after SIGINT, SIGTERM or SIGHUP, once a checkpoint is saved.
     """
-    begun = time.perf_counter()
-    session = Session(config, os.fspath(out), device=device, progress=progress)
+    with Session(config, out, device=device, progress=progress) as session:
+        return session.result(_train(session, config))
+
+
+def _train(session: Session, config: VAETraining) -> nn.Module:
     source = open_data(**data_arguments(config.data.model_dump()))
 
     model = session.place(initial_generator(config, fresh=session.run.latest is None))
@@ -99,7 +102,7 @@ def train_vae(
             session.average_gradients(critic.parameters())
             critic_optimizer.step()
             session.record(critic=critic_loss)
-    return TrainingResult(session.run, model.eval(), session.step, time.perf_counter() - begun)
+    return model
 
 
 @torch.no_grad()

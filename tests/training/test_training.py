@@ -256,17 +256,18 @@ def test_folders_that_are_no_runs(tmp_path):
         train(gan(), run)
 
 
-def test_damaged_state_names_the_file(tmp_path):
+def test_the_checkpoint_before_a_damaged_one_is_taken(tmp_path, caplog):
     config = gan()
-    train(config, tmp_path)
-    (tmp_path / "checkpoints" / "000006" / "state.pt").write_bytes(b"half")
-    with pytest.raises(CheckpointError, match=r"000006.state\.pt is not a readable training state"):
-        train(with_fields(config, {"steps": 8}), tmp_path)
-    (tmp_path / "latest").write_text("000003\n")
-    train(with_fields(config, {"steps": 8}), tmp_path)
-    shutil.rmtree(tmp_path / "checkpoints")
-    with pytest.raises(CheckpointError, match="does not exist; name one that does"):
-        train(with_fields(config, {"steps": 9}), tmp_path)
+    whole = train(with_fields(config, {"steps": 8}), tmp_path / "whole")
+    run = tmp_path / "run"
+    train(config, run)
+    (run / "checkpoints" / "000006" / "state.pt").write_bytes(b"half")
+    assert torch.equal(weights(train(with_fields(config, {"steps": 8}), run)), weights(whole))
+    assert "000006: state.pt does not have the digest" in caplog.text
+    assert "000003 is taken instead" in caplog.text
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(CheckpointError, match="names the checkpoint 000008, which does not exist, and there is no"):
+        train(with_fields(config, {"steps": 9}), run)
 
 
 @pytest.mark.parametrize(

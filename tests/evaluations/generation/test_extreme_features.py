@@ -65,9 +65,7 @@ def test_beyond_the_squares_of_float64_is_a_sentence(metric: str, scale: float) 
 
 def test_a_kernel_beyond_float64_is_a_sentence() -> None:
     for subsets in (None, 3):
-        with pytest.raises(
-            InputError, match=r"reach .*e\+60, and the kernel, which grows with their sixth"
-        ):
+        with pytest.raises(InputError, match=r"reach .*e\+60, and the kernel, which grows with their sixth"):
             kernel_distance(ONE * 1e60, TWO * 1e60, subsets=subsets, subset_size=20)
     large = kernel_distance(ONE * 1e40, TWO * 1e40, subsets=None).value
     assert math.isfinite(large)

@@ -1,0 +1,81 @@
+"""Whether a folder holds the run that is to be continued, is empty, or is something else."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from disentangle.config import Config, differences, parse_config
+from disentangle.errors import ConfigError, reason
+from disentangle.files import is_leftover
+from disentangle.io.run_checkpoints import Checkpoint, checkpoints, damage
+from disentangle.io.run_lock import LOCK
+from disentangle.json_files import read_json
+
+__all__ = ["CONFIG", "COPY", "check_same_run"]
+
+logger = logging.getLogger(__name__)
+
+CONFIG, COPY = "config.json", "run_config.json"  # of a run, and of each of its checkpoints
+
+
+def check_same_run(path: Path, config: Config, may_differ: tuple[str, ...]) -> None:
+    """Whether a run of ``config`` can begin or go on in ``path``.
+
+    What a killed process left of files it was writing is nothing. Every checkpoint holds the configuration too: where
+    ``config.json`` is lost or damaged, that one decides, and a warning says so.
+
+    Args:
+        path: the run folder, which need not exist.
+        config: the configuration.
+        may_differ: dotted fields that may change when a run is continued.
+
+    Raises:
+        ConfigError: if the folder holds a run with another configuration (the differences are listed), files that are
+            no run, or cannot be read.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        names = os.listdir(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read as a folder ({reason(error)}); choose another --out.") from None
+    found = checkpoints(path)
+    if CONFIG not in names and not found:
+        if all(name == LOCK or is_leftover(name) for name in names):
+            return
+        raise ConfigError(f"{path} exists and is no run (it has no {CONFIG}); choose another --out or empty it.")
+    try:
+        rows = _rows(path / CONFIG, config, may_differ)
+        if not rows:
+            return
+        problem = f"{path} was started with another configuration; saved != given: {'; '.join(rows)}"
+        advice = "Give the same options to continue it, or another --out."
+    except ConfigError as error:
+        problem = str(error).rstrip(".")
+        advice = (
+            "The run cannot be continued without it: the command that began it prints it with --dry-run. Or choose "
+            "another --out."
+        )
+    agreeing = _agreeing(found, config, may_differ)
+    if agreeing is None:
+        raise ConfigError(f"{problem}. {advice}")
+    logger.warning("%s. %s has the configuration that was given, and the run goes on.", problem, agreeing.folder)
+
+
+def _rows(file: Path, config: Config, may_differ: tuple[str, ...]) -> list[str]:
+    """Differences of the configuration in a file from the given one."""
+    record = read_json(file, what="a configuration", error=ConfigError)
+    return differences(parse_config(type(config), record, source=str(file)), config, ignoring=may_differ)
+
+
+def _agreeing(found: list[Checkpoint], config: Config, may_differ: tuple[str, ...]) -> Checkpoint | None:
+    """The newest checkpoint with an undamaged configuration, if that is the given one."""
+    for checkpoint in reversed(found):
+        if checkpoint.sealed and damage(checkpoint.folder, (COPY,)) is None:
+            try:
+                return None if _rows(checkpoint.folder / COPY, config, may_differ) else checkpoint
+            except ConfigError:
+                return None
+    return None
