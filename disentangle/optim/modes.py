@@ -89,11 +89,16 @@ def orthogonal_direction(matrix: Tensor, options: TreatmentOptions) -> Tensor:
     except torch.linalg.LinAlgError as error:  # an eigensolver that does not converge must not end a training
         logger.warning("%s; Newton-Schulz is used for this step of a weight %s", error, tuple(matrix.shape))
         factor = polar(flat, method="newton_schulz")
-    if options.scale == "grad_norm":
-        norm = torch.linalg.matrix_norm(factor)
-        factor = factor * (torch.linalg.matrix_norm(flat) / torch.where(norm > 0, norm, torch.ones_like(norm)))
-    elif options.scale == "nuclear":
-        factor = factor * (flat * factor).sum()  # <M, polar(M)> is the nuclear norm
+    if options.scale != "none":
+        # Norms of entries up to 1 and the largest entry, one after the other: their product may leave the type's range.
+        largest = flat.abs().amax()
+        flat = flat / torch.where(largest > 0, largest, torch.ones_like(largest))
+        if options.scale == "grad_norm":
+            norm = torch.linalg.matrix_norm(factor)
+            length = torch.linalg.matrix_norm(flat) / torch.where(norm > 0, norm, torch.ones_like(norm))
+        else:
+            length = (flat * factor).sum()  # <M, polar(M)> is the nuclear norm
+        factor = (factor * length) * largest
     return factor.reshape(matrix.shape)
 
 

@@ -18,8 +18,10 @@ for exactly the step that is taken. The newer treatments are modes too and work 
 ``D / lr``: ``"landing"``, ``"pogo"`` and ``"spel"`` hold the *weight* orthogonal, ``"scion"`` bounds its spectral norm;
 each has a file of its own name beside this one.
 
-The scheduled learning rate is never modified: during a step, a treated weight sits in a parameter group of its own,
-which is gone when the step ends. So schedulers and ``state_dict`` see the optimizer as it was built.
+The scheduled learning rate is never modified, nor are the optimizer's groups: the step runs on a stand-in, in which a
+treated weight sits in a parameter group of its own. So schedulers, ``zero_grad`` and ``state_dict`` see the optimizer
+as it was built, also after a step that raised. Such a step counts as not taken: the treatment's records are those from
+before it, and gradients it had treated are put back when the next one begins.
 
 Source: Song, Sebe, Wang, "Orthogonal SVD Covariance Conditioning and Latent Disentanglement", TPAMI 2023 (NOG, OLR and
 their order); the scale ``"nuclear"`` is PolarGrad's (Lau et al., arXiv 2505.21799).
@@ -31,7 +33,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -44,7 +46,7 @@ from disentangle.linalg import orthogonality_error
 from disentangle.optim.learning_rate import Form, rate_numbers
 from disentangle.optim.modes import new_weight, orthogonal_direction, retracted, step_direction
 from disentangle.optim.penalties import orthogonality_gradient
-from disentangle.optim.step_groups import checked_params, innermost_optimizer, step_groups
+from disentangle.optim.step_groups import StepGroups, checked_params, innermost_optimizer, stand_in
 from disentangle.optim.treatment import (
     Method,
     Mode,
@@ -150,15 +152,17 @@ class Treatment:
         taken = [p for other in _treatments.get(self.optimizer, []) for p in other.params]
         self.params: list[Tensor] = checked_params(self.optimizer, params, taken)
         self.records = [TreatmentRecord(tuple(p.shape)) for p in self.params]
-        self._before: dict[int, tuple[Tensor, float]] = {}  # position -> weight before, rate; but in mode "gradient"
-        self._stepping: list[int] = []
         self._attach()
 
     def _attach(self) -> None:
+        # Of one step, from its beginning to its end:
+        self._pending: list[TreatmentRecord] | None = None  # the records as they will be if it does not raise
+        self._before: dict[int, tuple[Tensor, float]] = {}  # position -> weight before, rate; but in mode "gradient"
+        self._stepping: list[int] = []
+        self._gradients: dict[int, tuple[Tensor, int, Tensor]] = {}  # position -> treated in place, version, before
         self._hooks = [
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
-            self.optimizer.register_state_dict_pre_hook(lambda optimizer: step_groups(optimizer).restore(optimizer)),
         ]
         _treatments.setdefault(self.optimizer, []).append(self)
 
@@ -182,10 +186,10 @@ class Treatment:
 
     def remove(self) -> None:
         """Detach: from now on the optimizer steps as if never treated. Calling it twice does nothing."""
-        step_groups(self.optimizer).restore(self.optimizer)
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        self._pending = None
         attached = _treatments.get(self.optimizer, [])
         if self in attached:
             attached.remove(self)
@@ -216,11 +220,9 @@ class Treatment:
         twin.optimizer = copy.deepcopy(self.optimizer, memo)
         twin.params = copy.deepcopy(self.params, memo)
         twin.records = copy.deepcopy(self.records, memo)
-        twin._before, twin._stepping = {}, []
-        if self._hooks:
-            twin._attach()
-        else:
-            twin._hooks = []
+        twin._attach()
+        if not self._hooks:
+            twin.remove()
         return twin
 
     def __repr__(self) -> str:
@@ -232,85 +234,76 @@ class Treatment:
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        groups = step_groups(optimizer)
-        if id(self) in groups.treatments:  # left over from a step that raised
-            groups.restore(optimizer)
-        groups.treatments.add(id(self))
+        if optimizer is not self.optimizer:  # a step inside the step, by super().step()
+            return None
+        other, groups = stand_in(args[0])
+        self._pending = None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
-            self._prepare()
-            return None
-        treated = self._after_closure(closure)
+            self._prepare(groups)
+            return (other, *args[1:]), kwargs
+        treated = self._after_closure(closure, groups)
         if len(args) > 1:
-            return (args[0], treated, *args[2:]), kwargs
-        return args, {**kwargs, "closure": treated}
+            return (other, treated, *args[2:]), kwargs
+        return (other,), {**kwargs, "closure": treated}
 
-    def _after_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+    def _after_closure(self, closure: Callable[[], Any], groups: StepGroups) -> Callable[[], Any]:
         """The gradient exists only once the closure has run inside ``step``."""
 
         def treated() -> Any:
             loss = closure()
-            with torch.no_grad():
-                self._prepare()
+            if self._hooks:  # not removed by the closure
+                self._prepare(groups)
             return loss
 
         return treated
 
     @torch.no_grad()
-    def _prepare(self) -> None:
+    def _prepare(self, groups: StepGroups) -> None:
         """Treat the gradients and give each weight its rate for this step."""
+        self._put_gradients_back()
         self._before, self._stepping = {}, []
-        usable = self._usable()
-        unscale = getattr(self.optimizer, "grad_scale", None)  # set by GradScaler for fused optimizers
-        gradients: dict[int, Tensor] = {}
-        for position in usable:
-            param = self.params[position]
-            assert param.grad is not None
-            if self.options.ol:
-                penalty = self.options.ol * orthogonality_gradient(param)
-                param.grad.add_(penalty if unscale is None else penalty * unscale)
-            gradient = param.grad if unscale is None else param.grad / unscale
-            if self.options.nog and self.options.mode != "update":
-                gradient = orthogonal_direction(gradient, self.options)
-                param.grad.copy_(gradient if unscale is None else gradient * unscale)
-            gradients[position] = -gradient if self._group(position).get("maximize") else gradient
+        records = [replace(record) for record in self.records]
+        gradients, skipped = self._directions(records)
         by_gradient = self.options.olr and self.options.mode == "gradient"
-        rates = self._rates({i: (self.params[i], gradients[i]) for i in usable}) if by_gradient else {}
-        groups = step_groups(self.optimizer)
-        for position in range(len(self.params)):
-            if position in self._skipped:
-                group = self._group(position)
-                groups.take(self.optimizer, self.params[position], group)
+        rates = self._rates({i: (self.params[i], gradient) for i, gradient in gradients.items()}) if by_gradient else {}
+        for position, param in enumerate(self.params):
+            if position in skipped:
+                groups.take(param)
+            if position in skipped or param.grad is None:
                 continue
-            if self.params[position].grad is None:
-                continue
-            record = self.records[position]
+            record, group = records[position], self._group(position)
             record.steps += 1
-            group = self._group(position)
             base = float(group["lr"])
             record.last_lr = base
             if position in rates:
                 record.last_lr = record.decide(rates[position], self.options.olr_form, base)
-                own = groups.take(self.optimizer, self.params[position], group)
-                own["lr"] = (
-                    torch.full_like(own["lr"], record.last_lr) if isinstance(own["lr"], Tensor) else record.last_lr
-                )
-                groups.add(self.optimizer, own)
+                own, rate = groups.take(param), record.last_lr
+                own["lr"] = torch.full_like(own["lr"], rate) if isinstance(own["lr"], Tensor) else rate
+                groups.add(own)
             if self.options.mode != "gradient":
-                self._before[position] = (self.params[position].detach().clone(), base)
+                self._before[position] = (param.detach().clone(), base)
             self._stepping.append(position)
+        self._pending = records
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        step_groups(optimizer).restore(optimizer)
+        if optimizer is not self.optimizer:
+            return
+        stand_in(args[0])[1].finish()
+        if self._pending is None:  # no gradient was asked for
+            return
+        records, self._pending, self._gradients = self._pending, None, {}
         if self._before:
-            self._replace_steps()
+            self._replace_steps(records)
         if self.options.retraction == "polar":
             for position in self._stepping:
                 self.params[position].copy_(retracted(self.params[position]))
         self._before, self._stepping = {}, []
+        for record, new in zip(self.records, records, strict=True):
+            record.__dict__.update(new.__dict__)
 
-    def _replace_steps(self) -> None:
+    def _replace_steps(self, records: list[TreatmentRecord]) -> None:
         """Put the mode's own step in place of what the optimizer made of each weight."""
         moved = {i: before - self.params[i] for i, (before, _) in self._before.items()}
         steps: dict[int, tuple[Tensor, Tensor]] = {}
@@ -320,7 +313,7 @@ class Treatment:
                 steps[position] = before, step_direction(moved[position], base, self.options)
         rates = self._rates(steps) if self.options.olr else {}
         for position, (before, direction) in steps.items():
-            record, param = self.records[position], self.params[position]
+            record, param = records[position], self.params[position]
             rate = self._before[position][1]
             if position in rates:
                 rate = record.decide(rates[position], self.options.olr_form, rate)
@@ -333,11 +326,50 @@ class Treatment:
 
     # ----------------------------------------------------------------------------------------------- internals
 
-    def _usable(self) -> list[int]:
-        """Positions with a finite, non-zero gradient; the others are counted, and non-finite ones sit this step out."""
-        self._skipped: set[int] = set()
-        present: list[int] = []
-        for position, (param, record) in enumerate(zip(self.params, self.records, strict=True)):
+    def _directions(self, records: list[TreatmentRecord]) -> tuple[dict[int, Tensor], set[int]]:
+        """Treat the gradients in place.
+
+        Returns:
+            Directions of descent of the weights that have a finite gradient, by position; and the positions of those
+            that sit this step out, since their gradient, or what the treatment makes of it, holds NaN or infinity.
+        """
+        options, skipped = self.options, set[int]()
+        unscale = getattr(self.optimizer, "grad_scale", None)  # set by GradScaler for fused optimizers
+
+        def finite(tensors: dict[int, Tensor]) -> dict[int, float]:
+            sizes = dict(zip(tensors, _sizes(list(tensors.values())), strict=True))
+            for position, size in sizes.items():
+                if not math.isfinite(size):
+                    self._skip(position, records[position])
+                    skipped.add(position)
+            return {position: size for position, size in sizes.items() if position not in skipped}
+
+        found = self._present(records)
+        sizes = finite(found)
+        for position, size in sizes.items():
+            records[position].zero_gradients += size == 0
+        gradients = {i: found[i] if unscale is None else found[i] / unscale for i in sizes if sizes[i] or options.ol}
+        if options.ol:
+            gradients = {i: g + options.ol * orthogonality_gradient(self.params[i]) for i, g in gradients.items()}
+            gradients = {i: gradients[i] for i in finite(gradients)}
+        if options.nog and options.mode != "update":
+            gradients = {i: orthogonal_direction(g, options) for i, g in gradients.items()}
+        if options.ol or (options.nog and options.mode != "update"):
+            scaled = {i: (g if unscale is None else g * unscale).to(found[i].dtype) for i, g in gradients.items()}
+            for i in finite(scaled) if options.scale != "none" or unscale is not None else scaled:
+                before = found[i].clone()
+                found[i].copy_(scaled[i])
+                self._gradients[i] = (found[i], found[i]._version, before)
+        return {
+            i: -gradient if self._group(i).get("maximize") else gradient
+            for i, gradient in gradients.items()
+            if i not in skipped
+        }, skipped
+
+    def _present(self, records: list[TreatmentRecord]) -> dict[int, Tensor]:
+        """The gradients that exist, by position; missing ones are counted."""
+        found: dict[int, Tensor] = {}
+        for position, (param, record) in enumerate(zip(self.params, records, strict=True)):
             if param.grad is None:
                 record.without_gradient += 1
             elif param.grad.layout != torch.strided:
@@ -346,28 +378,23 @@ class Treatment:
                     "(for an embedding, pass sparse=False)."
                 )
             else:
-                present.append(position)
-        if not present:
-            return []
-        gradients = [g for i in present if (g := self.params[i].grad) is not None]
-        usable = []
-        for position, size in zip(present, _sizes(gradients), strict=True):
-            record = self.records[position]
-            if not math.isfinite(size):
-                record.nonfinite_gradients += 1
-                self._skipped.add(position)
-                if record.nonfinite_gradients == 1:
-                    logger.warning(
-                        "the gradient of a treated weight of shape %s holds NaN or infinity; its step is skipped",
-                        tuple(self.params[position].shape),
-                    )
-            elif size == 0:
-                record.zero_gradients += 1
-                if self.options.ol:
-                    usable.append(position)
-            else:
-                usable.append(position)
-        return usable
+                found[position] = param.grad
+        return found
+
+    def _skip(self, position: int, record: TreatmentRecord) -> None:
+        record.nonfinite_gradients += 1
+        if record.nonfinite_gradients == 1:
+            logger.warning(
+                "the gradient of a treated weight of shape %s holds NaN or infinity; its step is skipped",
+                tuple(self.params[position].shape),
+            )
+
+    def _put_gradients_back(self) -> None:
+        """Undo what a step that raised has made of gradients that are still the same."""
+        for position, (gradient, version, before) in self._gradients.items():
+            if self.params[position].grad is gradient and gradient._version == version:
+                gradient.copy_(before)
+        self._gradients = {}
 
     def _rates(self, pairs: dict[int, tuple[Tensor, Tensor]]) -> dict[int, list[float]]:
         """The numbers behind the optimal rates of several weights, with one transfer from the device."""

@@ -1,9 +1,14 @@
-"""Parameter groups during one optimizer step: treated weights sit in groups of their own, only while it runs."""
+"""Parameter groups during one optimizer step: treated weights sit in groups of their own, for that step's eyes only.
+
+The optimizer itself is never rearranged. Its step runs on a stand-in that shares everything with it (state, defaults,
+attributes, read and written) but its parameter groups. So a step that raises, wherever, leaves groups and rates as
+they were, and what looks at the optimizer meanwhile, ``zero_grad()`` in a closure for example, sees it as it was built.
+"""
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,47 +18,86 @@ from torch.optim import Optimizer
 
 from disentangle.errors import InputError
 
-__all__ = ["StepGroups", "checked_params", "innermost_optimizer", "step_groups"]
+__all__ = ["StepGroups", "checked_params", "innermost_optimizer", "stand_in"]
 
 
-@dataclass
 class StepGroups:
-    """An optimizer's parameter groups while treated weights sit in groups of their own.
+    """The groups that one step sees; the optimizer's own until a weight is taken out of one.
 
-    Shared by all treatments of one optimizer; ``restore`` puts everything back, so the first post-hook of a step (or
-    the pre-hook after a step that raised) ends the rearrangement for all of them.
+    Attributes:
+        seen: the list that the step goes through.
+        treatments: whose weights have been asked for; all treatments of an optimizer share one record a step.
     """
 
-    original: list[tuple[dict[str, Any], list[Tensor]]] = field(default_factory=list)
-    own: list[dict[str, Any]] = field(default_factory=list)
-    treatments: set[int] = field(default_factory=set)
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        self.seen = groups
+        self.treatments: set[int] = set()
+        self._twins: list[tuple[dict[str, Any], dict[str, Any]]] = []  # (the optimizer's, its copy for the step)
+        self._own: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []  # (..., of one weight, as added)
 
-    def take(self, optimizer: Optimizer, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        """Move ``param`` out of ``group`` into a copy of it that is not yet part of the optimizer."""
-        if not any(group is known for known, _ in self.original):
-            self.original.append((group, group["params"]))
-        group["params"] = [p for p in group["params"] if p is not param]
-        return {**group, "params": [param]}
+    def take(self, param: Tensor) -> dict[str, Any]:
+        """Move ``param`` out of the group it is in; returns a copy of that group of its own, not yet seen."""
+        if not self._twins:
+            self._twins = [(group, {**group, "params": list(group["params"])}) for group in self.seen]
+            self.seen = [twin for _, twin in self._twins]
+        for group, twin in self._twins:
+            if any(p is param for p in twin["params"]):
+                twin["params"] = [p for p in twin["params"] if p is not param]
+                return {**group, "params": [param]}
+        raise InputError(f"A weight of shape {tuple(param.shape)} is in no group of the optimizer.")
 
-    def add(self, optimizer: Optimizer, group: dict[str, Any]) -> None:
-        optimizer.param_groups.append(group)
-        self.own.append(group)
+    def add(self, group: dict[str, Any]) -> None:
+        """Let the step see a group that :meth:`take` gave."""
+        param = group["params"][0]
+        source = next(g for g, _ in self._twins if any(p is param for p in g["params"]))
+        self.seen.append(group)
+        self._own.append((source, group, dict(group)))
 
-    def restore(self, optimizer: Optimizer) -> None:
-        for group, params in self.original:
-            group["params"] = params
-        if self.own:
-            own = {id(group) for group in self.own}
-            optimizer.param_groups[:] = [g for g in optimizer.param_groups if id(g) not in own]
-        self.original, self.own, self.treatments = [], [], set()
+    def finish(self) -> None:
+        """Note in the optimizer's groups what the step has written into its copies, such as counters; but no rates."""
+        for source, group, added in self._own:
+            for key, value in group.items():
+                if key not in ("params", "lr") and (key not in added or value is not added[key]):
+                    source[key] = value
+        for source, twin in self._twins:
+            for key, value in twin.items():
+                if key != "params" and (key not in source or value is not source[key]):
+                    source[key] = value
+        self._twins, self._own = [], []
 
 
-_all_groups: WeakKeyDictionary[Optimizer, StepGroups] = WeakKeyDictionary()
+def stand_in(optimizer: Optimizer) -> tuple[Any, StepGroups]:
+    """What a step runs on in the place of ``optimizer``, and the record of its groups; of a stand-in, itself."""
+    record = getattr(optimizer, "_step_groups", None)
+    if isinstance(record, StepGroups):
+        return optimizer, record
+    kind = type(optimizer)
+    if kind not in _stand_ins:
+        _stand_ins[kind] = _stand_in_of(kind)
+    record = StepGroups(optimizer.param_groups)
+    other: Any = object.__new__(_stand_ins[kind])
+    other.__dict__ = optimizer.__dict__
+    _stand_ins[kind]._step_groups.__set__(other, record)
+    return other, record
 
 
-def step_groups(optimizer: Optimizer) -> StepGroups:
-    """The one record of ``optimizer``'s rearrangement."""
-    return _all_groups.setdefault(optimizer, StepGroups())
+_stand_ins: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
+
+
+def _stand_in_of(kind: type) -> type:
+    """The class of stand-ins of a class of optimizers: a property goes before what is in the shared ``__dict__``."""
+
+    def seen(self: Any) -> list[dict[str, Any]]:
+        return self._step_groups.seen
+
+    def replaced(self: Any, groups: list[dict[str, Any]]) -> None:
+        self.__dict__["param_groups"] = self._step_groups.seen = groups
+
+    def body(names: dict[str, Any]) -> None:
+        names.update(__slots__=("_step_groups",), __module__=kind.__module__, __qualname__=kind.__qualname__)
+        names["param_groups"] = property(seen, replaced)
+
+    return types.new_class(kind.__name__, (kind,), {}, body)
 
 
 def innermost_optimizer(optimizer: Any) -> Optimizer:

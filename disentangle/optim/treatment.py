@@ -15,6 +15,7 @@ from disentangle.optim.learning_rate import (
     cosine_from_numbers,
     rate_from_numbers,
 )
+from disentangle.text import shown
 
 __all__ = [
     "ON_MANIFOLD",
@@ -152,6 +153,18 @@ class TreatmentRecord:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> TreatmentRecord:
-        """The record from its plain form; entries this version does not know are dropped."""
+        """The record from its plain form; entries this version does not know are dropped.
+
+        Raises:
+            InputError: if an entry is no number.
+        """
         known = {f.name for f in fields(cls)}
-        return cls(**{**{k: v for k, v in state.items() if k in known}, "shape": tuple(state["shape"])})
+        found = {**{k: v for k, v in state.items() if k in known}, "shape": tuple(state["shape"])}
+        for name, value in found.items():
+            kinds = (int,) if name in _COUNTS else (int, float)
+            if name != "shape" and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise InputError(f"{name} of a saved treatment is {shown(value)}; expected a number.")
+        return cls(**found)
+
+
+_COUNTS = ("steps", "without_gradient", "zero_gradients", "nonfinite_gradients", "olr_computed", "olr_accepted")
