@@ -9,10 +9,12 @@ import numpy as np
 
 from disentangle.checks import check_integer
 from disentangle.errors import InputError
+from disentangle.looking import looks_at
 
 __all__ = ["classify_dataset", "encode_dataset"]
 
 
+@looks_at("encode")
 def encode_dataset(
     encode: Callable[[Any], Any],
     dataset: Any,
@@ -61,6 +63,7 @@ def encode_dataset(
     return np.concatenate(parts), factors.numpy()
 
 
+@looks_at("classify")
 def classify_dataset(
     classify: Callable[[Any], Any],
     dataset: Any,

@@ -17,6 +17,7 @@ from torch import Tensor
 from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError, unknown_name
 from disentangle.latents.latent_file import Latents
+from disentangle.looking import looks_at
 from disentangle.models.base import Encoder, Generator, LatentSpace, class_option
 
 __all__ = ["Inversion", "invert"]
@@ -49,6 +50,7 @@ class Inversion:
         return 10 * torch.log10(4 / self.pixel_error.clamp(min=1e-12))
 
 
+@looks_at("generator", "perceptual")
 def invert(
     generator: Generator, images: Tensor, *, space: str | None = None,
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None, steps: int = 500, learning_rate: float | None = None,
@@ -116,8 +118,8 @@ def invert(
             shaken = offset + strength * torch.randn(offset.shape, generator=random).to(offset)
         loss = distances(generator(mean + spread * shaken, space=name, **call))
         objective = loss + pull * offset.square().flatten(1).mean(1)
-        optimizer.zero_grad(set_to_none=True)
-        objective.sum().backward()
+        # not backward(), which would add to the gradients of the generator's parameters too
+        (offset.grad,) = torch.autograd.grad(objective.sum(), offset)
         losses.append(loss.detach())
         if not strength:
             better = loss.detach() < best_loss

@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 
 from disentangle.config import Config, parse_config
 from disentangle.errors import ConfigError, InputError, unknown_name
+from disentangle.looking import own_randomness
 from disentangle.nn.project import ProjectionConfig, apply_projection
 
 __all__ = [
@@ -333,8 +334,7 @@ def build_model(config: Config | Mapping[str, Any], *, seed: int | None = None) 
         config = parse_config(config_class(config["kind"]), config, source="the model's configuration")
     if seed is None:
         return _built(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_randomness(seed):
         return _built(config)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from disentangle.checks import check_integer
 from disentangle.errors import InputError
+from disentangle.looking import looks_at
 from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents
 
 __all__ = ["WrappedGenerator", "wrap"]
@@ -101,11 +102,10 @@ class WrappedGenerator(LatentModule):
             return super().sample_latents(n, space=space, truncation=truncation, generator=generator)
         return self._space(space).sample(n, truncation=truncation, generator=generator)
 
+    @looks_at("self")
     @torch.no_grad()
     def check_output(self) -> None:
         """One trial call in evaluation mode, so that a wrong shape shows up now and not in the middle of a job."""
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
         latents = self.sample_latents(2, generator=torch.Generator().manual_seed(0))
         try:
             images = self(latents)
@@ -114,9 +114,6 @@ class WrappedGenerator(LatentModule):
                 f"The module does not accept latents of shape (2, {', '.join(map(str, self.latent_shape))}): {error} "
                 "Pass latent_shape= if it expects another shape, e.g. (z_dim, 1, 1)."
             ) from error
-        finally:
-            for module, training in modes:
-                module.training = training
         if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[0] != 2:
             given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise InputError(f"The module returned {given} for two latents; expected images of shape (2, C, H, W).")

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from disentangle.looking import looking_at
 from disentangle.nn.pooling import CovariancePool2d
 from disentangle.nn.whitening import DecorrelatedBatchNorm2d
 
@@ -135,19 +136,12 @@ def forward(model: nn.Module, picture: Picture) -> None:
     reference = next((tensor for tensor in tensors.values() if tensor.is_floating_point()), torch.empty(0))
     device = reference.device if picture.has_numbers else torch.device("meta")
     x = torch.zeros(picture.shape, dtype=reference.dtype, device=device, requires_grad=True)
-    modes = {module: module.training for module in model.modules()}
-    try:
-        for module in modes:
-            module.training = False  # not .eval(), which a network may have made its own
-        with torch.inference_mode(False), torch.enable_grad():
-            if picture.has_numbers:
-                model(x)
-            else:
-                empty = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
-                torch.func.functional_call(model, empty, (x,))
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with looking_at(model), torch.inference_mode(False), torch.enable_grad():
+        if picture.has_numbers:
+            model(x)
+        else:
+            empty = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+            torch.func.functional_call(model, empty, (x,))
 
 
 def is_weighted(module: nn.Module) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.linalg import condition_number, effective_condition_number, numerical_rank
+from disentangle.looking import looking_at
 from disentangle.nn import SkewConv2d
 
 __all__ = ["RANK_TOLERANCE", "covariance_stats", "first_nonfinite", "weight_in_use"]
@@ -63,17 +64,13 @@ def weight_in_use(layer: nn.Module) -> Tensor:
     A skew orthogonal convolution has no filter that is orthogonal; of it this is the matrix (inputs, outputs) of the
     whole map on a picture two strides wide, found by feeding the unit pictures.
     """
-    training = layer.training
-    layer.eval()  # in training mode spectral normalisation takes a step of its power iteration at every look
-    try:
+    with looking_at(layer):  # in training mode spectral normalisation takes a step of its power iteration
         if not isinstance(layer, SkewConv2d):
             return layer.weight.detach().clone()  # type: ignore[operator]
         side = layer.stride * (1 if layer.kernel_size == (1, 1) else 2)
         units = torch.eye(layer.in_channels * side**2, device=layer.weight.device)
         units = units.reshape(-1, layer.in_channels, side, side)
         return (layer(units) - layer(torch.zeros_like(units[:1]))).flatten(1)  # without the bias
-    finally:
-        layer.train(training)
 
 
 @torch.no_grad()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from disentangle.errors import InputError
+from disentangle.looking import looking_at
 
 __all__ = ["CodeTable"]
 
@@ -62,10 +64,12 @@ class CodeTable:
             cache, progress: see the class.
         """
 
+        seeds = itertools.count()  # an encoder that draws does not draw the same for each batch
+
         def compute(factors: np.ndarray) -> np.ndarray:
             import torch
 
-            with torch.inference_mode():
+            with looking_at(encode, seed=next(seeds)), torch.inference_mode():
                 images = dataset.render(torch.from_numpy(np.ascontiguousarray(factors)))
                 return np.asarray(torch.as_tensor(encode(images.to(device))).float().cpu().numpy())
 

@@ -18,6 +18,7 @@ from disentangle.evaluations.disentanglement.metric import score_all
 from disentangle.evaluations.disentanglement.protocols import PROTOCOLS
 from disentangle.evaluations.disentanglement.registry import INTERVENTIONAL, METRICS
 from disentangle.evaluations.score import Score
+from disentangle.looking import looks_at
 
 __all__ = ["evaluate", "evaluate_encoder", "select_metrics"]
 
@@ -98,6 +99,7 @@ def evaluate(
     return score_all(chosen, points, baselines=baselines, bootstrap=bootstrap, seed=seed, progress=progress)
 
 
+@looks_at("encode")
 def evaluate_encoder(
     encode: Callable[[Any], Any],
     dataset: Any,

@@ -17,6 +17,7 @@ from disentangle.evaluations.features.image_sets import ImageSet
 from disentangle.evaluations.features.protocols import ImageProtocol
 from disentangle.evaluations.features.weights import cache_folder
 from disentangle.files import write_atomically
+from disentangle.looking import looks_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,7 @@ _AT_ONCE = 1 << 23  # numbers of pictures that wait to be resized together
 _log = logging.getLogger(__name__)
 
 
+@looks_at("extractor")
 def extract_features(
     images: ImageSet,
     extractor: Extractor,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle.errors import unknown_name
 from disentangle.evaluations.features.download import find_or_download
-from disentangle.evaluations.features.weights import load_weights
+from disentangle.looking import looking_at, own_randomness
+from disentangle.tensor_files import read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +44,7 @@ class Extractor:
     network: Any = field(default=None, repr=False, compare=False)
 
 
+@own_randomness()
 def load_extractor(
     name: str | Any = "inception", *, weights: str | os.PathLike[str] | None = None, allow_download: bool = False,
     random: bool = False, device: Any = "cpu", size: int = 224,
@@ -65,20 +67,26 @@ def load_extractor(
     import torch
 
     if isinstance(name, torch.nn.Module):
-        module = name.to(device).eval()
-        return Extractor(type(module).__name__, size, module, centre=127.5, spread=127.5, network=module)
+        module = name.to(device)
+        run = _in_evaluation_mode(module)
+        return Extractor(type(module).__name__, size, run, centre=127.5, spread=127.5, network=module)
     if name not in EXTRACTORS:
         raise unknown_name("extractor", str(name), EXTRACTORS)
     network, make = EXTRACTORS[name]()
     if random:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network, make = EXTRACTORS[name]()
-    else:
-        found = find_or_download(name, path=weights, allow_download=allow_download)
-        network.load_weights(load_weights(found.path))
-        return make(network.to(device).eval(), found.name(name), found.sha256, found.published)
-    return make(network.to(device).eval(), f"random-{name}", "", False)
+        return make(network.to(device).eval(), f"random-{name}", "", False)
+    found = find_or_download(name, path=weights, allow_download=allow_download)
+    network.load_weights(read_weights(found.path))
+    return make(network.to(device).eval(), found.name(name), found.sha256, found.published)
+
+
+def _in_evaluation_mode(module: Any) -> Callable[[Tensor], Tensor]:
+    def features(images: Tensor) -> Tensor:
+        with looking_at(module):
+            found: Tensor = module(images)
+            return found
+
+    return features
 
 
 def _inception() -> tuple[Any, Callable[..., Extractor]]:

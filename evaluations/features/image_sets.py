@@ -25,6 +25,7 @@ from disentangle.images import (
     inspect_picture,
     open_shelf,
 )
+from disentangle.looking import looking_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -202,10 +203,12 @@ def generated_images(
     import torch
 
     stream = torch.Generator().manual_seed(seed)
-    latents = generator.sample_latents(n, space=space, truncation=truncation, generator=stream)
+    with looking_at(generator, seed=seed):
+        latents = generator.sample_latents(n, space=space, truncation=truncation, generator=stream)
 
     def read(first: int, last: int) -> list[Tensor]:
-        with torch.inference_mode():
+        # a generator that draws noise does not draw the same for each part
+        with looking_at(generator, seed=(seed, first)), torch.inference_mode():
             images = generator(latents[first:last], space=space)
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise InputError(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from disentangle.checks import check_image_range, read_array
 from disentangle.errors import CheckpointError, InputError
 from disentangle.evaluations.features.download import find_or_download
-from disentangle.evaluations.features.weights import LPIPS_HEADS, FoundWeights, load_strictly, load_weights
+from disentangle.evaluations.features.weights import LPIPS_HEADS, FoundWeights, load_strictly
 from disentangle.files import sha256_of
+from disentangle.looking import looks_at, own_randomness
+from disentangle.tensor_files import read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,16 +109,18 @@ class StageDistance:
     has_published_weights = False  # of LPIPS
 
     def __init__(self, network: Any, *, device: Any = "cpu", weights: FoundWeights | None = None) -> None:
-        self.network = network.to(device).eval()
+        self.network = network.to(device)
         self.label = network.name if weights is None else weights.name(network.name)
         self.name = f"stages-{self.label}"
         self.sha256 = "" if weights is None else weights.sha256
 
+    @looks_at("self")
     def __call__(self, one: Tensor, two: Tensor) -> Tensor:
         """(n,) squared distances of images (n, 3, H, W) in [-1, 1]."""
         _check(one, two)
         return (self.embed(one) - self.embed(two)).square().sum(1)
 
+    @looks_at("self")
     def embed(self, images: Tensor) -> Tensor:
         """(n, m) whose squared differences are the distances."""
         import torch
@@ -134,6 +138,7 @@ class StageDistance:
         return torch.cat(parts, dim=1)
 
 
+@own_randomness()
 def load_distance(
     name: str = "lpips", *, weights: str | os.PathLike[str] | None = None, allow_download: bool = False,
     device: Any = "cpu",
@@ -146,7 +151,7 @@ def load_distance(
     if name not in ("lpips", "efficientnet-lite0"):
         raise InputError(f"distance is {name!r}; expected 'lpips' or 'efficientnet-lite0'.")
     found = find_or_download("vgg16" if name == "lpips" else name, path=weights, allow_download=allow_download)
-    values = load_weights(found.path)
+    values = read_weights(found.path)
     if name == "lpips":
         return LPIPS(values, device=device, weights=found)
     from disentangle.evaluations.features.efficientnet_lite import EfficientNetLite0

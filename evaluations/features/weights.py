@@ -25,7 +25,6 @@ __all__ = [
     "find_weights",
     "identified_weights",
     "load_strictly",
-    "load_weights",
 ]
 
 _log = logging.getLogger(__name__)
@@ -160,29 +159,6 @@ def identified_weights(key: str, *, path: str | os.PathLike[str] | None = None) 
     raise InputError(
         f"The weights {file.names[0]} were not found; {', '.join(part for part in (get, file.alternative) if part)}."
     )
-
-
-def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Tensors by name from a .pth or .safetensors; no code in the file runs.
-
-    Raises:
-        CheckpointError: if the file holds anything but tensors by name.
-    """
-    import torch
-
-    if str(path).endswith(".safetensors"):
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    if str(path).endswith((".pkl", ".pickle")):
-        raise CheckpointError(f"{path} is a pickle, which could run code when read; give the .pth of the same weights.")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file makes torch raise
-        raise CheckpointError(f"{path} is no file of tensors that torch reads safely ({str(error)[:120]}).") from None
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds no tensors by name; expected the state of a network.")
-    return content
 
 
 def load_strictly(network: Any, weights: Mapping[str, Tensor], expected: str) -> None:

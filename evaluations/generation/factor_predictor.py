@@ -13,6 +13,7 @@ from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.mig import mig
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.looking import looking_at, looks_at, own_randomness
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,7 +43,8 @@ class FactorPredictor:
 
     def name_factors(self, images: Tensor) -> Tensor:
         """(n, k) int64, the likeliest value of each factor, of pictures in [-1, 1]."""
-        return _named(self.network, images.to(self.device), self.sizes)
+        with looking_at(self.network):
+            return _named(self.network, images.to(self.device), self.sizes)
 
 
 def train_factor_predictor(
@@ -69,8 +71,7 @@ def train_factor_predictor(
     steps = check_integer("steps", steps, least=1)
     stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
     sizes = tuple(dataset.factor_sizes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_randomness(seed):
         network = _network(tuple(dataset.image_shape), sum(sizes)).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     for step in range(steps):
@@ -95,6 +96,7 @@ def train_factor_predictor(
     )  # fmt: skip
 
 
+@looks_at("generator", "predictor")
 def factor_predictor_mig(
     generator: Any,
     dataset: Any,

@@ -6,7 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from disentangle.checks import check_integer
+from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.looking import looks_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["activeness", "jacobian_orthogonality"]
 
 
+@looks_at("generator")
 def activeness(
     generator: Any, *, n: int = 64, step: float = 1.0, space: str | None = None, threshold: float = 0.1, seed: int = 0
 ) -> Score:
@@ -53,12 +56,13 @@ def activeness(
     )  # fmt: skip
 
 
+@looks_at("generator")
 def jacobian_orthogonality(generator: Any, *, n: int = 16, space: str | None = None, seed: int = 0) -> Score:
     """How alike the changes of the image are that different coordinates cause.
 
     With J the derivative of the image by the walked coordinates, at a random latent, the mean over pairs of coordinates
     of the squared cosine of their columns, and over latents: what OroJaR (Wei et al., ICCV 2021) drives to 0, made
-    independent of scale. 0 if all are orthogonal, 1 if all do the same. Columns are exact, by ``torch.func.jvp``.
+    independent of scale. 0 if all are orthogonal, 1 if all do the same. Columns are exact, in forward mode.
 
     Returns:
         Score ``"jacobian-orthogonality"``, lower is better. Parts: ``"cosine"`` (d, d) mean absolute, ``"per_code"``
@@ -80,8 +84,7 @@ def jacobian_orthogonality(generator: Any, *, n: int = 16, space: str | None = N
             def image(z: Tensor) -> Tensor:
                 return generator(z, space=name)
 
-            with torch.no_grad():
-                column = torch.func.jvp(image, (latent,), (direction.reshape(latent.shape),))[1]
+            column = directional_derivative(image, latent, direction.reshape(latent.shape))
             columns.append(column.flatten().double())
         jacobian = torch.stack(columns)
         length = jacobian.norm(dim=1)

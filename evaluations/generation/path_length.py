@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike
 
 from disentangle.checks import check_image_range, check_integer
 from disentangle.errors import InputError, unknown_name
+from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.generation.latent_paths import PATHS
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.looking import looks_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,6 +82,7 @@ PRESETS: dict[str, tuple[PathLengthSettings, int]] = {
 }  # fmt: skip
 
 
+@looks_at("generator", "distance")
 def path_length(
     generator: Any,
     distance: Any,
@@ -97,8 +100,8 @@ def path_length(
 
     E[d(G(I(a, b; t)), G(I(a, b; t + epsilon))) / epsilon^2] for random latents a and b: Karras, Laine and Aila, "A
     Style-Based Generator Architecture for Generative Adversarial Networks", CVPR 2019, equation 2. LPIPS is a squared
-    distance already. With ``epsilon=0`` the limit, |d embed(G(I(a, b; t))) / dt|^2, by ``torch.func.jvp``: no step to
-    choose and no rounding.
+    distance already. With ``epsilon=0`` the limit, |d embed(G(I(a, b; t))) / dt|^2, in forward mode: no step to choose
+    and no rounding.
 
     Args:
         generator: has ``sample_latents(n, space=, generator=)``, ``spaces`` and ``__call__(latents, space=)`` to images
@@ -303,13 +306,12 @@ def _distances(
 
     if settings.epsilon == 0:
 
-        def embedded(t: Tensor) -> tuple[Tensor, Tensor]:
+        def embedded(t: Tensor) -> Tensor:
             made = images(t)
-            return distance.embed(made), made
+            check_image_range(made, "the generator's images")
+            return distance.embed(made)
 
-        found: Any = torch.func.jvp(embedded, (place,), (torch.ones_like(place),), has_aux=True)
-        check_image_range(found[2], "the generator's images")
-        derivative: Tensor = found[1]
+        derivative = directional_derivative(embedded, place, torch.ones_like(place))
         return derivative.flatten(1).square().sum(1)
     before = images(place)
     check_image_range(before, "the generator's images")

@@ -20,6 +20,7 @@ from disentangle.evaluations.generation.path_length import (
     scored_name,
 )
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.looking import looks_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["perceptual_perturbation"]
 
 
+@looks_at("generator", "distance")
 def perceptual_perturbation(
     generator: Any,
     distance: Callable[[Tensor, Tensor], Tensor],

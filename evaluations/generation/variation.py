@@ -14,6 +14,7 @@ from disentangle.errors import InputError, unknown_name
 from disentangle.evaluations.features.protocols import to_uint8
 from disentangle.evaluations.generation.path_length import piece_sizes
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.looking import looks_at, own_randomness
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,6 +52,7 @@ PRESETS = {
 }
 
 
+@looks_at("generator")
 def make_pairs(
     generator: Any, n: int = 10_000, *, space: str | None = None, extent: float = 2.0, batch: int = 64, seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -160,8 +162,7 @@ def variation_predictability(
     train, test = order[:train_count], order[train_count:]
     tests: list[tuple[int, float]] = []
     named = torch.empty(0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_randomness(seed):
         network = _network(pairs.shape[2] * (1 if how.input == "diff" else 2), classes).to(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=how.rate)
         for epoch in range(1, how.epochs + 1):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.errors import CheckpointError, DisentangleError
+from disentangle.looking import looks_at
 from disentangle.models.base import build_model, misfits
 from disentangle.text import shown
 
@@ -78,6 +79,7 @@ def _whole_numbers(key: str, value: Any) -> list[tuple[str, int]]:
     return [(key, value)] if isinstance(value, int) else []
 
 
+@looks_at("model")
 def other_layers(model: Any, used: Mapping[str, Tensor]) -> list[str]:
     """Style layers whose matrix is far from the weight that the other software last used them with.
 

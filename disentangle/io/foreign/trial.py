@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from disentangle.errors import CheckpointError, reason
+from disentangle.looking import looks_at
 
 __all__ = ["check_picture"]
 
@@ -25,6 +26,7 @@ class _Enough(Exception):
     """Leaves the network in the middle of a picture."""
 
 
+@looks_at("model")
 def check_picture(path: str | os.PathLike[str], model: Any) -> None:
     """One picture must come out finite.
 
