@@ -12,7 +12,7 @@ from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
 
-__all__ = ["METRIC", "dci_es"]
+__all__ = ["METRIC", "dci_es", "explicitness_of_curves"]
 
 
 def dci_es(
@@ -29,18 +29,14 @@ def dci_es(
     seed: int = 0,
     n_jobs: int = 1,
 ) -> Score:
-    """Explicitness: 1 if the smallest probe already predicts as well as any, 0 if loss falls evenly to the largest.
+    """Explicitness: 1 if the smallest probe already predicts as well as any, 0 if loss falls evenly to none.
 
-    Probes of capacities kappa_1 < ... < kappa_T, spaced evenly in the logarithm, have held-out losses l_1, ..., l_T,
-    the lowest so far being L_t. With l_0 the loss of the best constant and l_* = L_T, the area A between the curve L_t
-    and the line l_*, over the capacities scaled to [0, 1], gives
-
-        E = 1 - 2 A / (l_0 - l_*)
-
-    for each factor, and the mean over factors: Eastwood, Nicolicioiu, von Kügelgen, Kekić, Träuble, Dittadi and
-    Schölkopf, "DCI-ES: An Extended Disentanglement Framework with Connections to Identifiability", ICLR 2023, section
-    4.1. A curve that falls straight from l_0 to l_* has E = 0; one that stays at l_0 until the end has E = -1. A factor
-    that no probe predicts better than a constant counts as 0. Size is S = K / d.
+    Eastwood, Nicolicioiu, von Kügelgen, Kekić, Träuble, Dittadi and Schölkopf, "DCI-ES: An Extended Disentanglement
+    Framework with Connections to Identifiability", ICLR 2023, section 4.1: the mean over factors of what
+    :func:`explicitness_of_curves` makes of the held-out losses of probes of growing capacity. It says how early the
+    loss is as low as it gets, not how low that is: a factor that is hardly predicted at all has a flat curve, so E near
+    1. Read it beside ``"loss"``. A factor of which every probe says the same as the best constant counts as 0. Size is
+    S = K / d.
 
     Args:
         codes: (n, d) finite numbers, standardised first.
@@ -70,9 +66,32 @@ def dci_es(
     )  # fmt: skip
 
 
+def explicitness_of_curves(capacities: np.ndarray, losses: np.ndarray, constant_losses: np.ndarray) -> np.ndarray:
+    """E = 1 - 2 A / l_0 of each factor.
+
+    With L_t the lowest loss up to the capacity kappa_t, A is the area between the curve L_t and its lowest value, over
+    the logarithm of the capacities scaled to [0, 1], by trapezia; l_0 is the loss of the best constant, and the lowest
+    loss there could be is 0, as in the authors' code. A straight fall from l_0 to 0 has E = 0, a fall at the very end
+    -1 or a little more. Their script for figures leaves the depths of forests as they are instead of their logarithms.
+
+    Args:
+        capacities: (T,) positive, rising.
+        losses: (T, K) held-out losses.
+        constant_losses: (K,), 0 only where the losses are all 0.
+
+    Returns:
+        (K,) at most 1.
+    """
+    from scipy.integrate import trapezoid
+
+    place = np.log(capacities)
+    lowest = np.minimum.accumulate(losses, axis=0)
+    area = trapezoid(lowest - lowest[-1], (place - place[0]) / (place[-1] - place[0]), axis=0)
+    return np.asarray(1 - 2 * area / np.where(constant_losses > 0, constant_losses, 1))
+
+
 def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: int) -> Score:
     from joblib import Parallel, delayed
-    from scipy.integrate import trapezoid
 
     from disentangle.errors import unknown_name
 
@@ -91,13 +110,8 @@ def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: in
     )
     loss = np.array(losses).reshape(len(capacities), k)
     constant = np.array([_constant_loss(points.factors[:, j], test_factors[:, j], points.kinds[j]) for j in range(k)])
-    lowest = np.minimum.accumulate(loss, axis=0)
-    place = np.log(capacities)
-    place = (place - place[0]) / (place[-1] - place[0])
-    above = np.minimum(lowest, constant) - lowest[-1]
-    area = trapezoid(above, place, axis=0)
-    gained = constant - lowest[-1]
-    per_factor = np.where(gained > 1e-12, 1 - 2 * area / np.where(gained > 1e-12, gained, 1), 0.0)
+    idle = np.all(np.abs(loss - constant) <= 1e-9, axis=0)
+    per_factor = np.where(idle, 0.0, explicitness_of_curves(np.array(capacities), loss, constant))
     return Score(
         name=f"dci-es/{probe}",
         value=float(per_factor.mean()),

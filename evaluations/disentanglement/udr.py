@@ -29,7 +29,9 @@ def udr(
     For two models, R_ab is the absolute similarity of code a of one and code b of the other on the same points; each
     informative code's max_a R_ab^2 / sum_a R_ab is averaged over the codes of both, and a model's score is the median
     over the other models: Duan et al., "Unsupervised Model Selection for Variational Disentangled Representation
-    Learning", ICLR 2020, section 4. Models that agree may all be wrong: copies of one model score near 1.
+    Learning", ICLR 2020, section 4. A lasso of one model's codes on another's is not that of the other's on its own;
+    as in the published code, a model's score is of the regressions in which the others explain it. Models that agree
+    may all be wrong: copies of one model score near 1.
 
     Args:
         codes: one (n, d) array for each of M models, M at least 2, rows of all for the same points.
@@ -41,7 +43,7 @@ def udr(
 
     Returns:
         Score named ``"udr/<similarity>"``; value: mean over models. Parts: ``"per_model"`` (M,), ``"pairwise"`` (M, M),
-        0 on the diagonal, ``"informative"`` number of codes kept for each model.
+        the row's model explaining the column's, 0 on the diagonal, ``"informative"`` number of codes kept for each.
 
     Raises:
         InputError: if there are fewer than two models, or arrays do not fit each other.
@@ -66,7 +68,7 @@ def udr(
             if i != j:
                 pairwise[i, j] = _agreement(_similarity(first, second, similarity)[np.ix_(kept[i], kept[j])])
     off = ~np.eye(len(models), dtype=bool)
-    per_model = np.array([np.median(row[mask]) for row, mask in zip(pairwise, off, strict=True)])
+    per_model = np.array([np.median(row[mask]) for row, mask in zip(pairwise.T, off, strict=True)])
     return Score(
         name=f"udr/{similarity}",
         value=float(per_model.mean()),

@@ -173,5 +173,8 @@ def _run(extractor: Extractor, inputs: Tensor, logits: bool) -> dict[str, Tensor
 def _cache_path(images: ImageSet, extractor: Extractor, protocol: ImageProtocol, logits: bool) -> Path | None:
     if not images.digest or not extractor.sha256:
         return None
-    key = "\n".join([images.digest, str(images.count), extractor.name, extractor.sha256, protocol.name, str(logits)])
+    scale = protocol.scale(extractor.centre, extractor.spread)
+    key = "\n".join(
+        [images.digest, str(images.count), extractor.name, extractor.sha256, protocol.name, str(scale), str(logits)]
+    )
     return cache_folder().parent / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"

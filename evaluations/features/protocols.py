@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["PROTOCOLS", "ImageProtocol", "to_uint8"]
 
 Rounding = Literal["round", "floor", "stylegan"]
+_TENSORFLOW = (128.0, 128.0)  # centre and spread of the FID's Inception network
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class ImageProtocol:
             "stylegan" (floor of 127.5 x + 128).
         ddof: taken from n in the covariance.
         about: whose it is.
+        inception_scale: (centre, spread) with which its package feeds the FID's Inception network, where these are not
+            the (128, 128) of the network as TensorFlow published it; other networks keep their own.
     """
 
     name: str
@@ -35,9 +38,14 @@ class ImageProtocol:
     rounding: Rounding
     ddof: int
     about: str
+    inception_scale: tuple[float, float] = _TENSORFLOW
+
+    def scale(self, centre: float, spread: float) -> tuple[float, float]:
+        """Centre and spread for a network that is described by these two."""
+        return self.inception_scale if (centre, spread) == _TENSORFLOW else (centre, spread)
 
     def prepare(self, images: Tensor, size: int, *, centre: float = 128.0, spread: float = 128.0) -> Tensor:
-        """(n, 3, H, W) uint8 to the network's input, ``size`` pixels a side: (x - centre) / spread.
+        """(n, 3, H, W) uint8 to the network's input, ``size`` pixels a side: (x - centre) / spread, of :meth:`scale`.
 
         Raises:
             InputError: if the images are no uint8 colour images.
@@ -52,6 +60,7 @@ class ImageProtocol:
             values = torch.cat([resize_images(images[:, c : c + 1].float(), size, self.resize) for c in range(3)], 1)
         else:
             values = images.float()
+        centre, spread = self.scale(centre, spread)
         return (values - centre) / spread
 
 
@@ -78,7 +87,7 @@ PROTOCOLS: dict[str, ImageProtocol] = {
     for protocol in (
         ImageProtocol("clean", "pil-bicubic-float", "round", 1, "clean-fid's default"),
         ImageProtocol("tf1", "tf1", "stylegan", 1, "the original TensorFlow graph, torch-fidelity"),
-        ImageProtocol("pytorch-fid", "bilinear", "round", 1, "pytorch-fid"),
+        ImageProtocol("pytorch-fid", "bilinear", "round", 1, "pytorch-fid", (127.5, 127.5)),
         ImageProtocol("torchmetrics", "bilinear-antialias", "floor", 1, "torchmetrics since 1.8"),
         ImageProtocol("stylegan", "tf1", "stylegan", 0, "StyleGAN2-ADA, StyleGAN3"),
     )

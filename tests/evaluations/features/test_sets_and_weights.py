@@ -29,6 +29,7 @@ from disentangle.evaluations.features import (
 )
 from disentangle.evaluations.features import weights as weight_files
 from disentangle.evaluations.features.extractors import Extractor
+from disentangle.tensor_files import read_weights
 from tests.processes import in_two_processes
 
 RNG = np.random.default_rng(0)
@@ -240,10 +241,10 @@ def test_nothing_unsafe_is_read(tmp_path: Path) -> None:
     for name in ("w.pth", "w.pkl"):
         (tmp_path / name).write_bytes(pickle.dumps(Evil()))
         with pytest.raises(CheckpointError):
-            weight_files.load_weights(tmp_path / name)
+            read_weights(tmp_path / name)
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="holds no tensors by name"):
-        weight_files.load_weights(tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="holds no plain set of weights"):
+        read_weights(tmp_path / "list.pth")
     assert not (tmp_path / "ran").exists()
 
 
