@@ -24,7 +24,7 @@ from disentangle.evaluations.disentanglement.code_table import CodeTable
 from disentangle.evaluations.features import PROTOCOLS, extract_features, generated_images, load_extractor
 from disentangle.evaluations.features.perceptual import StageDistance
 from disentangle.evaluations.generation.factor_predictor import FactorPredictor
-from disentangle.io.foreign.fitting import check_picture
+from disentangle.io.foreign.trial import check_picture
 from disentangle.looking import looking_at, modules_of, own_randomness
 from disentangle.models import build_model
 from disentangle.models.base import LatentSpace
