@@ -117,7 +117,7 @@ def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, most: int) -> byt
             f"its part {shown(info.filename)} would unpack to {info.file_size:,} bytes; the limit is {most:,}"
         )
     found = bytearray()
-    with Member(archive, info, most=most) as member:
+    with Member(archive, info) as member:
         while piece := member.read(_PIECE):
             found += piece
     return found
@@ -205,7 +205,8 @@ class Member(io.RawIOBase):
         self._count += len(piece)
         self._sum = zlib.crc32(piece, self._sum)
         if self._count > self._most:
-            raise ArchiveError(f"its part {shown(self._name)} unpacks to more than {self._most:,} bytes, the limit")
+            why = "which are stated" if self._most == self._stated else "the limit"
+            raise ArchiveError(f"its part {shown(self._name)} unpacks to more than {self._most:,} bytes, {why}")
         if not piece:
             self._ended = True
             if self._count != self._stated:

@@ -17,7 +17,7 @@ from disentangle.text import shown
 __all__ = ["fitted", "other_layers"]
 
 _LARGEST = 16_384  # of any whole number in a configuration: no size, width or depth in use comes near it
-_LARGEST_OF = {"c_dim": 65_536, "resolution": 65_536}
+_LARGEST_OF = {"c_dim": 65_536, "resolution": 65_536, "diffusers.sample_size": 65_536}
 
 
 def _build(config: dict[str, Any]) -> nn.Module:
@@ -43,7 +43,7 @@ def fitted(
         most = _LARGEST_OF.get(key, _LARGEST)
         if abs(number) > most:
             raise CheckpointError(
-                f"{path} looks like {name}, but its {shown(key)} is {shown(number)}; expected at most {most:,}, it is "
+                f"{path} looks like {name}, but its {shown(key)} is {number:,}; expected at most {most:,}, it is "
                 "damaged."
             )
     try:

@@ -185,6 +185,10 @@ def _ranged(*args: Any, **kwargs: Any) -> tuple[int, int]:
     return int(max(map(abs, numbers), default=0)) * (2 if len(numbers) > 1 else 1), 0
 
 
+def _on_diagonals(x: Tensor, *rest: Any, **kwargs: Any) -> tuple[int, int]:
+    return x.numel() * max(x.shape[-1], 1), 0
+
+
 def _squared(n: int, m: Any = None, *rest: Any, **kwargs: Any) -> tuple[int, int]:
     return n * (m if isinstance(m, int) else n), 0
 
@@ -208,4 +212,5 @@ _KNOWN: dict[str, Callable[..., tuple[int, int]]] = {
     "arange": _ranged,
     "linspace": _ranged,
     "eye": _squared,
+    "diag_embed": _on_diagonals,
 }

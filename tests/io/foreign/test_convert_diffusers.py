@@ -278,7 +278,7 @@ def test_damaged_folders(stand_in, tmp_path):
     (folder / f"{WEIGHTS}.index.json").write_text("{}")
     assert "in several pieces" in refused(folder)
     (folder / "config.json").write_text("{")
-    assert "is no JSON" in refused(folder)
+    assert "is not valid JSON" in refused(folder)
 
 
 def test_without_diffusers(monkeypatch, stand_in, tmp_path):

@@ -383,6 +383,6 @@ def test_damaged_folders_of_pythae(tmp_path):
     (folder / "model.pt").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1")
     assert "git lfs pull" in refused(folder)
     (folder / "model_config.json").write_text("{")
-    assert "is no JSON" in refused(folder)
+    assert "is not valid JSON" in refused(folder)
     (folder / "model_config.json").write_text(json.dumps([1]))
     assert "does not name a model" in refused(folder)
