@@ -28,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from disentangle.errors import ConfigError, DisentangleError, InputError
-from disentangle.files import writing
+from disentangle.files import is_leftover, writing
 from disentangle.io.lock_owner import HEARTBEAT, STALE, Owner, owner_from, this_process
 from disentangle.json_files import parse_json
 
@@ -117,6 +117,16 @@ class RunLock:
                 "one gave no sign of life. It stops without writing more, and the same command continues once the "
                 "folder is free."
             )
+
+    def sweep(self) -> None:
+        """Remove what processes left that were killed while they were about to take this lock."""
+        for path in self.folder.glob(f"{LOCK}.*.part"):
+            if self.owner is None or self.owner.token in path.name or not is_leftover(path.name):
+                continue
+            with contextlib.suppress(OSError):
+                found = _read(path)
+                if found is not None and _dead(found[1], time.time() - found[2]):
+                    path.unlink(missing_ok=True)
 
 
 def _renew(path: Path, end: threading.Event) -> None:

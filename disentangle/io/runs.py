@@ -43,7 +43,7 @@ from disentangle.io.run_checkpoints import (
     seal,
 )
 from disentangle.io.run_identity import CONFIG, COPY, check_same_run
-from disentangle.io.run_lock import RunLock
+from disentangle.io.run_lock import LOCK, RunLock
 from disentangle.io.run_stats import append_stats, forget_after, read_stats
 
 __all__ = ["RunFolder", "read_stats"]
@@ -213,11 +213,13 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove what killed processes left of files that they were writing."""
+        if self._lock is not None:
+            self._lock.sweep()
         for folder in (self.path, self.path / "samples", self.path / "checkpoints"):
             if not folder.is_dir():
                 continue
             for entry in list(os.scandir(folder)):
-                if not is_leftover(entry.name):
+                if not is_leftover(entry.name) or entry.name.startswith(f"{LOCK}."):
                     continue
                 own = folder != self.path or entry.name.startswith(_OWN)
                 try:  # a report or scores may be on their way into the folder just now
