@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -119,8 +120,9 @@ class Training:
     """
 
     def __init__(self, name: str, data: Path, out: Path, *, event: int | None = None, **fields: Any) -> None:
-        self._said = out.with_name(f"{out.name}.said")
-        self._said.unlink(missing_ok=True)
+        handle, said = tempfile.mkstemp(prefix="disentangle-faults-")
+        os.close(handle)
+        self._said = Path(said)
         self.process = _processes.Process(target=_work, args=(name, data, out, fields, self._said, event))
         self.process.start()
 
@@ -139,7 +141,10 @@ class Training:
     @property
     def said(self) -> str:
         """Its exception."""
-        return self._said.read_text() if self._said.exists() else ""
+        return self._said.read_text()
+
+    def __del__(self) -> None:
+        self._said.unlink(missing_ok=True)
 
 
 def end(name: str, data: Path, out: Path, **fields: Any) -> None:
