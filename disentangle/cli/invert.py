@@ -102,13 +102,16 @@ def _photo(path: Path, shape: tuple[int, ...]) -> Tensor:
     if channels not in (1, 3):
         raise InputError(f"this model makes images of {channels} channels; expected 1 or 3 for a photo.")
     try:
-        pixels = decode_picture(read_picture_file(path), channels=channels)
+        pixels = decode_picture(
+            read_picture_file(path),
+            channels=channels,
+            finish=lambda whole: fit_picture(whole, (height, width), "center-crop"),
+        )
     except FileNotFoundError:
         raise InputError(f"There is no photo {path}.") from None
     except (OSError, PictureError, MemoryError) as error:
         raise InputError(f"{path} cannot be read as an image ({reason(error)}); expected a photo.") from None
-    fitted = fit_picture(pixels, (height, width), "center-crop")
-    return torch.from_numpy(fitted.copy()).permute(2, 0, 1).float() / 127.5 - 1
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def _distance(ctx: click.Context, weights: Path | None, device: Any) -> Any:

@@ -65,14 +65,19 @@ class PictureDecoder:
         Raises:
             PictureError: whatever is wrong with the file, as half a sentence.
         """
-        pixels = decode_picture(
-            data, channels=self.channels, background=self.background, max_pixels=self.max_pixels
-        )  # fmt: skip
+        return decode_picture(
+            data,
+            channels=self.channels,
+            background=self.background,
+            max_pixels=self.max_pixels,
+            finish=self._square,
+        ).transpose(2, 0, 1)
+
+    def _square(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = pixels.shape[:2]
         if self.source_size is not None and (width, height) != self.source_size:
             raise PictureError(f"it has {width}x{height} pixels instead of {self.source_size[0]}x{self.source_size[1]}")
         if any(self.margins):
             left, top, right, bottom = self.margins
             pixels = pixels[top : height - bottom, left : width - right]
-        side = (self.resolution, self.resolution)
-        return fit_picture(pixels, side, self.resize, background=self.background).transpose(2, 0, 1)
+        return fit_picture(pixels, (self.resolution, self.resolution), self.resize, background=self.background)

@@ -12,7 +12,7 @@ at the same time share a budget, so that a file of n bytes costs at most 512 MiB
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -69,7 +69,13 @@ class PictureInfo:
 
 
 def decode_picture(
-    data: bytes, *, channels: int = 3, background: str = "white", max_pixels: int | None = None, room: int = 0
+    data: bytes,
+    *,
+    channels: int = 3,
+    background: str = "white",
+    max_pixels: int | None = None,
+    room: int = 0,
+    finish: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = lambda pixels: pixels,
 ) -> NDArray[np.uint8]:
     """The pixels of a picture file.
 
@@ -80,9 +86,10 @@ def decode_picture(
         max_pixels: up to how many pixels it is decoded, whatever memory that takes; by default as many as
             fit 400 MiB and seven bytes for each of the file's.
         room: bytes a pixel that the caller is going to take besides, counted with the decoder's.
+        finish: makes the result of the pixels, while their memory is still counted: five bytes a pixel are.
 
     Returns:
-        (height, width, channels) uint8, upright.
+        (height, width, channels) uint8, upright; or what ``finish`` makes of it.
 
     Raises:
         PictureError: whatever is wrong with the file.
@@ -95,10 +102,10 @@ def decode_picture(
             turn = _TURNS.get(_orientation(picture))
             pixels = _pixels(picture, channels, level)
         picture.close()
-        if turn is None:
-            return pixels
-        swap, down, right = turn
-        return np.ascontiguousarray((pixels.swapaxes(0, 1) if swap else pixels)[::down, ::right])
+        if turn is not None:
+            swap, down, right = turn
+            pixels = (pixels.swapaxes(0, 1) if swap else pixels)[::down, ::right]
+        return finish(pixels)
 
 
 def inspect_picture(data: bytes) -> PictureInfo:
@@ -179,8 +186,8 @@ def _cost(picture: Image.Image, data: bytes, channels: int, room: int) -> int:
 
 
 def _largest(stored: int, besides: int, channels: int, room: int) -> int:
-    """Bytes a pixel: decoded and copied to an array; or later that array, a part of it, an image of it to resize."""
-    return max(stored + besides + channels, channels + max(room, channels + (1 if channels == 1 else 4)))
+    """Bytes a pixel: decoded and copied to an array; or later that array, and what is made of it."""
+    return max(stored + besides + channels, channels + max(room, 5))
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -11,6 +11,8 @@ from disentangle.images.decoding import BACKGROUNDS
 
 __all__ = ["FITS", "fit_picture"]
 
+_BAND = 1 << 20  # pixels
+
 FITS = {
     "as-is": "every picture in its own size",
     "center-crop": "the largest part in the middle that has the aspect, then resized",
@@ -68,6 +70,16 @@ def _middle(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
 def _resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     if pixels.shape[:2] == size:
         return pixels
-    picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
-    resized = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    resized = np.asarray(_image(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS))
     return resized.reshape(*size, pixels.shape[2])
+
+
+def _image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """A Pillow image of an array that may be a view, made by bands: a whole copy in between would cost its memory."""
+    height, width, channels = pixels.shape
+    picture = Image.new("L" if channels == 1 else "RGB", (width, height))
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        band = np.ascontiguousarray(pixels[top : top + rows])
+        picture.paste(Image.fromarray(band[..., 0] if channels == 1 else band), (0, top))
+    return picture

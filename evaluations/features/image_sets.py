@@ -246,12 +246,17 @@ def _decoded(
 
     content = _content(shelf, position)
     try:
-        pixels = decode_picture(content, max_pixels=max_pixels, room=_ROOM if fit == "as-is" else 0)
+        pixels = decode_picture(
+            content,
+            max_pixels=max_pixels,
+            room=_ROOM if fit == "as-is" else 0,
+            finish=lambda pixels: fit_picture(pixels, size, fit),
+        )
     except PictureError as error:
         raise InputError(f"{shelf.name(position)} cannot be read as an image ({error}); repair or remove it.") from None
     except MemoryError:
         raise InputError(f"There is not the memory to decode {shelf.name(position)}; free some.") from None
-    return torch.from_numpy(fit_picture(pixels, size, fit).copy()).permute(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
 
 def _notes(seen: dict[str, int], count: int, fit: str) -> tuple[str, ...]:
