@@ -86,7 +86,7 @@ def decode_picture(
         max_pixels: up to how many pixels it is decoded, whatever memory that takes; by default as many as
             fit 400 MiB and seven bytes for each of the file's.
         room: bytes a pixel that the caller is going to take besides, counted with the decoder's.
-        finish: makes the result of the pixels, while their memory is still counted: five bytes a pixel are.
+        finish: makes the result of the pixels, while their memory is still counted, and with it four bytes a pixel.
 
     Returns:
         (height, width, channels) uint8, upright; or what ``finish`` makes of it.
@@ -187,7 +187,7 @@ def _cost(picture: Image.Image, data: bytes, channels: int, room: int) -> int:
 
 def _largest(stored: int, besides: int, channels: int, room: int) -> int:
     """Bytes a pixel: decoded and copied to an array; or later that array, and what is made of it."""
-    return max(stored + besides + channels, channels + max(room, 5))
+    return max(stored + besides + channels, channels + max(room, 4))
 
 
 def _orientation(picture: Image.Image) -> int:
