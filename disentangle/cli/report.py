@@ -111,7 +111,8 @@ class _Parts:
             lacking.append(self._left_out(f"{run / 'stats.jsonl'} cannot be read ({reason(error)}); it is left out."))
             return []
         if damaged:
-            lacking.append(self._left_out(f"{damaged} lines of {run / 'stats.jsonl'} are damaged and left out."))
+            count = "1 line" if damaged == 1 else f"{damaged} lines"
+            lacking.append(self._left_out(f"Left out, for they are damaged: {count} of {run / 'stats.jsonl'}."))
         return lines
 
     def _scores(self, run: Path, number: int, lacking: list[str]) -> tuple[list[Any], list[str], list[Any]]:

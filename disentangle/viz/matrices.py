@@ -77,7 +77,7 @@ def save_score_matrices(scores: Mapping[str, Any], columns: Sequence[str], path:
         if len(codes) <= _MOST_COUNTED:
             for row, column in np.ndindex(shown.shape):
                 bright = shown[row, column] > 0.6 * top
-                axis.text(column, row, f"{shown[row, column]:.2f}", ha="center", va="center", fontsize=6,
+                axis.text(column, row, f"{shown[row, column]:.2f}"[:12], ha="center", va="center", fontsize=6,
                           color="black" if bright else "white")  # fmt: skip
     for axis in axes[len(panels) :]:
         axis.set_visible(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,8 +103,8 @@ def _text(value: float | tuple[float, float] | None) -> str:
     if value is None:
         return ""
     if isinstance(value, tuple):
-        return f"{value[0]:.3f} to {value[1]:.3f}"
-    return f"{value:.3f}"
+        return f"{_text(value[0])} to {_text(value[1])}"
+    return f"{value:.3f}" if not math.isfinite(value) or abs(value) < 1e6 else f"{value:.3e}"
 
 
 def _cells(score: Any, name: str) -> list[str]:
@@ -112,5 +113,5 @@ def _cells(score: Any, name: str) -> list[str]:
         return []
     cells = [""] * (max(kept) + 1)
     for column, value in zip(kept, values, strict=True):
-        cells[column] = f"{value:.3f}"
+        cells[column] = _text(float(value))
     return cells

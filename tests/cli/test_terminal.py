@@ -61,7 +61,7 @@ def test_figures_and_grids(tmp_path):
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", "constrained_layout not applied")
         save_confusion_matrix(every, HOSTILE, tmp_path / "c.png")
-        save_curves({key: [1.0, 0.5] for key in HOSTILE}, tmp_path / "l.png", title="$x^$")
+        save_curves(dict.fromkeys(HOSTILE, (1.0, 0.5)), tmp_path / "l.png", title="$x^$")
         score = Score("$x^$\x1b", 0.5, parts={"matrix": every, "factors": np.arange(len(HOSTILE))})
         save_score_matrices({"a": score}, HOSTILE, tmp_path / "m.png")
         save_training_curves({"$x^$": [line], "_b": [line]}, tmp_path / "t.png")
