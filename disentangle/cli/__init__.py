@@ -95,7 +95,8 @@ def main(args: list[str] | None = None) -> Any:
     joined = _process_group() is not None  # by a caller in Python, who ends it
     try:
         with told(tracebacks=tracebacks):
-            return cli.main(args, prog_name="disentangle", standalone_mode=False)
+            status = cli.main(args, prog_name="disentangle", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except DisentangleError as error:
         with contextlib.suppress(OSError):  # after SIGHUP there may be no terminal left
             click.echo(f"Error: {error}", err=True)

@@ -96,7 +96,11 @@ def _alike(one: Any, two: Any) -> bool:
 
 def _value(score: Any, key: str) -> Any:
     value = score.name if key == "name" else score.settings.get(key)
-    return f"{len(value)} entries" if isinstance(value, (list, Mapping)) and len(value) > 6 else shown(value, most=60)
+    return f"{len(value)} entries" if isinstance(value, (list, Mapping)) and len(value) > 6 else _printed(value)
+
+
+def _printed(value: Any) -> str:
+    return repr(shown(value, most=60)) if isinstance(value, str) else shown(value, most=60)
 
 
 def _more(settings: list[str]) -> str:

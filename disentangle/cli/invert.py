@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from disentangle.cli.destinations import beside, output_option
-from disentangle.cli.options import device_option, note, seed_option, setting
+from disentangle.cli.options import FiniteFloat, device_option, note, seed_option, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import deliver
 
@@ -26,8 +26,10 @@ _MADE_BY = "disentangle invert"
 @click.option("--space", help="Latent space: z, w, w+ or s; default: w+ where there is one.")
 @output_option("--out", suffixes=(".safetensors",), required=True, help="The file of latents, .safetensors.")
 @click.option("--steps", type=click.IntRange(1), default=500, show_default=True, help="Of the descent.")
-@click.option("--learning-rate", type=float, help="Default: 0.1, in s 0.02.")
-@click.option("--pull", type=float, default=1e-3, show_default=True, help="Towards the mean of the space.")
+@click.option("--learning-rate", type=FiniteFloat(0, 1e6, min_open=True), help="Default: 0.1, in s 0.02.")
+@click.option(
+    "--pull", type=FiniteFloat(0, 1e6), default=1e-3, show_default=True, help="Towards the mean of the space."
+)
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
 @click.option("--weights", type=click.Path(path_type=Path), help="VGG16 for LPIPS, if not in its usual place.")
 @click.option("--pixels-only", is_flag=True, help="No perceptual distance.")

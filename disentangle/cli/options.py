@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ __all__ = [
     "LARGEST_SEED",
     "SEED",
     "Assignments",
+    "FiniteFloat",
     "IntegerRanges",
     "check_pictures",
     "device_option",
@@ -57,6 +59,16 @@ class IntegerRanges(click.ParamType):
 
 _MOST = 10_000
 LARGEST_SEED = 2**32 - 1  # of numpy's and scikit-learn's generators
+
+
+class FiniteFloat(click.FloatRange):
+    """A number within bounds; neither NaN nor an infinity, which pass all comparisons or none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number.", param, ctx)
+        return number
 
 
 class Assignments(click.ParamType):

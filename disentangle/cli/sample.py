@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import PICTURES, output_option
-from disentangle.cli.options import IntegerRanges, check_pictures, device_option, note, setting
+from disentangle.cli.options import FiniteFloat, IntegerRanges, check_pictures, device_option, note, setting
 
 __all__ = ["command"]
 
@@ -15,7 +15,13 @@ __all__ = ["command"]
 @click.command("sample")
 @click.argument("model")
 @click.option("--seeds", type=IntegerRanges(), default="0-15", show_default=True, help="One picture a seed.")
-@click.option("--truncation", type=float, default=1.0, show_default=True, help="Shrinks latents towards the mean.")
+@click.option(
+    "--truncation",
+    type=FiniteFloat(-100, 100),
+    default=1.0,
+    show_default=True,
+    help="Shrinks latents towards the mean.",
+)
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
 @click.option("--columns", type=click.IntRange(1), help="Pictures a row; default: as square as possible.")
 @output_option("--out", suffixes=PICTURES, required=True, help="A picture file.")

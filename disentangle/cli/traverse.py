@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import ANIMATIONS, PICTURES, output_option
-from disentangle.cli.options import IntegerRanges, check_pictures, device_option, note, setting
+from disentangle.cli.options import FiniteFloat, IntegerRanges, check_pictures, device_option, note, setting
 from disentangle.cli.progress import counting_progress
 
 __all__ = ["command"]
@@ -21,16 +21,24 @@ _MANY = 64  # axes above which a model's own are too many to draw
 @click.option("--active", type=click.IntRange(1), help="Instead of --dims: the N that change the picture most.")
 @click.option("--directions", type=click.Path(path_type=Path), help="A file of directions; default: the model's axes.")
 @click.option("--seeds", type=IntegerRanges(), default="0", show_default=True, help="Starting latents.")
-@click.option("--extent", type=float, default=3.0, show_default=True, help="Walk from -EXTENT to EXTENT.")
+@click.option(
+    "--extent",
+    type=FiniteFloat(0, 1e6, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="Walk from -EXTENT to EXTENT.",
+)
 @click.option("--steps", type=int, default=9, show_default=True, help="Pictures a walk.")
 @click.option("--space", help="Walk the model's axes of this space; default: its first.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+ that directions in w move, e.g. 2-5.")
 @click.option("--start", type=click.Path(path_type=Path), help="Latents to start from, by `disentangle invert`.")
-@click.option("--truncation", type=float, help="Of the starting latents; default: the model's own, mostly none.")
+@click.option(
+    "--truncation", type=FiniteFloat(-100, 100), help="Of the starting latents; default: the model's own, mostly none."
+)
 @click.option("--truncation-cutoff", type=click.IntRange(0), help="Rows of w+ that are truncated; default: all.")
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
 @click.option("--absolute/--relative", default=None, help="Set the position along a direction, or add to the start's.")
-@click.option("--fps", type=click.FloatRange(0.1, 1000), default=12.0, show_default=True, help="Speed of an animation.")
+@click.option("--fps", type=FiniteFloat(0.1, 1000), default=12.0, show_default=True, help="Speed of an animation.")
 @click.option("--scale", type=click.IntRange(1, 64), help="Enlargement of the pictures; default: to about 64 pixels.")
 @output_option("--out", suffixes=(*PICTURES, ".mp4"), required=True, help="A .png grid, .gif, .webp or .mp4.")
 @device_option

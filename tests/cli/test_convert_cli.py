@@ -50,7 +50,7 @@ def test_the_discriminator_too(folder, capsys):
     train = ["train", "projection", "--from", "m.safetensors", "--data", "rooms", "--rank", "2", "--out", "run"]
     assert run(*train, "--discriminator", "md.safetensors", "--steps", "1", "--batch", "2") == 0
     assert run("convert", "d.pt", "--out", "m.safetensors", "--discriminator", "md.pt") == 2
-    assert "--discriminator is md.pt; expected a name that ends with .safetensors" in capsys.readouterr().err
+    assert "md.pt has no known ending; expected a name that ends with .safetensors" in capsys.readouterr().err
     assert run("train", "gan", "--discriminator", "md.safetensors", "--data", "rooms", "--out", "x") == 2
     assert "give that one as --from" in capsys.readouterr().err
     for options in (["--list"], ["--out", "md.safetensors"]):
@@ -91,7 +91,7 @@ def test_the_list_shows_shapes_once(folder, capsys):
         (["lfs.pkl", "--out", "m.safetensors"], "git lfs pull"),
         (["page.pkl", "--list"], "is a web page"),
         (["folder.safetensors", "--out", "m.safetensors"], "is a folder without a model"),
-        (["r.pt", "--out", "folder.safetensors"], "is a folder; expected the name of a .safetensors file"),
+        (["r.pt", "--out", "folder.safetensors"], "folder.safetensors cannot be written (it is a folder)"),
     ],
 )
 def test_bad_input(args, message, folder, capsys):

@@ -78,7 +78,13 @@ def test_published_components_are_taken_for_a_model(run, fails, folder, tmp_path
     said = fails("directions", "find", folder / "gan.safetensors", *options, "--out", tmp_path / "o.safetensors")
     assert "10 numbers, but a latent of space 'z' has 4" in said
     said = fails(
-        "directions", "find", folder / "gan.safetensors", "--from", tmp_path / "c.npz", "--out", tmp_path / "o"
+        "directions",
+        "find",
+        folder / "gan.safetensors",
+        "--from",
+        tmp_path / "c.npz",
+        "--out",
+        tmp_path / "o.safetensors",
     )
     assert "give --method ganspace" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.npz", "d.safetensors"]

@@ -108,7 +108,9 @@ def test_wrong_usage(failing, capsys):
 
 def test_help_and_version_end_well(capsys):
     for arguments in (["--help"], ["--version"], ["train", "--help"]):
-        assert not main(arguments)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert not ended.value.code
         assert "disentangle" in capsys.readouterr().out
 
 
