@@ -85,4 +85,6 @@ def _measure(points: Points, *, threshold: float, protocol: str) -> Score:
     )
 
 
-METRIC = Metric("active-units", "active units", _measure, {"burda-2016": {"threshold": 0.01}}, baselines=False)
+METRIC = Metric(
+    "active-units", "active units", _measure, {"burda-2016": {"threshold": 0.01}}, baselines=False, extremes="own"
+)

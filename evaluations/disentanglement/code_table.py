@@ -107,7 +107,14 @@ class CodeTable:
                 )
             if not np.all(np.isfinite(codes)):
                 raise InputError("The encoder returned NaN or infinite codes; nothing can be measured on them.")
-            parts.append(codes.astype(np.float32, copy=False))
+            with np.errstate(over="ignore"):
+                single = codes.astype(np.float32, copy=False)
+            if not np.all(np.isfinite(single)):
+                raise InputError(
+                    f"The encoder returned codes up to {np.abs(codes).max():g}, beyond single precision; give them in "
+                    "a larger unit."
+                )
+            parts.append(single)
             self.encoded += len(part)
             if self._progress is not None:
                 self._progress(self.encoded, self.encoded + len(factors) - start - len(part))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.dci_estimators import Estimator, Fitted, Part, resolve_estimator
+from disentangle.evaluations.disentanglement.extremes import tree_warning
 from disentangle.evaluations.disentanglement.gap import divided
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
@@ -53,7 +54,8 @@ def dci(
     of its logarithm, so codes of different length do not compare.
 
     Args:
-        codes: (n, d) finite numbers, d at least 2; their scale does not matter to trees. Rounded to float32.
+        codes: (n, d) finite numbers, d at least 2; their scale does not matter to trees, but for values closer
+            than 1e-7, which count as equal. Rounded to float32.
         factors: (n, k) integer labels; a factor with one class takes no part, two or more must remain.
         test: held-out ``(codes, factors)``; without it a part is split off by ``seed``.
         estimator: ``"gradient-boosting"`` (default), the protocol's trees grown by this toolkit;
@@ -132,6 +134,7 @@ def _measure(
             "smoothing": _SMOOTHING,
             "seed": seed,
             **points.settings,
+            **({} if model.name == "lasso" else tree_warning(points.codes)),
             "packages": package_versions("numpy", "scikit-learn"),
         },
     )
@@ -187,7 +190,18 @@ _UBISOFT = {"estimator": "lasso", "normalised": False, "weighted": False}
 
 def _metric(name: str, **protocols: Mapping[str, Any]) -> Metric:
     table = {protocol.replace("_", "-"): options for protocol, options in protocols.items()}
-    return Metric(name, "DCI", _measure, table, seeded=True, parallel=True, hold_out=True, min_codes=2, min_factors=2)
+    return Metric(
+        name,
+        "DCI",
+        _measure,
+        table,
+        seeded=True,
+        parallel=True,
+        hold_out=True,
+        min_codes=2,
+        min_factors=2,
+        extremes="scaled" if name == "dci/lasso" else "large",
+    )
 
 
 METRIC = _metric("dci", dlib_2018=_DLIB, tripod_2024=_TRIPOD, ubisoft_2023=_UBISOFT)

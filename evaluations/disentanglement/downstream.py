@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_finite
 from disentangle.errors import InputError
+from disentangle.evaluations.disentanglement.extremes import tree_warning
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
@@ -76,7 +78,7 @@ def _measure(points: Points, *, predictor: str, sizes: tuple[int, ...], protocol
     within = [int(size) for size in sizes if 1 < size <= n]
     if not within:
         raise InputError(f"sizes are {tuple(sizes)}, but there are {n} points to learn from; give one from 2 to {n}.")
-    codes, test_codes = points.codes.astype(np.float32), test_codes.astype(np.float32)
+    codes, test_codes = _single(points.codes), _single(test_codes)
     told: list[tuple[float, float]] = Parallel(n_jobs=n_jobs)(
         delayed(_accuracy)(predictor, seed, codes[:size], labels[:size], test_codes, test_labels)
         for size in within
@@ -104,9 +106,25 @@ def _measure(points: Points, *, predictor: str, sizes: tuple[int, ...], protocol
             "learnt_from": within[-1],
             "seed": seed,
             **points.settings,
+            **(tree_warning(points.codes) if predictor == "gradient-boosting" else _scale_warning(points.codes)),
             "packages": package_versions("numpy", "scikit-learn"),
         },
     )
+
+
+def _single(codes: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        rounded = codes.astype(np.float32)
+    check_finite(rounded, "codes in single precision, which is learnt from,", advice="give them in a larger unit")
+    return rounded
+
+
+def _scale_warning(codes: np.ndarray) -> dict[str, str]:
+    """The penalty, and the iterations that scikit-learn allows, are made for codes of about 1."""
+    largest = float(np.abs(codes).max())
+    if largest <= _LARGEST:
+        return {}
+    return {"warning": f"codes reach {largest:.2g}, where the regression stops before its optimum: standardise them"}
 
 
 def _accuracy(
@@ -119,13 +137,21 @@ def _accuracy(
     return float(np.mean(model.predict(codes) == labels)), float(np.mean(model.predict(test_codes) == test_labels))
 
 
+_LARGEST = 1e4  # of codes that a logistic regression is done with in its 100 iterations
 _SIZES = (10, 100, 1_000, 10_000)
 
 
 def _metric(name: str, predictor: str) -> Metric:
     options = {"predictor": predictor, "sizes": _SIZES}
     return Metric(
-        name, "downstream accuracy", _measure, {"dlib-2018": options}, seeded=True, parallel=True, hold_out=True
+        name,
+        "downstream accuracy",
+        _measure,
+        {"dlib-2018": options},
+        seeded=True,
+        parallel=True,
+        hold_out=True,
+        extremes="large" if predictor == "gradient-boosting" else "own",
     )
 
 

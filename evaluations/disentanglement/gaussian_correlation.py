@@ -183,9 +183,16 @@ def _measure_pairs(points: Points, *, bins: int, protocol: str) -> Score:
     )
 
 
-METRIC = Metric("total-correlation", "total correlation", _measure_total, {"dlib-2018": {}}, baselines=False)
+METRIC = Metric(
+    "total-correlation", "total correlation", _measure_total, {"dlib-2018": {}}, baselines=False, extremes="own"
+)
 WASSERSTEIN = Metric(
-    "wasserstein-correlation", "Wasserstein correlation", _measure_wasserstein, {"dlib-2018": {}}, baselines=False
+    "wasserstein-correlation",
+    "Wasserstein correlation",
+    _measure_wasserstein,
+    {"dlib-2018": {}},
+    baselines=False,
+    extremes="own",
 )
 PAIRWISE = Metric(
     "pairwise-information", "pairwise information", _measure_pairs, {"dlib-2018": {"bins": 20}},

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.evaluations.disentanglement.extremes import common_exponent, scaled
 from disentangle.evaluations.disentanglement.gap import divided
 from disentangle.evaluations.disentanglement.information import class_indices, entropy, mutual_information
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
@@ -153,7 +154,7 @@ def _compute_information(points: Points, neighbors: int, discrete_codes: bool, s
     orders = [np.argsort(column, kind="stable") for column in columns]
     information = np.empty((d, len(points.kinds)))
     for k, kind in enumerate(points.kinds):
-        values = points.factors[:, k]
+        values = points.in_range().factors[:, k]
         classes = class_indices(values.astype(np.int64))[0] if kind.name == "discrete" else None
         for j in range(d):
             code = jittered(columns[j], stream.standard_normal((n,)))
@@ -168,6 +169,7 @@ def _compute_information(points: Points, neighbors: int, discrete_codes: bool, s
 def _standardised(column: np.ndarray) -> np.ndarray:
     """To mean 0 and variance 1, each step rounded in the column's own dtype, as scikit-learn's ``StandardScaler``."""
     values = column if column.dtype in (np.float32, np.float64) else column.astype(np.float64)
+    values = scaled(values, common_exponent(values))
     wide = values.astype(np.float64)
     spread = wide.std()
     centred = values - values.dtype.type(wide.mean())
@@ -176,14 +178,14 @@ def _standardised(column: np.ndarray) -> np.ndarray:
 
 def _live(points: Points, pruning: Pruning, discrete_codes: bool) -> np.ndarray:
     """(d,) codes that vary enough to count."""
-    codes = points.codes.astype(np.float64)
+    codes = points.codes.astype(np.float64) / 4  # the range of the largest numbers would overflow
     if pruning == "range":
         spread = np.ptp(codes, axis=0)
         least = 0.0 if discrete_codes else spread.max() / 20
     else:
         low, high = np.quantile(codes, [0.25, 0.75], axis=0)
         spread = high - low
-        least = 0.1 if discrete_codes else spread.max() / 10
+        least = 0.1 / 4 if discrete_codes else spread.max() / 10
     return spread > least
 
 
@@ -308,8 +310,8 @@ def _explained(inputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarr
 _RANGE = {"neighbors": 10, "discrete_codes": False, "pruning": "range"}
 _QUARTILES = {**_RANGE, "pruning": "quartiles"}
 _PROTOCOLS = {"infomec-2023": _RANGE, "tripod-2024": _QUARTILES}
-INFOM = Metric("infom", "InfoM", _measure_m, _PROTOCOLS, seeded=True, min_factors=2)
-INFOC = Metric("infoc", "InfoC", _measure_c, _PROTOCOLS, seeded=True)
+INFOM = Metric("infom", "InfoM", _measure_m, _PROTOCOLS, seeded=True, min_factors=2, extremes="own")
+INFOC = Metric("infoc", "InfoC", _measure_c, _PROTOCOLS, seeded=True, extremes="own")
 INFOE = Metric(
     "infoe", "InfoE", _measure_e, {name: {"discrete_codes": False} for name in ("infomec-2023", "tripod-2024")}
 )

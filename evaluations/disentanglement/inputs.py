@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from disentangle.checks import check_finite, check_integer, check_number, read_array
 from disentangle.errors import InputError
+from disentangle.evaluations.disentanglement.extremes import spread_of
 from disentangle.evaluations.disentanglement.information import entropy
 from disentangle.evaluations.disentanglement.kinds import FactorKind, FactorKinds, read_kinds
 from disentangle.evaluations.disentanglement.points import DEAD_CODE_STD, Points
@@ -118,8 +119,7 @@ def read_points(
 
 
 def _count_codes(codes: np.ndarray) -> dict[str, Any]:
-    with np.errstate(over="ignore"):  # an overflowing spread is certainly not a dead code
-        spread = codes.std(axis=0, dtype=np.float64)
+    spread = spread_of(codes)
     distinct = {hashlib.blake2b(np.ascontiguousarray(column).data, digest_size=16).digest() for column in codes.T}
     return {
         "constant_codes": int(np.sum(np.all(codes == codes[:1], axis=0))),

@@ -133,8 +133,14 @@ def batches(
             asked.append(factors)
         codes = _lookup(table, asked)
         if kind == "pairs":
-            codes = np.abs(codes - _lookup(table, others))
+            codes = _differences(codes, _lookup(table, others))
         yield np.array(chosen), codes
+
+
+def _differences(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        found = np.abs(codes - others)
+    return found if np.all(np.isfinite(found)) else np.abs(codes.astype(np.float64) - others)
 
 
 def _lookup(table: CodeTable, factors: list[np.ndarray]) -> np.ndarray:

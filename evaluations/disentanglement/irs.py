@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from disentangle.errors import InputError
+from disentangle.checks import check_number
+from disentangle.evaluations.disentanglement.extremes import common_exponent, scaled
 from disentangle.evaluations.disentanglement.information import class_indices, equal_width_bins
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
@@ -53,8 +54,8 @@ def irs(
     Raises:
         InputError: when the arrays do not fit, see :mod:`disentangle.evaluations.disentanglement.inputs`.
     """
-    if quantile is not None and not 0 < quantile <= 1:
-        raise InputError(f"quantile is {quantile!r}; expected a number above 0, at most 1.")
+    if quantile is not None:
+        quantile = check_number("quantile", quantile, above=0, most=1)
     return measured(
         METRIC, codes, factors, protocol=protocol, given={"quantile": quantile},
         factor_kinds=factor_kinds, baselines=baselines, bootstrap=bootstrap, seed=seed,
@@ -62,9 +63,10 @@ def irs(
 
 
 def _measure(points: Points, *, quantile: float, factor_bins: int | None, protocol: str) -> Score:
-    codes = points.codes.astype(np.float64)
-    alive = ~np.all(codes == codes[:1], axis=0)
+    # codes are weighed by how far they move, so that one scale must do for all
+    codes = scaled(points.codes.astype(np.float64), common_exponent(points.codes))
     deviations = np.abs(codes - codes.mean(axis=0)).max(axis=0)
+    alive = ~np.all(codes == codes[:1], axis=0) & (deviations > 0)
     robustness = np.zeros((codes.shape[1], points.factors.shape[1]))
     for k, (column, kind) in enumerate(zip(points.factors.T, points.kinds, strict=True)):
         cut = factor_bins if factor_bins is not None else None if kind.name == "discrete" else 20
@@ -106,4 +108,5 @@ METRIC = Metric(
     "IRS",
     _measure,
     {"dlib-2018": {"quantile": 0.99, "factor_bins": 20}, "ubisoft-2023": {"quantile": 1.0, "factor_bins": None}},
+    extremes="own",
 )

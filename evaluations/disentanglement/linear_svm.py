@@ -20,6 +20,7 @@ import numpy as np
 __all__ = ["LineMachines", "SortedCodes", "fit_line_machines"]
 
 _STEPS = 100
+_MOST_PENALTY = 1e300  # of a weight, which is then 0
 _TOLERANCE = 1e-10  # of the gradient against that at zero
 
 
@@ -121,7 +122,8 @@ def fit_line_machines(codes: SortedCodes, labels: np.ndarray, *, cost: float = 0
         chosen, above, below = np.array([1]), balanced[1:], balanced[:1]
     else:
         chosen, above, below = np.arange(classes), balanced, np.full(classes, cost)
-    penalty = np.broadcast_to(1 / codes.scale[:, None] ** 2, (d, len(chosen)))
+    with np.errstate(over="ignore", divide="ignore"):  # none of it on huge codes; on tiny ones the bias alone is left
+        penalty = np.broadcast_to(np.minimum(1 / codes.scale[:, None] ** 2, _MOST_PENALTY), (d, len(chosen)))
     weight, bias = _Problem(own, everyone, chosen, above, below, penalty).solve()
     return LineMachines(classes, weight / codes.scale[:, None], bias)
 

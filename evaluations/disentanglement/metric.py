@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +42,9 @@ class Metric:
         seeded, parallel: whether it takes ``seed`` and ``n_jobs``.
         hold_out: whether it predicts, so that points are held out.
         min_codes, min_factors: fewest columns it is defined for (factors: that vary).
+        extremes: what is done about codes beyond 2^100, or within 2^-100, which squares and ranges cannot hold:
+            ``"scaled"``, each code is brought into range first, since its scale does not matter; ``"large"``, those
+            beyond alone, since to trees values closer than 1e-7 are equal; ``"own"``, the metric sees to it itself.
         baselines: whether chance and ceiling mean anything, which they do not where factors play no part.
     """
 
@@ -55,6 +58,13 @@ class Metric:
     min_codes: int = 1
     min_factors: int = 1
     baselines: bool = True
+    extremes: Literal["scaled", "large", "own"] = "scaled"
+
+    def measured_on(self, points: Points, **options: Any) -> Score:
+        """``measure`` of points whose codes it can hold."""
+        return self.measure(
+            points if self.extremes == "own" else points.in_range(small=self.extremes == "scaled"), **options
+        )
 
     def options(self, protocol: str | None, given: Mapping[str, Any], *, seed: int, n_jobs: int) -> dict[str, Any]:
         """Arguments of ``measure`` under a protocol; None for the metric's first one."""
@@ -132,7 +142,7 @@ def score_all(
         nonlocal done
         metric, options = metrics[key]
         start = time.perf_counter()
-        score = metric.measure(on, **options)
+        score = metric.measured_on(on, **options)
         done += 1
         if progress is not None:
             progress(key, done, total)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from disentangle.errors import InputError
+from disentangle.evaluations.disentanglement.extremes import exponents, scaled, spread_of
 from disentangle.evaluations.disentanglement.kinds import FactorKind
 
 __all__ = ["DEAD_CODE_STD", "Points"]
@@ -55,6 +56,33 @@ class Points:
         if key not in self._shared:
             self._shared[key] = make()
         return self._shared[key]
+
+    def in_range(self, *, small: bool = True) -> Points:
+        """The same points with extreme codes and continuous factors brought into range, each column for itself.
+
+        For metrics that do not know the scale of a code. The settings stay those of the given codes.
+
+        Args:
+            small: whether columns of nothing but tiny numbers are brought up too.
+        """
+
+        def make() -> Points:
+            of_codes = exponents(self.codes, self.test_codes, small=small)
+            free = np.array([kind.name == "continuous" for kind in self.kinds])
+            of_factors = np.where(free, exponents(self.factors, self.test_factors), 0)
+            if not (of_codes.any() or of_factors.any()):
+                return self
+            test = self.test_codes is not None and self.test_factors is not None
+            return replace(
+                self,
+                codes=scaled(self.codes, of_codes),
+                factors=scaled(self.factors, of_factors),
+                test_codes=scaled(self.held_out[0], of_codes) if test else None,
+                test_factors=scaled(self.held_out[1], of_factors) if test else None,
+                _shared={},
+            )
+
+        return self.shared(("in range", small), make)
 
     def require_discrete(self, metric: str) -> None:
         """Refuse factors that are not labels.
@@ -113,7 +141,7 @@ class Points:
             columns = [np.unique(column, return_inverse=True) for column in self.factors.T]
             scales = [(index.mean(), index.std()) for _, index in columns]
             d, k = self.codes.shape[1], len(columns)
-            live = int(np.sum(self.codes.std(axis=0, dtype=np.float64) >= DEAD_CODE_STD))
+            live = int(np.sum(spread_of(self.codes) >= DEAD_CODE_STD))
             live, width = max(live, k), max(d, k)
 
             def codes(factors: np.ndarray) -> np.ndarray:

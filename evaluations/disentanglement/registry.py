@@ -10,6 +10,7 @@ from disentangle.evaluations.disentanglement.dci import METRIC as DCI
 from disentangle.evaluations.disentanglement.dci import RANDOM_FOREST as DCI_RANDOM_FOREST
 from disentangle.evaluations.disentanglement.dci_es import METRIC as DCI_ES
 from disentangle.evaluations.disentanglement.dcimig import METRIC as DCIMIG
+from disentangle.evaluations.disentanglement.downstream import LOGISTIC as DOWNSTREAM_LOGISTIC
 from disentangle.evaluations.disentanglement.downstream import METRIC as DOWNSTREAM
 from disentangle.evaluations.disentanglement.explicitness import METRIC as EXPLICITNESS
 from disentangle.evaluations.disentanglement.factor_vae import METRIC as FACTOR_VAE
@@ -59,6 +60,7 @@ METRICS: dict[str, Metric] = {
         MED,
         MED_TOP_K,
         DOWNSTREAM,
+        DOWNSTREAM_LOGISTIC,
         MCC,
         MCC_RANK,
         MCC_R2,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.evaluations.disentanglement.extremes import exponents
 from disentangle.evaluations.disentanglement.gap import top_two_gap
 from disentangle.evaluations.disentanglement.information import class_indices, unit_bins
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
@@ -116,12 +117,14 @@ def squared_correlation(points: Points) -> np.ndarray:
 
     For a periodic factor the squared multiple correlation of z_j with the sine and cosine of its angle.
     """
-    z = points.codes - points.codes.mean(axis=0, dtype=np.float64)
+    codes = points.in_range(small=False).codes  # tiny ones are below the least variance
+    z = codes - codes.mean(axis=0, dtype=np.float64)
     var_z = np.sum(z * z, axis=0) / (len(z) - 1)
-    alive = var_z > _MIN_VARIANCE
+    with np.errstate(over="ignore"):
+        alive = np.ldexp(var_z, 2 * exponents(points.codes, points.test_codes, small=False)) > _MIN_VARIANCE
     result = np.zeros((z.shape[1], len(points.kinds)))
     for k, kind in enumerate(points.kinds):
-        targets = kind.targets(points.factors[:, k])
+        targets = kind.targets(points.in_range(small=False).factors[:, k])
         axes, sizes, _ = np.linalg.svd(targets - targets.mean(axis=0), full_matrices=False)
         explained = np.sum((axes[:, sizes > 1e-12 * sizes[0]].T @ z) ** 2, axis=0) / (len(z) - 1)
         np.divide(explained, var_z, out=result[:, k], where=alive)
@@ -163,4 +166,4 @@ _PROTOCOLS = {
     "ubisoft-2023": {**_LABELS, "continuous": True},
     "dcf-2023": {**_LABELS, "digitised": True},
 }
-METRIC = Metric("sap", "SAP", _measure, _PROTOCOLS, hold_out=True, min_codes=2)
+METRIC = Metric("sap", "SAP", _measure, _PROTOCOLS, hold_out=True, min_codes=2, extremes="own")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from disentangle.checks import check_finite, read_array
 from disentangle.errors import InputError
+from disentangle.evaluations.disentanglement.extremes import exponents, scaled
 from disentangle.evaluations.score import Score, package_versions
 
 __all__ = ["udr"]
@@ -51,7 +52,9 @@ def udr(
     start = time.perf_counter()
     if similarity not in ("lasso", "spearman"):
         raise InputError(f"similarity is {similarity!r}; expected 'spearman' or 'lasso'.")
-    models = [read_array(array, f"codes of model {i}", finite=False) for i, array in enumerate(codes)]
+    models = [
+        read_array(array, f"codes of model {i}", finite=False).astype(np.float64) for i, array in enumerate(codes)
+    ]
     if len(models) < 2:
         raise InputError(f"UDR compares models, so it needs the codes of two or more; got {len(models)}.")
     for i, array in enumerate(models):
@@ -60,6 +63,7 @@ def udr(
                 f"codes of model {i} have shape {array.shape}; expected ({len(models[0])}, d), the points of model 0."
             )
         check_finite(array, f"codes of model {i}", advice="leave the model or those points out")
+    models = [scaled(array, exponents(array)) for array in models]  # both similarities are of standardised codes
     kept = _informative(models, divergences)
     prepared = [_prepared(array, mask, similarity) for array, mask in zip(models, kept, strict=True)]
     pairwise = np.zeros((len(models), len(models)))

@@ -151,9 +151,17 @@ def test_one_factor_is_refused(factors: np.ndarray, perfect: np.ndarray) -> None
         dci(perfect, factors[:, :1])
 
 
-def test_codes_beyond_float32_are_refused(factors: np.ndarray, perfect: np.ndarray) -> None:
-    with pytest.raises(InputError, match="codes hold values beyond float32"):
-        dci(perfect * 1e39, factors)
+def test_codes_beyond_float32_are_the_same_codes(factors: np.ndarray, perfect: np.ndarray) -> None:
+    single = perfect.astype(np.float32).astype(np.float64)
+    expected, found = dci(single, factors), dci(single * 2.0**900, factors)
+    assert found.value == expected.value
+    np.testing.assert_array_equal(found.parts["importance"], expected.parts["importance"])
+
+
+def test_codes_that_trees_cannot_tell_apart_are_said(factors: np.ndarray, perfect: np.ndarray) -> None:
+    assert "warning" not in dci(perfect, factors).settings
+    assert "trees take values closer than 1e-7 for equal" in dci(perfect * 1e-9, factors).settings["warning"]
+    assert "warning" not in dci(perfect * 1e-9, factors, estimator="lasso").settings
 
 
 def test_seed_settings_and_processes(factors: np.ndarray, perfect: np.ndarray) -> None:
