@@ -181,8 +181,11 @@ def check_image_range(images: Any, what: str = "images", *, expected: str = "[-1
         expected: of the sentence.
 
     Raises:
-        InputError: if they lie beyond [-10, 10] or hold NaN.
+        InputError: if they are no floating point numbers, lie beyond [-10, 10] or hold NaN.
     """
+    if not images.is_floating_point() or images.is_meta:
+        where = " on the meta device, without values" if images.is_meta else ""
+        raise InputError(f"{what} have dtype {images.dtype}{where}; expected floating point in {expected}.")
     if not images.numel():
         return
     low, high = (float(value) for value in images.detach().aminmax())

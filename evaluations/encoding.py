@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from disentangle.checks import check_integer
+from disentangle.checks import check_integer, read_array
 from disentangle.errors import InputError
 from disentangle.looking import looks_at
 
@@ -57,7 +57,7 @@ def encode_dataset(
                     f"The encoder returned shape {tuple(codes.shape)} for {len(images)} pictures; "
                     f"expected ({len(images)}, d)."
                 )
-            parts.append(codes.float().cpu().numpy())
+            parts.append(_single(codes, "codes"))
             if progress is not None:
                 progress(min(start + batch, n), n)
     return np.concatenate(parts), factors.numpy()
@@ -102,7 +102,13 @@ def classify_dataset(
                     f"The classifier returned shape {tuple(logits.shape)} for {len(indices)} pictures; "
                     f"expected ({len(indices)}, c)."
                 )
-            parts.append(logits.float().cpu().numpy())
+            parts.append(_single(logits, "logits"))
             if progress is not None:
                 progress(min(start + batch, n), n)
     return np.concatenate(parts), dataset.labels.numpy()
+
+
+def _single(numbers: Any, name: str) -> np.ndarray:
+    """In float32; what is too large for it becomes infinite, which the metrics refuse."""
+    with np.errstate(over="ignore"):
+        return read_array(numbers, name, finite=False).astype(np.float32, copy=False)

@@ -239,6 +239,13 @@ def test_the_range_of_images():
     for bad in ([0.0, 255.0], [0.0, math.nan], [-math.inf, 0.0]):
         with pytest.raises(InputError, match=r"they lie in \[.*; expected \[-1, 1\] or a little beyond\."):
             check_image_range(torch.tensor(bad), "they")
+    for bad, message in (
+        (torch.zeros(2, dtype=torch.complex64), "dtype torch.complex64; expected floating point"),
+        (torch.zeros(2, dtype=torch.uint8), "dtype torch.uint8"),
+        (torch.zeros(2, device="meta"), "on the meta device, without values"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_image_range(bad)
     assert in_image_range(-10, 10)
     assert not in_image_range(math.nan, 1)
 

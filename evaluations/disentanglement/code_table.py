@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from disentangle.checks import read_array
 from disentangle.errors import InputError
 from disentangle.looking import looking_at
 
@@ -71,7 +72,7 @@ class CodeTable:
 
             with looking_at(encode, seed=next(seeds)), torch.inference_mode():
                 images = dataset.render(torch.from_numpy(np.ascontiguousarray(factors)))
-                return np.asarray(torch.as_tensor(encode(images.to(device))).float().cpu().numpy())
+                return read_array(encode(images.to(device)), "codes of the encoder", finite=False)
 
         names = getattr(dataset, "factor_names", ())
         return cls(compute, dataset.factor_sizes, names=names, batch=batch, cache=cache, progress=progress)
@@ -100,7 +101,7 @@ class CodeTable:
         parts = []
         for start in range(0, len(factors), self.batch):
             part = factors[start : start + self.batch]
-            codes = self._compute(part)
+            codes = read_array(self._compute(part), "codes of the encoder", finite=False)
             if codes.ndim != 2 or len(codes) != len(part):
                 raise InputError(
                     f"The encoder returned shape {codes.shape} for {len(part)} pictures; expected ({len(part)}, d)."

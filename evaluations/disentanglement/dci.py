@@ -14,6 +14,7 @@ from disentangle.evaluations.disentanglement.extremes import tree_warning
 from disentangle.evaluations.disentanglement.gap import divided
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
+from disentangle.evaluations.disentanglement.parallel import in_processes
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
 
@@ -164,13 +165,16 @@ def _shares(weights: np.ndarray) -> np.ndarray:
 
 def _fit(points: Points, model: Estimator, processes: int) -> list[Fitted]:
     """One model a factor."""
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
     test_codes, test_factors = points.held_out
     train, test = _float32(points.codes, "codes"), _float32(test_codes, "test codes")
-    fitted: list[Fitted] = Parallel(n_jobs=processes)(
-        delayed(model)(Part(train, values), Part(test, test_values), kind)
-        for values, test_values, kind in zip(points.factors.T, test_factors.T, points.kinds, strict=True)
+    fitted: list[Fitted] = in_processes(
+        processes,
+        [
+            delayed(model)(Part(train, values), Part(test, test_values), kind)
+            for values, test_values, kind in zip(points.factors.T, test_factors.T, points.kinds, strict=True)
+        ],
     )
     return fitted
 

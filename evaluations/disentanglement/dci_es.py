@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from disentangle.evaluations.disentanglement.kinds import FactorKind, FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
+from disentangle.evaluations.disentanglement.parallel import in_processes
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
 
@@ -91,7 +92,7 @@ def explicitness_of_curves(capacities: np.ndarray, losses: np.ndarray, constant_
 
 
 def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: int) -> Score:
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
     from disentangle.errors import unknown_name
 
@@ -103,10 +104,13 @@ def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: in
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
     z, z_test = (codes - mean) * scale, (test_codes - mean) * scale
     k = len(points.kinds)
-    losses: list[float] = Parallel(n_jobs=n_jobs)(
-        delayed(_loss)(fit, capacity, z, points.factors[:, j], z_test, test_factors[:, j], points.kinds[j], seed)
-        for capacity in capacities
-        for j in range(k)
+    losses: list[float] = in_processes(
+        n_jobs,
+        [
+            delayed(_loss)(fit, capacity, z, points.factors[:, j], z_test, test_factors[:, j], points.kinds[j], seed)
+            for capacity in capacities
+            for j in range(k)
+        ],
     )
     loss = np.array(losses).reshape(len(capacities), k)
     constant = np.array([_constant_loss(points.factors[:, j], test_factors[:, j], points.kinds[j]) for j in range(k)])

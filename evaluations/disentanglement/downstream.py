@@ -12,6 +12,7 @@ from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.extremes import tree_warning
 from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
+from disentangle.evaluations.disentanglement.parallel import in_processes
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.predictors import make_predictor
 from disentangle.evaluations.score import Score, package_versions
@@ -71,7 +72,7 @@ def downstream(
 
 
 def _measure(points: Points, *, predictor: str, sizes: tuple[int, ...], protocol: str, seed: int, n_jobs: int) -> Score:
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
     points.require_discrete("downstream accuracy")
     n, (test_codes, test_factors) = len(points.codes), points.held_out
@@ -79,10 +80,13 @@ def _measure(points: Points, *, predictor: str, sizes: tuple[int, ...], protocol
     if not within:
         raise InputError(f"sizes are {tuple(sizes)}, but there are {n} points to learn from; give one from 2 to {n}.")
     codes, test_codes = _single(points.codes), _single(test_codes)
-    told: list[tuple[float, float]] = Parallel(n_jobs=n_jobs)(
-        delayed(_accuracy)(predictor, seed, codes[:size], labels[:size], test_codes, test_labels)
-        for size in within
-        for labels, test_labels in zip(points.factors.T, test_factors.T, strict=True)
+    told: list[tuple[float, float]] = in_processes(
+        n_jobs,
+        [
+            delayed(_accuracy)(predictor, seed, codes[:size], labels[:size], test_codes, test_labels)
+            for size in within
+            for labels, test_labels in zip(points.factors.T, test_factors.T, strict=True)
+        ],
     )
     accuracy = np.array(told).reshape(len(within), -1, 2)
     mean = accuracy[..., 1].mean(axis=1)

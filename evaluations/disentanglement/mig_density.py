@@ -77,6 +77,7 @@ def mig_density(
         raise InputError(
             f"log_variances hold {worst:g}; expected from {-_LARGEST:g} to {_LARGEST:g}, logarithms of variances."
         )
+    seed = check_integer("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     origin = rng.integers(len(mean), size=samples)
     drawn = mean[origin] + np.exp(spread[origin] / 2) * rng.standard_normal((samples, mean.shape[1]))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from disentangle.array_files import ArrayFile
+from disentangle.checks import read_array
 from disentangle.errors import InputError, OutputError
 from disentangle.evaluations.features.extractors import Extractor
 from disentangle.evaluations.features.image_sets import ImageSet
@@ -71,7 +72,8 @@ def extract_features(
         count = min(start + batch, end) - start
         inputs = _inputs(images, start, start + count, extractor, protocol).to(device)
         for name, found in _run(extractor, inputs, logits).items():
-            array = found.float().cpu().numpy()
+            what = f"{name} of the extractor {extractor.name}"
+            array = read_array(found, what, finite=False).astype(np.float32, copy=False)
             if array.ndim != 2 or len(array) != count or not np.all(np.isfinite(array)):
                 raise InputError(
                     f"the extractor {extractor.name} returned {name} of shape {array.shape} for {count} images; "

@@ -152,7 +152,7 @@ def identified_weights(key: str, *, path: str | os.PathLike[str] | None = None) 
     """
     file = FILES[key]
     for place in _places(file, path):
-        if place.is_file():
+        if _is_file(place):
             return _identified(place, file, is_other_allowed=path is not None and place.name not in file.names)
     size = f" ({file.size:,} bytes)" if file.size else ""
     get = f"get it from {file.address}{size}, sha256 {file.sha256}, and give --weights PATH" if file.address else ""
@@ -183,13 +183,17 @@ def load_strictly(network: Any, weights: Mapping[str, Tensor], expected: str) ->
 def _places(file: WeightFile, path: str | os.PathLike[str] | None) -> list[Path]:
     if path is not None:
         given = Path(path)
-        if not given.exists():
+        try:
+            missing = not given.exists()
+        except OSError as error:
+            raise InputError(f"{given} cannot be looked at ({reason(error)}); expected {file.names[0]}.") from None
+        if missing:
             raise InputError(f"{given} does not exist; expected {file.names[0]}, or a folder with it.")
-        return [given] if given.is_file() else [given / name for name in file.names]
+        return [given] if _is_file(given) else [given / name for name in file.names]
     places: list[Path] = []
     if os.environ.get("DISENTANGLE_WEIGHTS"):
         named = Path(os.environ["DISENTANGLE_WEIGHTS"])
-        places += [named] if named.is_file() and named.name in file.names else [named / name for name in file.names]
+        places += [named] if _is_file(named) and named.name in file.names else [named / name for name in file.names]
     hub = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub" / "checkpoints"
     places += [folder / name for folder in (hub, cache_folder()) for name in file.names]
     if file.package is not None:
@@ -199,6 +203,13 @@ def _places(file: WeightFile, path: str | os.PathLike[str] | None) -> list[Path]
         for location in (spec.submodule_search_locations or []) if spec is not None else []:
             places += [Path(location) / file.package[1] / name for name in file.names]
     return places
+
+
+def _is_file(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except OSError:  # a folder that may not be looked into, a name that is too long
+        return False
 
 
 def _identified(path: Path, file: WeightFile, *, is_other_allowed: bool) -> FoundWeights:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.checks import check_integer
+from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.mig import mig
 from disentangle.evaluations.score import Score, package_versions
@@ -68,8 +68,9 @@ def train_factor_predictor(
     """
     import torch
 
-    steps = check_integer("steps", steps, least=1)
-    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
+    steps, batch = check_integer("steps", steps, least=1), check_integer("batch", batch, least=1)
+    rate = check_number("rate", rate, above=0)
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
     sizes = tuple(dataset.factor_sizes)
     with own_randomness(seed):
         network = _network(tuple(dataset.image_shape), sum(sizes)).to(device)
@@ -154,7 +155,7 @@ def factor_predictor_mig(
         predictor = train_factor_predictor(
             dataset, steps=steps, batch=batch, rate=rate, seed=seed, device=device, progress=progress
         )
-    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
     with torch.inference_mode():
         latents = generator.sample_latents(n, space=name, generator=stream)
         seen = torch.cat([predictor.name_factors(generator(part, space=name)) for part in latents.split(256)])

@@ -15,6 +15,7 @@ from disentangle.evaluations.score import Score, package_versions
 __all__ = ["frechet_distance", "frechet_infinity"]
 
 _SMALL = 512  # dimensions up to which the most accurate route costs next to nothing
+_NEGATIVE = 1e-3  # of the largest eigenvalue: more than rounding, in single precision too
 _COMMON = 200  # size of features, as an exponent of 2, up to which nothing is scaled
 _ROOT_ERROR = 1e-11  # of the summed roots, as part of both traces: above it the slower, more accurate route is taken
 
@@ -191,6 +192,11 @@ class _Side:
         if self.features is not None:
             return self.features if self.n <= self.d else np.asarray(np.linalg.qr(self.features, mode="r"))
         values, vectors = np.linalg.eigh(self.covariance)
+        if values[0] < -_NEGATIVE * values[-1]:
+            raise InputError(
+                f"a covariance has the eigenvalue {values[0]:.3g} beside {values[-1]:.3g}; that of features has none "
+                "below 0."
+            )
         return np.asarray((vectors * np.sqrt(np.maximum(values, 0))).T)
 
 

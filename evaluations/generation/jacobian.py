@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from disentangle.checks import check_integer
+import numpy as np
+
+from disentangle.checks import check_finite, check_integer, check_number
+from disentangle.errors import InputError
 from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
@@ -32,6 +35,7 @@ def activeness(
     import torch
 
     start = time.perf_counter()
+    step, threshold = check_number("step", step, above=0), check_number("threshold", threshold, least=0)
     name, latents = _sample(generator, n, space, seed)
     changes = []
     with torch.inference_mode():
@@ -42,6 +46,7 @@ def activeness(
                 flat[:, coordinate] = value
                 images.append(generator(flat.reshape(latents.shape), space=name))
             changes.append(float((images[1] - images[0]).abs().mean()))
+    check_finite(np.array(changes), "changes of the images", advice="the generator makes no images there")
     largest = max(changes)
     active = [change >= threshold * largest and change > 0 for change in changes]
     return Score(
@@ -85,8 +90,11 @@ def jacobian_orthogonality(generator: Any, *, n: int = 16, space: str | None = N
                 return generator(z, space=name)
 
             column = directional_derivative(image, latent, direction.reshape(latent.shape))
+            if column.is_complex():
+                raise InputError("the generator makes complex images; expected real ones.")
             columns.append(column.flatten().double())
         jacobian = torch.stack(columns)
+        check_finite(jacobian.cpu().numpy(), "derivatives of the images", advice="the generator has none there")
         length = jacobian.norm(dim=1)
         unit = jacobian / torch.where(length > 0, length, torch.ones_like(length))[:, None]
         cosine = (unit @ unit.T).fill_diagonal_(0)
@@ -114,6 +122,6 @@ def _sample(generator: Any, n: int, space: str | None, seed: int) -> tuple[str, 
     import torch
 
     name = next(iter(generator.spaces)) if space is None else space
-    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0))
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
     latents: Tensor = generator.sample_latents(check_integer("n", n, least=1), space=name, generator=stream)
     return name, latents

@@ -26,6 +26,7 @@ __all__ = [
     "PRESETS",
     "PathLengthSettings",
     "check_distances",
+    "described_distance",
     "filtered",
     "path_length",
     "piece_sizes",
@@ -175,7 +176,7 @@ def path_length(
             **asdict(used),
             "n": pairs,
             "seed": seed,
-            "distance": getattr(distance, "name", type(distance).__name__),
+            **described_distance(distance),
             "packages": package_versions("torch", "numpy"),
         },
         higher_is_better=False,
@@ -209,6 +210,12 @@ def scored_name(name: str, distance: Any) -> str:
     if "/" in name or getattr(distance, "has_published_weights", False) is True:
         return name
     return f"{name}/{_label(distance)}"
+
+
+def described_distance(distance: Any) -> dict[str, Any]:
+    """What a score's settings say of its distance: the name, and the hash of its weights where it has one."""
+    name, sha256 = getattr(distance, "name", type(distance).__name__), getattr(distance, "sha256", "")
+    return {"distance": name, **({"weights_sha256": sha256} if sha256 else {})}
 
 
 def _label(distance: Any) -> str:

@@ -14,6 +14,7 @@ from disentangle.errors import InputError
 from disentangle.evaluations.generation.path_length import (
     PathLengthSettings,
     check_distances,
+    described_distance,
     filtered,
     piece_sizes,
     prepare_images,
@@ -141,6 +142,7 @@ def perceptual_perturbation(
             "n": total,
             **({"batch": batch} if as_published else {}),
             "directions": len(pairs),
+            **described_distance(distance),
             "seed": seed,
             "packages": package_versions("torch", "numpy"),
         },

@@ -142,6 +142,30 @@ def test_codes_of_an_encoder_beyond_float32_are_a_sentence() -> None:
         table.codes(np.array([[1, 1]]))
 
 
+def test_encoders_of_complex_numbers_and_of_none() -> None:
+    from disentangle.evaluations.encoding import encode_dataset
+
+    class Grid:
+        factor_sizes = (3, 3)
+
+        def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+            return torch.randint(3, (n, 2), generator=generator)
+
+        def render(self, factors: torch.Tensor) -> torch.Tensor:
+            return factors[:, :, None, None].float()
+
+    for encode, message in (
+        (lambda images: images.flatten(1) + 0j, "dtype complex64; expected real numbers"),
+        (lambda images: images.flatten(1).to("meta"), "on the meta device"),
+    ):
+        with pytest.raises(InputError, match=message):
+            encode_dataset(encode, Grid(), n=4)
+        with pytest.raises(InputError, match=message):
+            CodeTable.of(encode, Grid()).codes(np.array([[0, 1]]))
+    codes = CodeTable.of(lambda images: images.flatten(1).bfloat16(), Grid()).codes(np.array([[0, 1], [2, 2]]))
+    assert codes.tolist() == [[0.0, 1.0], [2.0, 2.0]]
+
+
 def test_powers_of_two() -> None:
     array = np.array([[0.0, 1.0, -1e300, 1e-300], [0.0, 3.0, 1.0, 1e-305]])
     assert exponents(array).tolist() == [0, 0, 997, -996]

@@ -120,6 +120,15 @@ def test_a_folder_that_forbids_reading_is_a_sentence(monkeypatch: pytest.MonkeyP
         find_weights("test", path=nowhere)
 
 
+def test_places_that_cannot_be_looked_at(monkeypatch: pytest.MonkeyPatch, nowhere: Path) -> None:
+    monkeypatch.setitem(FILES, "test", WeightFile("test", ("t.pth",), "", SHA256, alternative="do without"))
+    with pytest.raises(InputError, match=r"cannot be looked at \(File name too long\); expected t.pth"):
+        find_weights("test", path=nowhere / ("x" * 300))
+    monkeypatch.setenv("DISENTANGLE_WEIGHTS", str(nowhere / ("x" * 300)))
+    with pytest.raises(InputError, match="t.pth were not found; do without"):
+        find_weights("test")
+
+
 def test_extractors_of_other_weights_are_named_so(nowhere: Path) -> None:
     random = load_extractor("efficientnet-lite0", random=True)
     path = nowhere / "mine.pth"

@@ -146,6 +146,14 @@ def test_statistics_that_are_none(mean: np.ndarray, covariance: np.ndarray, mess
         FeatureStatistics.given(mean, covariance)
 
 
+def test_a_matrix_that_is_no_covariance() -> None:
+    indefinite = FeatureStatistics.given(np.zeros(2), np.array([[1.0, 2.0], [2.0, 1.0]]))  # eigenvalues 3 and -1
+    with pytest.raises(InputError, match=r"has the eigenvalue -1 beside 3; that of features has none below 0"):
+        frechet_distance(indefinite, FeatureStatistics.given(np.zeros(2), np.eye(2)))
+    nearly = FeatureStatistics.given(np.zeros(2), np.array([[1.0, 1.0 + 1e-6], [1.0 + 1e-6, 1.0]]))
+    assert frechet_distance(nearly, nearly).value == pytest.approx(0.0, abs=1e-4)
+
+
 def test_features_that_may_not_be_written_to_are_read() -> None:
     features = ONE[::-1]
     features.flags.writeable = False

@@ -239,6 +239,40 @@ def test_the_plain_name_is_for_lpips_alone() -> None:
     assert path_length(Linear(), lambda a, b: (a - b).square().mean((1, 2, 3)), **options).name == "ppl/<lambda>"
 
 
+def test_the_hash_of_the_distance_is_in_the_settings() -> None:
+    class Weighed(Squares):
+        sha256 = "ab" * 32
+
+    for score in (
+        path_length(Linear(), Weighed(), n=2, size=None),
+        perceptual_perturbation(Linear(), Weighed(), {"first": torch.eye(6)}, n=2, size=None),
+    ):
+        assert score.settings["weights_sha256"] == "ab" * 32
+        assert score.settings["distance"] == "pixels"
+    assert "weights_sha256" not in path_length(Linear(), Squares(), n=2, size=None).settings
+
+
+@pytest.mark.parametrize("epsilon", [0, 0.1])
+def test_images_that_are_no_images(epsilon: float) -> None:
+    class Changed(Linear):
+        def __init__(self, change: Any) -> None:
+            super().__init__()
+            self.change = change
+
+        def forward(self, latents: Tensor, *, space: str | None = None) -> Tensor:
+            return self.change(super().forward(latents, space=space))
+
+    for change, message in (
+        (lambda images: images * 1e3, "the generator's images lie in"),
+        (lambda images: images / 0, "the generator's images lie in"),
+        (lambda images: images + 0j, "the generator's images have dtype torch.complex128"),
+    ):
+        if epsilon == 0 and "complex" in message:
+            continue  # the derivative of a norm of complex numbers is another one; torch says so first
+        with pytest.raises(InputError, match=message):
+            path_length(Changed(change), Squares(), n=2, epsilon=epsilon, size=None)
+
+
 @pytest.mark.parametrize("epsilon", [0, 0.1])
 def test_distances_that_are_no_numbers_make_no_score(epsilon: float) -> None:
     class Broken(Squares):
