@@ -18,6 +18,7 @@ __all__ = [
     "are_followed",
     "are_values_visible",
     "autocast_off",
+    "is_under_autocast",
     "refuse_second_derivative",
     "to_input_dtype",
 ]
@@ -87,12 +88,14 @@ def are_values_visible(value: Tensor) -> bool:
     return not (hidden or value.is_meta or value.numel() == 0)
 
 
-def autocast_off(value: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """``torch.autocast(enabled=False)`` on the value's device, which costs 10 microseconds only where it is on.
+def is_under_autocast(value: Tensor) -> bool:
+    """Whether products of this tensor may be rounded; the meta device has no autocast, and refuses to be asked."""
+    return not value.is_meta and torch.is_autocast_enabled(value.device.type)
 
-    The meta device has no autocast, and refuses to be asked.
-    """
-    if not value.is_meta and torch.is_autocast_enabled(value.device.type):
+
+def autocast_off(value: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """``torch.autocast(enabled=False)`` on the value's device, which costs 10 microseconds only where it is on."""
+    if is_under_autocast(value):
         return torch.autocast(value.device.type, enabled=False)
     return _NOTHING
 

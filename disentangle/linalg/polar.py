@@ -20,7 +20,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from disentangle.errors import InputError, unknown_name
-from disentangle.linalg.differentiable import DifferentiableFunction, are_values_visible
+from disentangle.linalg.differentiable import (
+    DifferentiableFunction,
+    are_values_visible,
+    autocast_off,
+    is_under_autocast,
+)
 from disentangle.linalg.matrices import check_matrix
 
 __all__ = ["polar", "relative_tolerance"]
@@ -81,7 +86,7 @@ def polar(
                 "rank_deficient='complete' does not go with method='newton_schulz', which cannot complete a "
                 "null space; use 'gram_eigh' or 'svd'."
             )
-        with torch.autocast(G.device.type, enabled=False):
+        with autocast_off(G):
             factor = _newton_schulz(wide, steps)
     else:
         tolerance = relative_tolerance(wide.dtype, wide.shape[-2]) if rtol is None else rtol
@@ -270,7 +275,7 @@ class _Polar(DifferentiableFunction):
             q, v, inverse = _by_svd(a, tolerance, complete)
         else:
             # Under autocast a float32 product would be rounded to half precision; float64 ones are left alone.
-            exact = matrix.dtype != torch.float32 or torch.is_autocast_enabled(matrix.device.type)
+            exact = matrix.dtype != torch.float32 or is_under_autocast(matrix)
             single = None if exact else matrix
             q, v, inverse = _by_gram(a, tolerance, complete, matrix.dtype == torch.float64, single)
         if scale is not None:

@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from disentangle.errors import InputError
+from disentangle.linalg.differentiable import autocast_off
 
 __all__ = ["SkewConv2d", "convolution_exponential", "convolution_norm_bound", "skew_filter"]
 
@@ -49,6 +50,7 @@ PaddingMode = Literal["zeros", "circular"]
 
 # G = M M^T is squared so often: the Schatten norm of order 4 * 2^6 = 256, at most rank^(1/256) times the spectral norm.
 _SQUARINGS = 6
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def skew_filter(M: Tensor) -> Tensor:
@@ -219,15 +221,19 @@ class SkewConv2d(nn.Module):
         return self.norm ** (self.terms + 1) / math.factorial(self.terms + 1)
 
     def filter(self) -> Tensor:
-        """The skew filter (c, c, kh, kw) of A, scaled to a norm of at most :attr:`norm`."""
-        with torch.autocast(self.weight.device.type, enabled=False):
-            skew = skew_filter(self.weight)
+        """The skew filter (c, c, kh, kw) of A, scaled to a norm of at most :attr:`norm`.
+
+        Of half precision computed in float32. Rounding it leaves it skew, and so its exponential orthogonal.
+        """
+        with autocast_off(self.weight):
+            skew = skew_filter(self.weight.float() if self.weight.dtype in _HALF else self.weight)
             largest = skew.detach().abs().amax()
             # Only the direction counts, so a constant may be divided out to keep the powers in range; zero stays zero.
             skew = skew / torch.where(largest > 0, largest, torch.ones_like(largest))
             bound = torch.minimum(_spectral_bound(skew.flatten(1)), _spectral_bound(_square(skew)))
             bound = math.sqrt(self.kernel_size[0] * self.kernel_size[1]) * bound
-            return skew * (self.norm / torch.where(largest > 0, bound, torch.ones_like(bound)))
+            scaled = skew * (self.norm / torch.where(largest > 0, bound, torch.ones_like(bound)))
+            return scaled.to(self.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) to (n, out_channels, ceil(h / stride), ceil(w / stride)); n may be missing."""
