@@ -56,6 +56,12 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @click.option(
     "--bootstrap", type=click.IntRange(0), default=0, show_default=True, help="Resamples for a 95 % interval."
 )
+@click.option("--label", type=click.IntRange(0), help="Of a generator with classes: all pictures are of this one.")
+@click.option(
+    "--classes",
+    type=click.Choice(["reference", "uniform"]),
+    help="How often each class is drawn; default: as in the reference if it has the classes, else uniformly.",
+)
 @click.option("--num", type=click.IntRange(1), help="Pictures drawn from --data (15,000), or images made (50,000).")
 @click.option(
     "--jobs", type=click.IntRange(max=MOST_JOBS), default=-1, show_default=True, help="Processes; -1 for one a core."
@@ -72,8 +78,8 @@ def command(
     data_dir: Path | None, codes: Path | None, factors: Path | None, encoder: str | None, resolution: int | None,
     images: str | None, reference: str | None, extractor: str, weights: Path | None, download: bool,
     random_weights: bool, metrics: str, protocol: str | None, changes: tuple[str, ...], factor_kinds: str | None,
-    baselines: bool, bootstrap: int, num: int | None, jobs: int, out: Path | None, figure: Path | None,
-    page: Path | None, as_json: bool, seed: int | None, device: str | None,
+    baselines: bool, bootstrap: int, label: int | None, classes: str | None, num: int | None, jobs: int,
+    out: Path | None, figure: Path | None, page: Path | None, as_json: bool, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
     """Scores of MODEL, by its kind, of given --codes and --factors, or of --images.
 
@@ -86,7 +92,8 @@ def command(
     A generator, or --images, have scores of images: fid, kid, is, prdc (precision, recall, density, coverage) against
     --reference. ppl, pipl, vp, activeness and jacobian-orthogonality of a MODEL need none, factor-predictor needs
     --data. They bear these names with the published weights alone; another extractor is in the name, as
-    fd/efficientnet-lite0.
+    fd/efficientnet-lite0. Of a generator with classes, each is drawn as often as in the reference, or uniformly where
+    that has no classes; --label takes one.
 
     \b
     Examples:
@@ -104,15 +111,22 @@ def command(
         if codes is not None or encoder is not None or (model is None) == (images is None):
             raise click.UsageError("Scores of images need either MODEL, a generator, or --images.")
         _refuse_pages(figure, page, "scores of images have neither")
+        if label is not None and classes is not None:
+            raise click.UsageError("Give --label or --classes, not both.")
+        if model is None and (label is not None or classes is not None):
+            raise click.UsageError("--label and --classes are for a generator, not for --images.")
         evaluate_images(
             ctx, model, images, reference, data, data_dir,
             ImageMeasurement(
                 metrics=metrics if _of_images(metrics) else "fid", protocol=protocol or "clean", changes=changes,
                 extractor=extractor, weights=weights, download=download, random=random_weights,
-                num=num or 50_000, seed=setting(ctx, "seed", seed, 0), device=where, out=out, as_json=as_json,
+                label=label, classes=classes, num=num or 50_000,
+                seed=setting(ctx, "seed", seed, 0), device=where, out=out, as_json=as_json,
             ),
         )  # fmt: skip
         return
+    if label is not None or classes is not None:
+        raise click.UsageError("--label and --classes are for scores of a generator's images.")
     num = num or 15_000
     if sum(given is not None for given in (model, codes, encoder)) != 1:
         raise click.UsageError("Give one of MODEL with --data, --encoder with --data, or --codes with --factors.")

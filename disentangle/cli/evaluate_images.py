@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle.cli.drawn_classes import as_in_reference, drawn_classes
 from disentangle.cli.evaluate_codes import metric_options
 from disentangle.cli.options import note
 from disentangle.cli.progress import stages_progress
@@ -39,6 +40,8 @@ class ImageMeasurement:
     weights: Path | None
     download: bool
     random: bool
+    label: int | None
+    classes: str | None
     num: int
     seed: int
     device: str
@@ -70,14 +73,17 @@ def evaluate_images(
         check_destination(target)
     main = _join_processes(resolve_device(how.device).type == "cpu")
     generator = _generator(model, resolve_device(how.device)) if model is not None else None
+    drawn = drawn_classes(ctx, generator, reference, data_dir, label=how.label, classes=how.classes)
     of_sets = [name for name in names if name in OF_SETS]
     scores: dict[str, Score] = {}
     with stages_progress(ctx) as progress:
         if of_sets:
-            scores |= _score_sets(generator, model, images, reference, data_dir, of_sets, options, how, progress)
+            scores |= _score_sets(generator, model, images, reference, data_dir, of_sets, options, how, drawn, progress)
         for name in names:
             if name in OF_GENERATORS:
-                scores[name] = _score_generator(generator, name, options.get(name, {}), data, data_dir, how, progress)
+                given = {**drawn, **options.get(name, {})}
+                scores[name] = _score_generator(generator, name, given, data, data_dir, how, progress)
+    scores = {name: as_in_reference(score) if "class_shares" in drawn else score for name, score in scores.items()}
     if not main:
         return
     subject = {"model": model or images, "reference": reference, "num": how.num, "seed": how.seed}
@@ -124,22 +130,26 @@ def _generator(model: str, device: Any) -> Any:
 
 
 class _Colour:
-    """A generator whose images have three channels, as extractors take them."""
+    """A generator whose images have three channels, as extractors take them; of transparent ones, over white."""
 
     def __init__(self, generator: Any) -> None:
         self.generator, self.spaces = generator, generator.spaces
         self.sample_latents = generator.sample_latents
+        self.c_dim, self.label = getattr(generator, "c_dim", 0), getattr(generator, "label", None)
 
-    def __call__(self, latents: Any, *, space: str | None = None) -> Any:
-        images = self.generator(latents, space=space)
-        return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+    def __call__(self, latents: Any, *, space: str | None = None, **options: Any) -> Any:
+        from disentangle.colour import coloured
+
+        return coloured(self.generator(latents, space=space, **options), "the generator made images")
 
 
 def _score_sets(
     generator: Any, model: str | None, images: str | None, reference: str | None, data_dir: Path | None,
-    names: list[str], options: dict[str, dict[str, Any]], how: ImageMeasurement, progress: Progress,
+    names: list[str], options: dict[str, dict[str, Any]], how: ImageMeasurement, drawn: dict[str, Any],
+    progress: Progress,
 ) -> dict[str, Score]:  # fmt: skip
     from disentangle.errors import InputError, unknown_name
+    from disentangle.evaluations.classes import plan_classes
     from disentangle.evaluations.features import PROTOCOLS, extract_features, generated_images, load_extractor
     from disentangle.evaluations.generation import FeatureStatistics, inception_score
     from disentangle.training import resolve_device
@@ -154,10 +164,14 @@ def _score_sets(
         how.extractor, weights=how.weights, allow_download=how.download, random=how.random, device=device
     )
     made: ImageSet | FeatureStatistics
+    classes: dict[str, Any] = {}
     if images is not None:
         made = _images_or_statistics(Path(images))
     else:
-        made = generated_images(generator, how.num, name=str(model), seed=how.seed, rounding=protocol.rounding)
+        made = generated_images(
+            generator.generator, how.num, name=str(model), seed=how.seed, rounding=protocol.rounding, **drawn
+        )
+        classes = plan_classes(generator, how.num, **drawn).settings
     side = getattr(getattr(getattr(generator, "generator", None), "config", None), "resolution", None)
     count = made.n if isinstance(made, FeatureStatistics) else made.count
     real = _reference(reference, data_dir, side, count or how.num, how.seed) if reference is not None else None
@@ -182,7 +196,7 @@ def _score_sets(
             found = {"is": inception_score(one["logits"], seed=how.seed or 2020, extractor=extractor.name, **given)}
         else:
             found = _compare(name, one["features"], two, extractor, protocol.ddof, how.seed, given)
-        scores |= {key: _described(score, extractor, how, made, real) for key, score in found.items()}
+        scores |= {key: _described(score, extractor, how, made, real, classes) for key, score in found.items()}
     return scores
 
 
@@ -219,14 +233,14 @@ def _compare(
 
 def _described(
     score: Score, extractor: Extractor, how: ImageMeasurement, made: ImageSet | FeatureStatistics,
-    real: ImageSet | FeatureStatistics | None,
+    real: ImageSet | FeatureStatistics | None, classes: dict[str, Any],
 ) -> Score:  # fmt: skip
     """The score with what is known outside of it, and the name that it has earned."""
     family, _, rest = score.name.partition("/")
     published = extractor.has_published_weights and family in PUBLISHED
     notes = [*getattr(made, "notes", ()), *getattr(real, "notes", ())]
     settings = {
-        **score.settings, "protocol": how.protocol, "weights_sha256": extractor.sha256 or None,
+        **score.settings, "protocol": how.protocol, "weights_sha256": extractor.sha256 or None, **classes,
         **({"notes": sorted(set(notes))} if notes else {}),
     }  # fmt: skip
     return replace(score, name=PUBLISHED[family] if published else f"{family}/{rest}", settings=settings)
@@ -265,6 +279,7 @@ def _score_generator(
 ) -> Score:  # fmt: skip
     from disentangle.errors import InputError
     from disentangle.evaluations import generation
+    from disentangle.evaluations.classes import plan_classes
     from disentangle.training import resolve_device
 
     if generator is None:
@@ -275,9 +290,11 @@ def _score_generator(
         measure = generation.activeness if name == "activeness" else generation.jacobian_orthogonality
         return measure(generator, seed=how.seed, **given)
     if name == "vp":
+        classes = {key: given.pop(key) for key in ("label", "class_shares") if key in given}
         of_pairs = {key: given.pop(key) for key in ("n", "extent") if key in given}
-        pairs, labels = generation.make_pairs(generator, seed=how.seed, **of_pairs)
-        return generation.variation_predictability(pairs, labels, seed=how.seed, device=device, progress=step, **given)
+        pairs, labels = generation.make_pairs(generator, seed=how.seed, **of_pairs, **classes)
+        score = generation.variation_predictability(pairs, labels, seed=how.seed, device=device, progress=step, **given)
+        return replace(score, settings={**score.settings, **plan_classes(generator, len(pairs), **classes).settings})
     if name == "factor-predictor":
         return generation.factor_predictor_mig(
             generator.generator, _factor_data(generator, data, data_dir), seed=how.seed, device=device, progress=step,
@@ -291,8 +308,9 @@ def _score_generator(
     )
     if name == "ppl":
         return generation.path_length(generator, distance, seed=how.seed, progress=step, **given)
+    space, directions = _directions(generator)
     return generation.perceptual_perturbation(
-        generator, distance, _directions(generator), seed=how.seed, progress=step, **given
+        generator, distance, directions, seed=how.seed, progress=step, **{"space": space, **given}
     )
 
 
@@ -311,16 +329,18 @@ def _factor_data(generator: Any, data: str | None, data_dir: Path | None) -> Any
     return dataset
 
 
-def _directions(generator: Any) -> dict[str, Any]:
-    """Right singular vectors of each projection, largest first, as directions of the whole latent."""
+def _directions(generator: Any) -> tuple[str | None, dict[str, Any]]:
+    """The space that the projections read, and of each its right singular vectors, largest first, as directions of
+    the whole latent."""
     import torch
 
     found: dict[str, Any] = {}
-    size = next(iter(generator.spaces.values())).size
+    space = None
     for name, projection in generator.generator.projections().items():
+        space, size = projection.space, generator.spaces[projection.space].size
         with torch.no_grad():
             rows = torch.linalg.svd(projection.matrix().double(), full_matrices=False).Vh
         vectors = torch.zeros(len(rows), size, dtype=torch.float32)
         vectors[:, list(projection.coordinates)] = rows.float().cpu()
         found[name] = vectors
-    return found
+    return space, found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,9 @@ import numpy as np
 
 from disentangle.archives import ArchiveError
 from disentangle.array_files import ArrayFile, check_plain
+from disentangle.colour import coloured, how_coloured
 from disentangle.errors import InputError, reason
+from disentangle.evaluations.classes import plan_classes
 from disentangle.evaluations.features.protocols import Rounding, to_uint8
 from disentangle.images import (
     FITS,
@@ -197,26 +199,31 @@ def data_images(source: Any, *, name: str, n: int | None = None, seed: int = 0) 
 
 def generated_images(
     generator: Any, n: int, *, name: str = "generator", space: str | None = None, truncation: float = 1.0,
-    seed: int = 0, rounding: Rounding = "round",
+    seed: int = 0, rounding: Rounding = "round", label: int | None = None, class_shares: Sequence[float] | None = None,
 ) -> ImageSet:  # fmt: skip
-    """``n`` images of a generator as :class:`disentangle.models.Generator`, each from its own seeded latent."""
+    """``n`` images of a generator as :class:`disentangle.models.Generator`, each from its own seeded latent.
+
+    Of a generator with classes all are of one, ``label``, or of each class as often as ``class_shares`` say, by default
+    equally often: see :func:`~disentangle.evaluations.classes.plan_classes`. Transparent images are laid over white.
+    Which of these was done is in the notes.
+    """
     import torch
 
     stream = torch.Generator().manual_seed(seed)
-    with looking_at(generator, seed=seed):
-        latents = generator.sample_latents(n, space=space, truncation=truncation, generator=stream)
+    plan = plan_classes(generator, n, label=label, class_shares=class_shares, seed=seed)
+    with looking_at(generator, seed=seed), torch.inference_mode():
+        whole = plan.part(generator, 0, n)
+        latents = whole.sample_latents(n, space=space, truncation=truncation, generator=stream)
+        channels = plan.part(generator, 0, 1)(latents[:1], space=space).shape[1] if n else 3
 
     def read(first: int, last: int) -> list[Tensor]:
         # a generator that draws noise does not draw the same for each part
         with looking_at(generator, seed=(seed, first)), torch.inference_mode():
-            images = generator(latents[first:last], space=space)
-        if images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise InputError(
-                f"{name} made images of shape {tuple(images.shape)}; expected (n, 3, H, W) or (n, 1, H, W)."
-            )
-        return list(to_uint8(images.cpu(), rounding).expand(-1, 3, -1, -1))
+            images = plan.part(generator, first, last)(latents[first:last], space=space)
+            return list(to_uint8(coloured(images, f"{name} made images").cpu(), rounding))
 
-    return ImageSet(name, n, read)
+    notes = tuple(note for note in (plan.note, how_coloured(channels)) if note)
+    return ImageSet(name, n, read, notes=notes)
 
 
 def _load_array(path: Path) -> np.ndarray:

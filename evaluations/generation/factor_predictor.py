@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError
+from disentangle.evaluations.classes import plan_classes
 from disentangle.evaluations.disentanglement.mig import mig
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looking_at, looks_at, own_randomness
@@ -113,6 +114,8 @@ def factor_predictor_mig(
     device: Any = "cpu",
     progress: Callable[[int, int], None] | None = None,
     predictor: FactorPredictor | None = None,
+    label: int | None = None,
+    class_shares: Sequence[float] | None = None,
 ) -> Score:
     """MIG of the generator's latents with the factors that a network sees in its images.
 
@@ -133,6 +136,7 @@ def factor_predictor_mig(
         device: where the networks run.
         progress: called with (steps done, steps in all).
         predictor: a network that is trained already, for several generators.
+        label, class_shares: of a generator with classes, see :func:`~disentangle.evaluations.classes.plan_classes`.
 
     Returns:
         Score ``"mig/factor-predictor"`` with MIG's parts and ``"accuracy"`` (k,).
@@ -145,9 +149,11 @@ def factor_predictor_mig(
     start = time.perf_counter()
     n = check_integer("n", n, least=2)
     name = next(iter(generator.spaces)) if space is None else space
-    sample = generator.sample_latents(1, space=name, generator=torch.Generator().manual_seed(0))
+    plan = plan_classes(generator, n, label=label, class_shares=class_shares, seed=check_integer("seed", seed, least=0))
+    one = plan.part(generator, 0, 1)
+    sample = one.sample_latents(1, space=name, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        shape = tuple(generator(sample, space=name).shape[1:])
+        shape = tuple(one(sample, space=name).shape[1:])
     expected = tuple(dataset.image_shape if predictor is None else predictor.image_shape)
     if shape != expected:
         raise InputError(f"the generator's images have shape {shape}, the data set's {expected}; they must be equal.")
@@ -157,8 +163,11 @@ def factor_predictor_mig(
         )
     stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
     with torch.inference_mode():
-        latents = generator.sample_latents(n, space=name, generator=stream)
-        seen = torch.cat([predictor.name_factors(generator(part, space=name)) for part in latents.split(256)])
+        latents = plan.part(generator, 0, n).sample_latents(n, space=name, generator=stream)
+        seen = torch.cat([
+            predictor.name_factors(plan.part(generator, first, first + 256)(latents[first : first + 256], space=name))
+            for first in range(0, n, 256)
+        ])  # fmt: skip
     codes = latents.cpu().flatten(1)[:, list(generator.spaces[name].walk)]
     if bool((seen == seen[:1]).all()):  # nothing varies that could be told
         warning = "the network names all generated images alike; is it trained enough, and the generator on this data?"
@@ -170,7 +179,7 @@ def factor_predictor_mig(
         name="mig/factor-predictor",
         parts={**score.parts, "accuracy": predictor.accuracy},
         settings={
-            **score.settings, **predictor.settings, "space": name, "seed": seed,
+            **score.settings, **predictor.settings, "space": name, "seed": seed, **plan.settings,
             "packages": package_versions("numpy", "torch"),
         },
         seconds=time.perf_counter() - start,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from disentangle.checks import check_image_range, check_integer
 from disentangle.errors import InputError, unknown_name
+from disentangle.evaluations.classes import plan_classes
 from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.generation.latent_paths import PATHS
 from disentangle.evaluations.score import Score, package_versions
@@ -94,6 +95,8 @@ def path_length(
     batch: int = 16,
     seed: int = 0,
     name: str = "ppl",
+    label: int | None = None,
+    class_shares: Sequence[float] | None = None,
     progress: Callable[[int, int], None] | None = None,
     **changes: Any,
 ) -> Score:
@@ -118,6 +121,8 @@ def path_length(
         seed: of latents and places.
         name: of the score. Alone it is for LPIPS with its published weights; the name of any other distance is put
             behind it, as "ppl/efficientnet-lite0", unless it has a slash already.
+        label, class_shares: of a generator with classes, see :func:`~disentangle.evaluations.classes.plan_classes`;
+            a step stays in its class.
         progress: called with (pairs done, pairs in all).
         **changes: fields of :class:`PathLengthSettings` to replace.
 
@@ -146,15 +151,18 @@ def path_length(
         wanted = next(iter(spaces))
     used = replace(settings, space=wanted, **changes)
     _check(used, distance)
+    plan = plan_classes(generator, pairs, label=label, class_shares=class_shares, seed=seed)
     stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
     values: list[np.ndarray] = []
     done = 0
     with torch.no_grad():
         for count in piece_sizes(pairs):
-            ends = [generator.sample_latents(count, space=wanted, generator=stream) for _ in range(2)]
+            of_piece = plan.part(generator, done, done + count)
+            ends = [of_piece.sample_latents(count, space=wanted, generator=stream) for _ in range(2)]
             place = torch.rand(count, generator=stream) if used.ends == "full" else torch.zeros(count)
             for first, second, at in zip(*(drawn.split(batch) for drawn in (*ends, place)), strict=True):
-                part = _distances(generator, distance, used, spaces[wanted], first, second, at)
+                of_batch = plan.part(generator, done, done + len(first))
+                part = _distances(of_batch, distance, used, spaces[wanted], first, second, at)
                 values.append(part.double().cpu().numpy())
                 done += len(first)
                 if progress is not None:
@@ -177,6 +185,7 @@ def path_length(
             "n": pairs,
             "seed": seed,
             **described_distance(distance),
+            **plan.settings,
             "packages": package_versions("torch", "numpy"),
         },
         higher_is_better=False,

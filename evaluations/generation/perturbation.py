@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from disentangle.checks import check_image_range, check_integer, check_number
 from disentangle.errors import InputError
+from disentangle.evaluations.classes import plan_classes
 from disentangle.evaluations.generation.path_length import (
     PathLengthSettings,
     check_distances,
@@ -45,6 +46,8 @@ def perceptual_perturbation(
     as_published: bool = False,
     seed: int = 0,
     name: str = "pipl",
+    label: int | None = None,
+    class_shares: Sequence[float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Mean distance of an image from the one a step of ``epsilon`` along a direction away, over epsilon squared.
@@ -70,6 +73,8 @@ def perceptual_perturbation(
         seed: of all draws.
         name: of the score. Alone it is for LPIPS with its published weights; the name of any other distance is put
             behind it, as "pipl/efficientnet-lite0", unless it has a slash already.
+        label, class_shares: of a generator with classes, see :func:`~disentangle.evaluations.classes.plan_classes`;
+            a step stays in its class.
         progress: called with (pairs done, pairs in all).
 
     Returns:
@@ -110,15 +115,18 @@ def perceptual_perturbation(
         plan = [(pair, count) for pair in pairs for count in piece_sizes(each)]
     found: dict[tuple[int, int], list[np.ndarray]] = {}
     total, done, names = sum(count for _, count in plan), 0, list(layers)
+    classes = plan_classes(generator, total, label=label, class_shares=class_shares, seed=seed)
     with torch.no_grad():
         for pair, count in plan:
-            one, other = (generator.sample_latents(count, space=wanted, generator=stream) for _ in range(2))
+            of_piece = classes.part(generator, done, done + count)
+            one, other = (of_piece.sample_latents(count, space=wanted, generator=stream) for _ in range(2))
             place = torch.rand(count, generator=stream) if settings.ends == "full" else torch.zeros(count)
             drawn = one + (other - one) * place.to(one).reshape(-1, *[1] * (one.ndim - 1))
             direction = layers[names[pair[0]]][pair[1]].to(one).reshape(spaces[wanted].shape)
             for latents in drawn.split(batch):
+                of_batch = classes.part(generator, done, done + len(latents))
                 images = [
-                    prepare_images(generator(moved, space=wanted), settings)
+                    prepare_images(of_batch(moved, space=wanted), settings)
                     for moved in (latents, latents + epsilon * direction)
                 ]
                 check_image_range(images[0], "the generator's images")
@@ -144,6 +152,7 @@ def perceptual_perturbation(
             "directions": len(pairs),
             **described_distance(distance),
             "seed": seed,
+            **classes.settings,
             "packages": package_versions("torch", "numpy"),
         },
         higher_is_better=False,

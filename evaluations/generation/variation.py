@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from disentangle.checks import check_integer, check_number, read_array
 from disentangle.errors import InputError, unknown_name
+from disentangle.evaluations.classes import plan_classes
 from disentangle.evaluations.features.protocols import to_uint8
 from disentangle.evaluations.generation.path_length import piece_sizes
 from disentangle.evaluations.score import Score, package_versions
@@ -55,6 +56,7 @@ PRESETS = {
 @looks_at("generator")
 def make_pairs(
     generator: Any, n: int = 10_000, *, space: str | None = None, extent: float = 2.0, batch: int = 64, seed: int = 0,
+    label: int | None = None, class_shares: Sequence[float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Pairs of images that differ in one coordinate of the latent.
@@ -66,6 +68,8 @@ def make_pairs(
         extent: both values of the coordinate are uniform on [-extent, extent].
         batch: pairs made at once; it moves no draw.
         seed: of all draws.
+        label, class_shares: of a generator with classes, see :func:`~disentangle.evaluations.classes.plan_classes`;
+            both images are of one class.
         progress: called with (pairs done, pairs in all).
 
     Returns:
@@ -79,21 +83,23 @@ def make_pairs(
     name = next(iter(generator.spaces)) if space is None else space
     walk = torch.tensor(generator.spaces[name].walk)
     labels = torch.randint(len(walk), (n,), generator=stream)
+    plan = plan_classes(generator, n, label=label, class_shares=class_shares, seed=seed)
     parts = []
     with torch.inference_mode():
         done = 0
         for count in piece_sizes(n):
             moved = walk[labels[done : done + count]]
-            drawn = generator.sample_latents(count, space=name, generator=stream)
+            drawn = plan.part(generator, done, done + count).sample_latents(count, space=name, generator=stream)
             values = extent * (2 * torch.rand(2, count, generator=stream) - 1)
             for latents, coordinate, both in zip(
                 drawn.split(batch), moved.split(batch), values.split(batch, dim=1), strict=True
             ):
+                of_batch = plan.part(generator, done, done + len(latents))
                 images = []
                 for value in both:
                     flat = latents.clone().flatten(1)
                     flat[torch.arange(len(flat)), coordinate] = value.to(flat)
-                    images.append(to_uint8(generator(flat.reshape(latents.shape), space=name).cpu()))
+                    images.append(to_uint8(of_batch(flat.reshape(latents.shape), space=name).cpu()))
                 parts.append(torch.stack(images, dim=1))
                 done += len(latents)
                 if progress is not None:
