@@ -57,7 +57,7 @@ def with_fields(config: ConfigT, assignments: Mapping[str, Any]) -> ConfigT:
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
         if not isinstance(node, dict) or last not in node:
-            raise ConfigError(f"There is no field {path!r}; fields here: {', '.join(sorted(_paths(record)))}.")
+            raise ConfigError(f"There is no field {quoted(path)}; fields here: {', '.join(sorted(_paths(record)))}.")
         node[last] = value
     return parse_config(type(config), record, source="the configuration with --set applied")
 
@@ -75,8 +75,8 @@ def differences(first: Config, second: Config, *, ignoring: tuple[str, ...] = ()
         if (a == {} and b is absent) or (b == {} and a is absent):
             continue
         if a != b:
-            shown = ["absent" if x is absent else repr(x) for x in (a, b)]
-            rows.append(f"{path}: {shown[0]} != {shown[1]}")
+            both = ["absent" if x is absent else quoted(x) for x in (a, b)]
+            rows.append(f"{path}: {both[0]} != {both[1]}")
     return rows
 
 

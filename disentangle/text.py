@@ -75,3 +75,12 @@ def quoted(value: Any, *, most: int = 120) -> str:
     ("'a'", '3')
     """
     return escaped(_Bounded().repr(value), most=most)
+
+
+def quoted(value: Any, *, most: int = 120) -> str:
+    """As :func:`shown`, with quotes around texts.
+
+    >>> quoted("dlib-2018"), quoted(20)
+    ("'dlib-2018'", '20')
+    """
+    return escaped(_Bounded().repr(value), most=most)

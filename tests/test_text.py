@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from disentangle.errors import DisentangleError, InputError, OutputError, reason, unknown_name
-from disentangle.text import escaped, shown
+from disentangle.text import escaped, quoted, shown
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,13 @@ def test_shown_of_ordinary_values():
     assert shown({"a": [1]}) == "{'a': [1]}"
     assert shown(b"\x00ab") == r"b'\x00ab'"
     assert shown(10**200) == "an integer of 665 bits"
+
+
+def test_quoted():
+    assert quoted("a") == "'a'"
+    assert quoted(3) == "3"
+    assert len(quoted("x" * 10**6)) <= 120
+    assert quoted("\x1b") == r"'\x1b'"
 
 
 def test_shown_survives_a_value_that_cannot_be_printed():

@@ -11,7 +11,7 @@ import click
 
 from disentangle.cli.options import json_option, note
 from disentangle.cli.results import print_json, print_table
-from disentangle.text import shown
+from disentangle.text import quoted
 
 __all__ = ["command", "differing_settings"]
 
@@ -96,11 +96,7 @@ def _alike(one: Any, two: Any) -> bool:
 
 def _value(score: Any, key: str) -> Any:
     value = score.name if key == "name" else score.settings.get(key)
-    return f"{len(value)} entries" if isinstance(value, (list, Mapping)) and len(value) > 6 else _printed(value)
-
-
-def _printed(value: Any) -> str:
-    return repr(shown(value, most=60)) if isinstance(value, str) else shown(value, most=60)
+    return f"{len(value)} entries" if isinstance(value, (list, Mapping)) and len(value) > 6 else quoted(value, most=60)
 
 
 def _more(settings: list[str]) -> str:

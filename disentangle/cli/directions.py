@@ -10,7 +10,7 @@ from disentangle.cli.destinations import output_option
 from disentangle.cli.options import IntegerRanges, device_option, json_option, note, seed_option, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line
-from disentangle.text import shown
+from disentangle.text import quoted, shown
 
 __all__ = ["command"]
 
@@ -39,7 +39,9 @@ def command() -> None:
 @click.option("--torgb/--no-torgb", default=None, help="sefa: count the layers to the image; default: the last one.")
 @click.option("--module", help="ganspace: analyse this module's activations, e.g. synthesis.b16.conv1.")
 @click.option("--label", type=click.IntRange(0), help="ganspace, style-channel: class of a conditional model.")
-@click.option("--samples", type=click.IntRange(2), default=10_000, show_default=True, help="ganspace: latents drawn.")
+@click.option(
+    "--samples", type=click.IntRange(2, 10**7), default=10_000, show_default=True, help="ganspace: latents drawn."
+)
 @click.option("--from", "source", type=click.Path(path_type=Path), help="ganspace: read an .npz file of the authors'.")
 @click.option("--seeds", type=IntegerRanges(), default="0,1", show_default=True, help="style-channel: pictures tried.")
 @output_option("--out", suffixes=(".safetensors",), required=True, help="The file of directions, .safetensors.")
@@ -147,7 +149,7 @@ def label(ctx: click.Context, file: Path, names: tuple[str, ...], out: Path | No
         position, equals, text = name.partition("=")
         if not equals or not (position.strip().isdecimal() and len(position) < 10) or not text or len(text) > _LONGEST:
             raise click.UsageError(
-                f"{shown(name)!r} is no name; expected POSITION=NAME of up to {_LONGEST} characters, e.g. 0=age."
+                f"{quoted(name)} is no name; expected POSITION=NAME of up to {_LONGEST} characters, e.g. 0=age."
             )
         found = found.label(int(position), text)
     found.save(out or file)

@@ -54,7 +54,7 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @click.option("--factor-kinds", help="discrete, continuous or periodic[:PERIOD], for all or for each.")
 @click.option("--baselines/--no-baselines", default=True, show_default=True, help="Chance and ceiling too.")
 @click.option(
-    "--bootstrap", type=click.IntRange(0), default=0, show_default=True, help="Resamples for a 95 % interval."
+    "--bootstrap", type=click.IntRange(0, 100_000), default=0, show_default=True, help="Resamples for a 95 % interval."
 )
 @click.option("--label", type=click.IntRange(0), help="Of a generator with classes: all pictures are of this one.")
 @click.option(

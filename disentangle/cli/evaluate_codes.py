@@ -15,7 +15,7 @@ from disentangle.cli.options import json_or_text, note
 from disentangle.cli.progress import stages_progress
 from disentangle.cli.results import deliver, print_json
 from disentangle.cli.tables import print_scores
-from disentangle.text import shown
+from disentangle.text import quoted
 
 if TYPE_CHECKING:
     from disentangle.data import FactorDataset
@@ -70,7 +70,7 @@ def metric_options(changes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         path, equals, text = change.partition("=")
         metric, dot, name = path.rpartition(".")
         if not (equals and dot and metric and name):
-            raise InputError(f"--set is {shown(change)!r}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
+            raise InputError(f"--set is {quoted(change)}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
         value = json_or_text(text)
         options.setdefault(metric, {})[name] = tuple(value) if isinstance(value, list) else value
     return options

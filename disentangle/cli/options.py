@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from disentangle.text import escaped, shown
+from disentangle.text import escaped, quoted
 
 __all__ = [
     "LARGEST_SEED",
@@ -45,15 +45,15 @@ class IntegerRanges(click.ParamType):
                 low = int(first)
                 high = int(last) if dash else low
             except ValueError:
-                self.fail(f"{shown(piece)!r} is neither a number nor a range; expected e.g. 0-3,8.", param, ctx)
+                self.fail(f"{quoted(piece)} is neither a number nor a range; expected e.g. 0-3,8.", param, ctx)
             if high < low:
                 self.fail(f"the range {piece!r} runs backwards; expected e.g. {high}-{low}.", param, ctx)
             if high > LARGEST_SEED:
-                self.fail(f"{shown(piece)!r} is too large; expected numbers up to {LARGEST_SEED}.", param, ctx)
+                self.fail(f"{quoted(piece)} is too large; expected numbers up to {LARGEST_SEED}.", param, ctx)
             ranges.append(range(low, high + 1))
         count = sum(map(len, ranges))
         if count > _MOST:
-            self.fail(f"{shown(str(value))!r} are {count:,} numbers; expected at most {_MOST:,}.", param, ctx)
+            self.fail(f"{quoted(str(value))} are {count:,} numbers; expected at most {_MOST:,}.", param, ctx)
         return tuple(number for each in ranges for number in each)
 
 
@@ -81,7 +81,7 @@ class Assignments(click.ParamType):
             return value
         path, equals, text = str(value).partition("=")
         if not equals or not path:
-            self.fail(f"{shown(value)!r} is no assignment; expected field=value, e.g. model.basis=4.", param, ctx)
+            self.fail(f"{quoted(value)} is no assignment; expected field=value, e.g. model.basis=4.", param, ctx)
         return path, json_or_text(text)
 
 

@@ -29,18 +29,19 @@ def command(ctx: click.Context, out: Path, as_json: bool, seed: int | None, devi
       disentangle quickstart
       disentangle quickstart --out /tmp/first --seed 3
     """
-    from disentangle.quickstart import quickstart
+    from disentangle.quickstart import QuickstartResult, quickstart
     from disentangle.training import resolve_device
 
     where = resolve_device(setting(ctx, "device", device, "auto"))
     found: list[tuple[dict[str, Any], tuple[str, ...]]] = []
+    made: list[QuickstartResult] = []
 
     def work() -> None:
         result = quickstart(
             out, device=where, seed=setting(ctx, "seed", seed, 0), progress=lambda line: note(ctx, f"{line} ..."),
             scored=lambda scores, names: found.append((scores, names)),
         )  # fmt: skip
-        note(ctx, f"{result.seconds:.0f} s; open {result.report}")
+        made.append(result)
 
     def show() -> None:
         for scores, names in found:
@@ -50,3 +51,4 @@ def command(ctx: click.Context, out: Path, as_json: bool, seed: int | None, devi
                 print_scores(scores, names, "vae-rooms on rooms")
 
     deliver(work, show)
+    note(ctx, f"{made[0].seconds:.0f} s; open {made[0].report}")

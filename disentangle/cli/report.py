@@ -102,11 +102,13 @@ class _Parts:
 
     def _stats(self, run: Path, lacking: list[str]) -> Sequence[Mapping[str, Any]]:
         from disentangle.errors import DisentangleError, reason
-        from disentangle.io.runs import read_stats
+        from disentangle.io.run_stats import logged_lines
         from disentangle.viz.run_lines import well_formed
 
         try:
-            lines, damaged = well_formed(read_stats(run))
+            records, unread = logged_lines(run)
+            lines, damaged = well_formed(records)
+            damaged += len(unread)
         except (DisentangleError, OSError, ValueError, RecursionError) as error:
             lacking.append(self._left_out(f"{run / 'stats.jsonl'} cannot be read ({reason(error)}); it is left out."))
             return []

@@ -52,7 +52,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
     """A result as a table; rows have a cell for each of the header, and the first ``whole`` columns are not wrapped."""
     from rich.table import Column, Table
 
-    columns = [Column(escaped(name, most=_LONGEST), no_wrap=i < whole) for i, name in enumerate(header)]
+    # What does not fit is continued below: an ellipsis would lose it, in files and pipes too.
+    columns = [
+        Column(escaped(name, most=_LONGEST), no_wrap=i < whole, overflow="fold") for i, name in enumerate(header)
+    ]
     table = Table(*columns, title=escaped(title, most=_LONGEST) or None)
     for row in rows:
         table.add_row(*(escaped(cell, most=_LONGEST) for cell in row))

@@ -17,7 +17,7 @@ from disentangle.errors import DataError
 from disentangle.files import write_atomically, writing
 from disentangle.json_files import parse_json
 
-__all__ = ["STATS", "append_stats", "forget_after", "read_stats"]
+__all__ = ["STATS", "append_stats", "forget_after", "logged_lines", "read_stats"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,22 +56,31 @@ def read_stats(run: PathLike) -> list[dict[str, Any]]:
     Raises:
         DataError: if the file cannot be read.
     """
-    path = Path(run) / STATS
+    records, damaged = logged_lines(run)
+    if damaged:
+        one = len(damaged) == 1
+        logger.warning(
+            "%s: %s damaged and left out.",
+            Path(run) / STATS,
+            f"line {damaged[0]} is" if one else f"{len(damaged)} lines, the first of them {damaged[0]}, are",
+        )
+    return records
+
+
+def logged_lines(run: PathLike) -> tuple[list[dict[str, Any]], list[int]]:
+    """Logged lines of a run folder, and the numbers of the damaged ones among all, from 1.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
     records, damaged = [], []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(_lines(Path(run) / STATS), start=1):
         record = _record(line)
         if record is None:
             damaged.append(number)
         else:
             records.append(record)
-    if damaged:
-        one = len(damaged) == 1
-        logger.warning(
-            "%s: %s damaged and left out.",
-            path,
-            f"line {damaged[0]} is" if one else f"{len(damaged)} lines, the first of them {damaged[0]}, are",
-        )
-    return records
+    return records, damaged
 
 
 def forget_after(run: PathLike, step: int) -> None:

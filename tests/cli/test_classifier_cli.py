@@ -88,7 +88,7 @@ def test_config_file_round_trip(run, trained: Path):
         (["--arch", "resnet17"], "model.arch: Input should be 'small'"),
         (["--epochs", "2"], "as --epochs or as --steps, not both"),
         (["--preset", "classifier-small-33"], "did you mean 'classifier-small-32'"),
-        (["--init", "none.pth"], "There is no file none.pth"),
+        (["--init", "none.pth"], "none.pth does not exist"),
         (["--validation", "90"], "validation is 90; expected 1 to 45"),
         (["--data", "rooms"], "rooms has no classes to learn"),
         (["--data", "PICTURES/train/lying"], "has no classes to learn; expected a folder with one sub-folder"),

@@ -185,7 +185,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(model, options, message, f
         ("style", ["--label", "1"], "has no classes"),
         ("style", ["--layers", "9"], "name layer 9"),
         ("style", ["--dims", "7"], "no direction 7"),
-        ("style", ["--start", "{d}"], "holds no latents"),
+        ("style", ["--start", "{d}"], "holds directions; expected a file of latents"),
     ],
 )
 def test_walks_that_make_no_sense(model, options, message, run, fails, folder, tmp_path):

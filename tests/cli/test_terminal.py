@@ -12,6 +12,7 @@ from PIL import Image
 
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line, print_table, print_text
+from disentangle.cli.tables import print_scores
 from disentangle.evaluations import Score, save_scores
 from disentangle.viz.canvas import plain_label
 from disentangle.viz.conditioning import save_conditioning_curves
@@ -146,6 +147,19 @@ def test_hostile_labels_of_directions(run, tmp_path):
     run("traverse", "vae-rooms", "--directions", file, "--dims", "0-3", "--steps", 2, "--out", tmp_path / "w.png")
     result = invoke("directions", "label", file, f"0={'x' * 1000}")
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("factors", [1, 5, 30])
+def test_no_cell_is_lost_in_80_columns(factors, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    values = np.arange(factors) / 100 + 0.001
+    parts = {"per_factor": values, "factors": np.arange(factors), "completeness": 0.4321}
+    scores = {name: Score(name, 0.9876, parts=parts, chance=0.1234) for name in ("mig", "med")}
+    print_scores(scores, [f"factor_{i}" for i in range(factors)], "title")
+    output = capsys.readouterr().out
+    assert max(map(len, output.splitlines())) <= 80
+    for text in ("0.988", "0.123", "0.432", "…", *(f"{value:.3f}" for value in values)):
+        assert (text in output) == (text != "…")
 
 
 def test_logged_messages(caplog):
