@@ -239,7 +239,6 @@ WRITERS = {
     "torch": lambda temporary: torch.save({"a": torch.zeros(1 << 19)}, temporary),
     "numpy": lambda temporary: np.save(temporary.open("wb"), np.zeros(1 << 18)),
     "picture": lambda temporary: Image.effect_noise((1500, 1500), 90).save(temporary, format="png"),
-    "webp": lambda temporary: Image.effect_noise((2500, 2500), 99).save(temporary, format="webp", lossless=True),
 }
 
 

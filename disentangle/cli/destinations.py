@@ -25,6 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 ANIMATIONS = (".gif", ".webp", ".mp4")
 
+_LOOKED_INTO = ("data_dir", "weights")
 _OF_RUNS = ("config.json", "environment.json", "stats.jsonl", "latest", "checkpoints", "samples")  # a training's own
 
 
@@ -127,13 +128,14 @@ def _check(ctx: click.Context, name: str, in_place: str | None) -> None:
 
 
 def _given(ctx: click.Context, in_place: str | None) -> Iterator[Path]:
-    """Everything on the disk that the arguments and options name, except where data sets lie in general."""
+    """Everything on the disk that the arguments and options name, except folders where something is looked for."""
     for param in ctx.command.params:
-        if isinstance(param.type, OutputPath) or param.name in (in_place, "data_dir"):
+        if isinstance(param.type, OutputPath) or param.name == in_place:
             continue
         values = ctx.params.get(param.name or "")
         for value in values if isinstance(values, tuple) else (values,):
-            if isinstance(value, (str, Path)) and 0 < len(str(value)) < 4096 and os.path.lexists(value):
+            named = isinstance(value, (str, Path)) and 0 < len(str(value)) < 4096 and os.path.lexists(value)
+            if named and not (param.name in _LOOKED_INTO and Path(value).is_dir()):
                 yield Path(value)
 
 
@@ -144,11 +146,13 @@ def _belongs_to(path: Path, folder: Path) -> bool:
         return False
     if (within / "config.json").is_file() and ((within / "checkpoints").is_dir() or (within / "latest").exists()):
         return real.relative_to(within).parts[0] in _OF_RUNS
-    return real.exists() and real.suffix.lower() not in (".html", ".htm") and not _holds_scores(real)
+    return real.exists() and real.suffix.lower() not in (".html", ".htm") and not _is_result(real)
 
 
-def _holds_scores(path: Path) -> bool:
+def _is_result(path: Path) -> bool:
+    """Whether a file is one of our scores, models, directions or latents: an earlier run of a command has left it."""
     try:
-        return path.suffix == ".json" and '"disentangle-scores"' in path.open(encoding="utf-8").read(100)
-    except (OSError, ValueError):
+        with path.open("rb") as file:
+            return path.suffix.lower() in (".json", ".safetensors") and b'"disentangle' in file.read(4096)
+    except OSError:
         return False

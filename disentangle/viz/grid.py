@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from disentangle.errors import InputError
-from disentangle.files import write_atomically
+from disentangle.files import write_bytes
 from disentangle.text import escaped
 from disentangle.viz.stamps import png_options
 
@@ -145,7 +146,10 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str], **options: 
             f"the picture has {picture.width:,} x {picture.height:,} pixels, and a {path.suffix.lower()} at most "
             f"{most:,} on a side; draw fewer or smaller pictures{'' if kind == 'PNG' else ', or a .png'}."
         )
-    write_atomically(path, lambda temporary: picture.save(temporary, format=kind, **options))
+    # Into memory first: given a file, Pillow's encoders take a part written for the whole when the disk is full.
+    encoded = io.BytesIO()
+    picture.save(encoded, format=kind, **options)
+    write_bytes(path, encoded.getvalue())
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

@@ -194,6 +194,27 @@ def test_no_command_writes_over_what_it_was_given(arguments, place, photo, capsy
     assert tree(place) == before
 
 
+def test_results_of_an_earlier_time_may_be_replaced(place, photo, codes, capsys):
+    """The same command in the folder that it was given, once more."""
+    score = ["evaluate", "--codes", "z.npy", "--factors", "y.npy", "--metrics", "mig", "--jobs", 1, "--out", "s.json"]
+    invert = [
+        "invert",
+        "vae-rooms",
+        "photo.png",
+        "--steps",
+        1,
+        "--pixels-only",
+        "--weights",
+        ".",
+        "--out",
+        "p.safetensors",
+    ]
+    for arguments in (score, [*score, "--weights", "."], invert, invert):
+        code, _, errors = said(capsys, *arguments)
+        assert code == 0, errors
+    assert "Unknown data set" in refused(capsys, "data", "preview", "no-data", "--data-dir", ".", "--out", "photo.png")
+
+
 def test_two_outputs_of_one_name(place, codes, capsys):
     convert = ["convert", "a.pkl", "--out", "b.safetensors", "--discriminator", "./b.safetensors"]
     assert "--discriminator and --out are both" in refused(capsys, *convert, status=2)

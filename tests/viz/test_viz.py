@@ -20,6 +20,7 @@ from disentangle.viz.matrices import save_score_matrices, score_matrix
 from disentangle.viz.preview import preview_rows
 from disentangle.viz.report import Picture, Section, Table, save_report
 from disentangle.viz.scores import explanations, score_table
+from tests.full_disk import full_disk
 
 
 def test_to_pil_maps_the_range_and_repeats_grey():
@@ -186,3 +187,18 @@ def test_matrices_are_drawn_once_each(tmp_path):
     without = {"mig": replace(scores["mig"], parts={})}
     with pytest.raises(InputError, match="None of mig has a matrix"):
         save_score_matrices(without, ["shape", "hue"], tmp_path / "n.png")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "gif", "bmp", "tif"])
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path, ending):
+    """Pillow's own writers of files leave a part, without a word, where the disk becomes full in between."""
+    from disentangle.errors import OutputError
+    from disentangle.viz.grid import save_picture
+
+    picture = Image.effect_noise((300, 300), 90).convert("RGB")
+    with full_disk(tmp_path / "disk", size="400k") as disk:
+        (disk / "filling").write_bytes(bytes(380 << 10))
+        with pytest.raises(OutputError, match="No space left"):
+            save_picture(picture, disk / f"a.{ending}")
+        assert [path.name for path in disk.iterdir()] == ["filling"]
