@@ -221,7 +221,7 @@ def _bounds(least: float | None, above: float | None, most: float | None, below:
             return f" from {least:g} to {most:g}"
         if above is not None and below is not None:
             return f" between {above:g} and {below:g}, both excluded"
-        return f"{low} and{high}"
+        return f"{low},{high.removeprefix(' of')}"
     return low or high
 
 

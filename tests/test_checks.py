@@ -82,7 +82,7 @@ def test_real_numbers(value: Any):
         (1.0, {"above": 0, "below": 1}, "rate is 1.0; expected a number between 0 and 1, both excluded."),
         (-0.1, {"least": 0, "most": 1}, "rate is -0.1; expected a number from 0 to 1."),
         (-1, {"least": 0}, "rate is -1; expected a number of 0 or more."),
-        (3, {"above": 0, "most": 2}, "rate is 3; expected a number above 0 and of at most 2."),
+        (3, {"above": 0, "most": 2}, "rate is 3; expected a number above 0, at most 2."),
         (math.nan, {}, "rate is nan; expected a finite number."),
         (math.inf, {"above": 0}, "rate is inf"),
         pytest.param(10**400, {"above": 0}, "expected a number above 0", id="huge"),

@@ -167,7 +167,7 @@ def row_numbers(codes: Any) -> np.ndarray:
     """(n, 1) in place of the factors of (n, d) codes, for metrics in which factors play no part."""
     try:
         n = len(codes)
-    except TypeError:  # no array at all, which read_points says
+    except Exception:  # no array of rows at all, which read_points says
         n = 0
     return np.arange(n)[:, None]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -52,13 +52,16 @@ def udr(
     start = time.perf_counter()
     if similarity not in ("lasso", "spearman"):
         raise InputError(f"similarity is {similarity!r}; expected 'spearman' or 'lasso'.")
+    if not isinstance(codes, Iterable) or (hasattr(codes, "ndim") and codes.ndim != 3):
+        raise InputError(f"codes are {type(codes).__name__}; expected a list of arrays (n, d), one for each model.")
     models = [
-        read_array(array, f"codes of model {i}", finite=False).astype(np.float64) for i, array in enumerate(codes)
+        read_array(array, f"codes of model {i}", ndim=2, expected="(n, d)", finite=False).astype(np.float64)
+        for i, array in enumerate(codes)
     ]
     if len(models) < 2:
         raise InputError(f"UDR compares models, so it needs the codes of two or more; got {len(models)}.")
     for i, array in enumerate(models):
-        if array.ndim != 2 or array.shape[0] != models[0].shape[0] or not array.shape[1]:
+        if array.shape[0] != models[0].shape[0] or not array.shape[1]:
             raise InputError(
                 f"codes of model {i} have shape {array.shape}; expected ({len(models[0])}, d), the points of model 0."
             )

@@ -114,10 +114,11 @@ def test_range_narrower_than_the_dtype_resolves() -> None:
     assert mig(np.stack([wide, 0 * wide], axis=1), factors).value == pytest.approx(1.0)
 
 
-def test_range_wider_than_float64_is_refused() -> None:
-    codes = np.random.default_rng(0).uniform(-1, 1, size=(50, 2)) * 1.7e308
+def test_range_wider_than_float64_is_brought_into_it() -> None:
+    codes, factors = np.random.default_rng(0).uniform(-1, 1, size=(50, 2)), np.arange(50)[:, None] % 2
+    assert mig(codes * 2.0**1023, factors).value == mig(codes, factors).value
     with pytest.raises(InputError, match="too wide a range to cut into bins"):
-        mig(codes, np.arange(50)[:, None] % 2)
+        equal_width_bins(codes * 1.7e308, 20)
 
 
 def test_information_of_wide_codes_is_counted_in_pieces(monkeypatch: pytest.MonkeyPatch, factors: np.ndarray) -> None:
