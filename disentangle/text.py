@@ -69,15 +69,6 @@ def shown(value: Any, *, most: int = 120) -> str:
 
 
 def quoted(value: Any, *, most: int = 120) -> str:
-    """As :func:`shown`, with texts in quotes.
-
-    >>> quoted("a"), quoted(3)
-    ("'a'", '3')
-    """
-    return escaped(_Bounded().repr(value), most=most)
-
-
-def quoted(value: Any, *, most: int = 120) -> str:
     """As :func:`shown`, with quotes around texts.
 
     >>> quoted("dlib-2018"), quoted(20)

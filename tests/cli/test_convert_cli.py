@@ -53,9 +53,12 @@ def test_the_discriminator_too(folder, capsys):
     assert "md.pt has no known ending; expected a name that ends with .safetensors" in capsys.readouterr().err
     assert run("train", "gan", "--discriminator", "md.safetensors", "--data", "rooms", "--out", "x") == 2
     assert "give that one as --from" in capsys.readouterr().err
-    for options in (["--list"], ["--out", "md.safetensors"]):
+    for options, message in (
+        (["--list"], "a second file beside --out"),
+        (["--out", "md.safetensors"], "--discriminator and --out are both md.safetensors; give each a name of its own"),
+    ):
         assert run("convert", "d.pt", *options, "--discriminator", "md.safetensors") == 2
-        assert "a second file beside --out" in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert run("convert", "n.pkl", "--out", "n.safetensors", "--discriminator", "nd.safetensors") == 1
     assert "holds no discriminator" in capsys.readouterr().err
     assert not Path("n.safetensors").exists()
