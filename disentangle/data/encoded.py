@@ -149,7 +149,7 @@ class EncodedImages:
             kind = DataError if getattr(error, "errno", None) in _NOT_ITS_FAULT else _UnreadableError
             raise kind(
                 f"{self._shelf.name(position)} cannot be read as a picture ({reason(error)}); repair or remove it, or "
-                "leave such pictures out with on_bad_image='skip' (--on-bad-image skip)."
+                "leave such pictures out with on_bad_image='skip' (of a training: --on-bad-image skip)."
             ) from error
 
     def _leave_out_unreadable(self) -> None:

@@ -103,6 +103,8 @@ def _alive(pid: int, started: int | None) -> bool:
 
 
 def _exists(pid: int) -> bool:
+    if os.name == "nt":  # there a signal of 0 is Ctrl-C
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

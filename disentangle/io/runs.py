@@ -77,6 +77,7 @@ class RunFolder:
         self._made: list[Path] = []
         self._state: dict[str, Any] | None = None
         self._superseded: set[int] = set()
+        self._known = False
 
     def open(self) -> None:
         """Lock the folder, sweep what a killed process left, and read the checkpoint that is to be continued.
@@ -103,6 +104,7 @@ class RunFolder:
                 self.latest = found.folder
                 prune(self.path, current=found.step, keep=self.keep)
                 self._superseded = {other.step for other in checkpoints(self.path) if other.step > found.step}
+            self._known = True
         except BaseException:
             self.close()
             raise
@@ -114,6 +116,7 @@ class RunFolder:
             problem = self._read_state(Checkpoint(step, self.latest))
             if problem is not None:
                 raise CheckpointError(f"{self.latest} cannot be continued: {problem}.")
+        self._known = True
 
     def close(self) -> None:
         """Release the folder; one that was made for a run that never began is removed again."""
@@ -185,7 +188,13 @@ class RunFolder:
     # ------------------------------------------------------------------------------------------------ reading
 
     def load_state(self) -> dict[str, Any] | None:
-        """The training state to continue from, once; None if there is no checkpoint yet."""
+        """The training state to continue from, once; None if there is no checkpoint yet.
+
+        Raises:
+            RuntimeError: if the folder has been neither opened nor followed, so that this is not known.
+        """
+        if not self._known:
+            raise RuntimeError(f"The run folder {self.path} is not open: use the session in a `with` block.")
         state, self._state = self._state, None
         return state
 

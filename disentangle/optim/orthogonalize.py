@@ -47,6 +47,7 @@ from disentangle.optim.learning_rate import Form, rate_numbers
 from disentangle.optim.modes import new_weight, orthogonal_direction, retracted, step_direction
 from disentangle.optim.penalties import orthogonality_gradient
 from disentangle.optim.step_groups import StepGroups, checked_params, innermost_optimizer, stand_in
+from disentangle.optim.treated_gradients import TreatedGradients, largest_entries
 from disentangle.optim.treatment import (
     Method,
     Mode,
@@ -159,7 +160,7 @@ class Treatment:
         self._pending: list[TreatmentRecord] | None = None  # the records as they will be if it does not raise
         self._before: dict[int, tuple[Tensor, float]] = {}  # position -> weight before, rate; but in mode "gradient"
         self._stepping: list[int] = []
-        self._gradients: dict[int, tuple[Tensor, int, Tensor]] = {}  # position -> treated in place, version, before
+        self._gradients = TreatedGradients()
         self._hooks = [
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
@@ -261,7 +262,7 @@ class Treatment:
     @torch.no_grad()
     def _prepare(self, groups: StepGroups) -> None:
         """Treat the gradients and give each weight its rate for this step."""
-        self._put_gradients_back()
+        self._gradients.put_back(self.params)
         self._before, self._stepping = {}, []
         records = [replace(record) for record in self.records]
         gradients, skipped = self._directions(records)
@@ -293,7 +294,8 @@ class Treatment:
         stand_in(args[0])[1].finish()
         if self._pending is None:  # no gradient was asked for
             return
-        records, self._pending, self._gradients = self._pending, None, {}
+        records, self._pending = self._pending, None
+        self._gradients.forget()
         if self._before:
             self._replace_steps(records)
         if self.options.retraction == "polar":
@@ -307,7 +309,7 @@ class Treatment:
         """Put the mode's own step in place of what the optimizer made of each weight."""
         moved = {i: before - self.params[i] for i, (before, _) in self._before.items()}
         steps: dict[int, tuple[Tensor, Tensor]] = {}
-        for position, size in zip(moved, _sizes(list(moved.values())), strict=True):
+        for position, size in zip(moved, largest_entries(list(moved.values())), strict=True):
             before, base = self._before[position]
             if size != 0 and base != 0:  # no displacement is no step, whatever a mode would make of it
                 steps[position] = before, step_direction(moved[position], base, self.options)
@@ -337,7 +339,7 @@ class Treatment:
         unscale = getattr(self.optimizer, "grad_scale", None)  # set by GradScaler for fused optimizers
 
         def finite(tensors: dict[int, Tensor]) -> dict[int, float]:
-            sizes = dict(zip(tensors, _sizes(list(tensors.values())), strict=True))
+            sizes = dict(zip(tensors, largest_entries(list(tensors.values())), strict=True))
             for position, size in sizes.items():
                 if not math.isfinite(size):
                     self._skip(position, records[position])
@@ -357,9 +359,7 @@ class Treatment:
         if options.ol or (options.nog and options.mode != "update"):
             scaled = {i: (g if unscale is None else g * unscale).to(found[i].dtype) for i, g in gradients.items()}
             for i in finite(scaled) if options.scale != "none" or unscale is not None else scaled:
-                before = found[i].clone()
-                found[i].copy_(scaled[i])
-                self._gradients[i] = (found[i], found[i]._version, before)
+                self._gradients.change(i, found[i], scaled[i])
         return {
             i: -gradient if self._group(i).get("maximize") else gradient
             for i, gradient in gradients.items()
@@ -389,13 +389,6 @@ class Treatment:
                 tuple(self.params[position].shape),
             )
 
-    def _put_gradients_back(self) -> None:
-        """Undo what a step that raised has made of gradients that are still the same."""
-        for position, (gradient, version, before) in self._gradients.items():
-            if self.params[position].grad is gradient and gradient._version == version:
-                gradient.copy_(before)
-        self._gradients = {}
-
     def _rates(self, pairs: dict[int, tuple[Tensor, Tensor]]) -> dict[int, list[float]]:
         """The numbers behind the optimal rates of several weights, with one transfer from the device."""
         if not pairs:
@@ -414,9 +407,3 @@ class Treatment:
             f"A treated weight of shape {tuple(param.shape)} is no longer in the optimizer; call remove() on its "
             "treatment before taking it out."
         )
-
-
-def _sizes(tensors: list[Tensor]) -> list[float]:
-    """The largest absolute entry of each tensor, NaN or infinity included, with one transfer from the device."""
-    largest = [t.abs().amax().double() if t.numel() else t.new_zeros(()).double() for t in tensors]
-    return torch.stack([size.to(largest[0].device) for size in largest]).tolist() if largest else []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from disentangle.io import find_model
 from disentangle.io.run_lock import LOCK, RunInUse, RunLock
-from tests.faults.trainings import Training, contents, end, same
+from tests.faults.trainings import FAMILIES, Training, contents, end, same
+from tests.training.test_processes import port
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["new", "continued"])
@@ -99,3 +102,29 @@ def test_the_lock_of_a_dead_owner_is_taken_over_by_one(tmp_path: Path):
         assert set(ends) <= {0, 1}, ends
         assert 0 in ends
         assert list(tmp_path.iterdir()) == []
+
+
+def test_every_process_of_a_training_says_why_it_does_not_begin(data, place: Path):
+    """The first one finds the folder in use, and the others, which never look, end with the same sentence."""
+    out = place / "run"
+    out.mkdir()
+    config = place / "config.json"
+    config.write_text(FAMILIES["vae"](data).model_dump_json())
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "disentangle", "--device", "cpu", "train", "vae"]
+    command += ["--config", str(config), "--out", str(out)]
+    with RunLock(out):
+        workers = [
+            subprocess.Popen(
+                command,
+                env={**os.environ, **address, "RANK": str(rank), "LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"},
+                stderr=subprocess.PIPE,
+            )
+            for rank in range(2)
+        ]
+        errors = [worker.communicate(timeout=240)[1].decode() for worker in workers]
+    for worker, error in zip(workers, errors, strict=True):
+        assert worker.returncode == 1, error
+        assert f"Error: {out} is in use: process {os.getpid()} on" in error
+        assert "Traceback" not in error
+    assert list(out.iterdir()) == []
