@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -15,28 +14,29 @@ from disentangle.json_files import read_json
 
 __all__ = ["CONFIG", "COPY", "check_same_run"]
 
-logger = logging.getLogger(__name__)
-
 CONFIG, COPY = "config.json", "run_config.json"  # of a run, and of each of its checkpoints
 
 
-def check_same_run(path: Path, config: Config, may_differ: tuple[str, ...]) -> None:
+def check_same_run(path: Path, config: Config, may_differ: tuple[str, ...]) -> str | None:
     """Whether a run of ``config`` can begin or go on in ``path``.
 
     What a killed process left of files it was writing is nothing. Every checkpoint holds the configuration too: where
-    ``config.json`` is lost or damaged, that one decides, and a warning says so.
+    ``config.json`` is lost or damaged, that one decides.
 
     Args:
         path: the run folder, which need not exist.
         config: the configuration.
         may_differ: dotted fields that may change when a run is continued.
 
+    Returns:
+        What has to be said aloud of it, None if nothing.
+
     Raises:
         ConfigError: if the folder holds a run with another configuration (the differences are listed), files that are
             no run, or cannot be read.
     """
     if not os.path.lexists(path):
-        return
+        return None
     try:
         names = os.listdir(path)
     except OSError as error:
@@ -44,12 +44,12 @@ def check_same_run(path: Path, config: Config, may_differ: tuple[str, ...]) -> N
     found = checkpoints(path)
     if CONFIG not in names and not found:
         if all(name == LOCK or is_leftover(name) for name in names):
-            return
+            return None
         raise ConfigError(f"{path} exists and is no run (it has no {CONFIG}); choose another --out or empty it.")
     try:
         rows = _rows(path / CONFIG, config, may_differ)
         if not rows:
-            return
+            return None
         problem = f"{path} was started with another configuration; saved != given: {'; '.join(rows)}"
         advice = "Give the same options to continue it, or another --out."
     except ConfigError as error:
@@ -61,7 +61,7 @@ def check_same_run(path: Path, config: Config, may_differ: tuple[str, ...]) -> N
     agreeing = _agreeing(found, config, may_differ)
     if agreeing is None:
         raise ConfigError(f"{problem}. {advice}")
-    logger.warning("%s. %s has the configuration that was given, and the run goes on.", problem, agreeing.folder)
+    return f"{problem}. {agreeing.folder} has the configuration that was given, and the run goes on."
 
 
 def _rows(file: Path, config: Config, may_differ: tuple[str, ...]) -> list[str]:

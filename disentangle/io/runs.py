@@ -97,7 +97,9 @@ class RunFolder:
             with writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
             self._lock = RunLock(self.path).__enter__()
-            check_same_run(self.path, self.config, self.may_differ)  # another process may have begun a run meanwhile
+            remark = check_same_run(self.path, self.config, self.may_differ)  # a run may have begun meanwhile
+            if remark is not None:
+                logger.warning("%s", remark)
             found = newest_checkpoint(self.path, accept=self._read_state)
             self._sweep()
             if found is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -154,9 +155,12 @@ def end(name: str, data: Path, out: Path, **fields: Any) -> None:
 
 
 def contents(run: Path) -> dict[str, Any]:
-    """What a finished run holds: its last state, weights included, and which steps it logged."""
+    """What a finished run holds: its last state, weights included, and the steps that it logged in whole lines."""
     newest = run / "checkpoints" / (run / "latest").read_text().strip()
-    lines = [json.loads(line)["step"] for line in (run / "stats.jsonl").read_text().splitlines()]
+    lines = []
+    for line in (run / "stats.jsonl").read_bytes().split(b"\n"):
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            lines.append(json.loads(line)["step"])
     return {"state": load_state(newest / "state.pt"), "lines": lines, "step": newest.name}
 
 
