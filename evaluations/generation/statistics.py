@@ -198,10 +198,11 @@ class FeatureStatistics:
             count = file.read("n") if "n" in names else np.zeros(())
             if count.size != 1 or not 0 <= float(count.reshape(())) < 2**62:
                 raise InputError(f"{path}: n is {shown(count.tolist())}; expected the number of features.")
-            try:
-                return cls.given(file.read("mu"), file.read("sigma"), n=int(count.reshape(())))
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from None
+            mean, covariance = file.read("mu"), file.read("sigma")
+        try:
+            return cls.given(mean, covariance, n=int(count.reshape(())))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
 
     def _seen(self) -> Moments:
         if self._moments is None:
