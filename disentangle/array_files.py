@@ -28,7 +28,7 @@ from disentangle.text import shown
 
 __all__ = ["ArrayFile", "ArrayHeader", "check_plain"]
 
-_LONGEST_HEADER = 0xFFFF  # bytes; numpy's own of a plain array has 128
+_LONGEST_HEADER = 10_000  # bytes, numpy's own limit: a plain array's has 128, and parsing takes the square
 _MOST_AXES = 32
 _PLAIN = "biuf"
 _FREE = 128 << 20  # bytes that an array may unpack to, and four for each of the file's

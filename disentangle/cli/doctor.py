@@ -14,7 +14,6 @@ __all__ = ["command"]
 
 _OPTIONAL = {
     "h5py": "reads 3D Shapes (.h5): pip install 'disentangle-toolkit[data]'",
-    "lmdb": "reads LSUN: pip install 'disentangle-toolkit[data]'",
     "tensorboard": "--tracker tensorboard: pip install 'disentangle-toolkit[tensorboard]'",
 }
 
