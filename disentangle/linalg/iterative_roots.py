@@ -2,20 +2,24 @@
 
 ``A = P / ||P||_F`` has its eigenvalues in (0, 1]. On it
 
-    newton_schulz   the coupled iteration Y <- Y T, Z <- T Z with T = (3 I - Z Y) / 2 (iSQRT-COV, Li et al. 2018)
+    newton_schulz   the coupled iteration Y <- Y T, Z <- T Z with T = (3 I - Z Y) / 2 (Higham, Functions of Matrices)
+    isqrt_cov       the same after a division by the trace in place of the norm (Li, Xie, Wang, Gao, CVPR 2018; for the
+                    inverse root Huang et al., "Iterative Normalization", CVPR 2019)
     polar_express   the same with the best odd quintic of each step on the interval where the values are by then
                     (Amsel et al. 2025), T = a I + b Z Y + c (Z Y)^2
     pade            the [5/5] Pade approximant of sqrt(1 - z) at z = I - A ("MPA", Song, Sebe and Wang, ICLR 2022)
     taylor          the Taylor polynomial of degree 10 of sqrt(1 - z) ("MTP", same source)
 
-The first two are differentiated by unrolling. The last two solve the Lyapunov equation ``S X + X S = C`` by the
-Newton-Schulz iteration for the sign of ``[[S, C], [0, -S]]``, each matrix scaled by its own norm, as their authors do.
+The first three are differentiated by unrolling. The last two solve the Lyapunov equation ``S X + X S = C`` by the
+Newton-Schulz iteration for the sign of ``[[S, C], [0, -S]]``, as their authors do: for the root scaled by the root of
+``||P||_F``, for the inverse root by its own norm (in their code by that of all matrices of a batch together).
 
 Relative Frobenius errors against the exact root with the default steps, in float64 at n = 32 and a log-uniform
 spectrum, as root (its gradient) / inverse root (its gradient):
 
                     condition number 10               1e4
     newton_schulz   6e-6 (1e-4) / 2e-5 (3e-4)         3e-2 (0.5) / 0.8 (1)
+    isqrt_cov       0.13 (0.2) / 0.3 (0.7)            0.12 (0.8) / 0.9 (1)
     polar_express   below 1e-13 (4e-11)               below 1e-12 (1e-11); 1e8: 1e-13 (9e-9) / 4e-10 (2e-8)
     pade            5e-3 (9e-3) / 1e-2 (4e-2)         0.2 (0.8) / 0.9 (1)
     taylor          5e-2 (8e-2) / 0.2 (0.6)           0.4 (0.9) / 0.9 (1)
@@ -36,7 +40,7 @@ from disentangle.linalg.differentiable import DifferentiableFunction, autocast_o
 __all__ = ["ITERATIVE_STEPS", "iterative_root", "quintics"]
 
 # Default of `steps` by method: the iterations, or those of the Lyapunov equation in the backward pass.
-ITERATIVE_STEPS = {"newton_schulz": 7, "polar_express": 9, "pade": 8, "taylor": 8}
+ITERATIVE_STEPS = {"newton_schulz": 7, "isqrt_cov": 5, "polar_express": 9, "pade": 8, "taylor": 8}
 
 _PADE_NUMERATOR = (1.0, -11 / 4, 11 / 4, -77 / 64, 55 / 256, -11 / 1024)
 _PADE_DENOMINATOR = (1.0, -9 / 4, 7 / 4, -35 / 64, 15 / 256, -1 / 1024)
@@ -59,9 +63,9 @@ def iterative_root(P: Tensor, method: str, inverse: bool, working: torch.dtype, 
         scale = largest.masked_fill(bad | zero, 1)
         A = torch.where(bad | zero, identity, wide / scale)
         A = 0.5 * (A + A.mT)
-        if method in ("newton_schulz", "polar_express"):
-            norm = _norm(A)
-            coupled = _coupled(A / norm, _cubics(steps) if method == "newton_schulz" else quintics(steps))
+        if method in ("newton_schulz", "isqrt_cov", "polar_express"):
+            norm = _trace(A) if method == "isqrt_cov" else _norm(A)
+            coupled = _coupled(A / norm, quintics(steps) if method == "polar_express" else _cubics(steps))
             root = coupled[1] / norm.sqrt() if inverse else coupled[0] * norm.sqrt()
         else:
             function = _ApproximateInverseRoot if inverse else _ApproximateRoot
@@ -73,6 +77,10 @@ def iterative_root(P: Tensor, method: str, inverse: bool, working: torch.dtype, 
 
 def _norm(A: Tensor) -> Tensor:
     return A.square().sum(dim=(-2, -1), keepdim=True).sqrt()
+
+
+def _trace(A: Tensor) -> Tensor:
+    return A.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
 
 
 def _coupled(A: Tensor, coefficients: Sequence[tuple[float, float, float]]) -> tuple[Tensor, Tensor]:
@@ -154,9 +162,8 @@ def _approximate(A: Tensor, method: str, inverse: bool) -> Tensor:
     return root / norm.sqrt() if inverse else root * norm.sqrt()
 
 
-def _lyapunov(S: Tensor, C: Tensor, steps: int) -> Tensor:
-    """Solution X of ``S X + X S = C`` for positive definite S, approximately."""
-    norm = _norm(S)
+def _lyapunov(S: Tensor, C: Tensor, steps: int, norm: Tensor) -> Tensor:
+    """Solution X of ``S X + X S = C`` for positive definite S whose eigenvalues are at most ``norm``, approximately."""
     b, c = S / norm, C / norm
     for _ in range(steps):
         square = b @ b
@@ -175,18 +182,18 @@ class _ApproximateRoot(DifferentiableFunction):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.steps = inputs[2]
-        ctx.save_for_backward(output)
-        ctx.save_for_forward(output)
+        ctx.save_for_backward(inputs[0], output)
+        ctx.save_for_forward(inputs[0], output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (S,) = ctx.saved_tensors
-        return _lyapunov(S, 0.5 * (grad + grad.mT), ctx.steps), None, None
+        A, S = ctx.saved_tensors
+        return _lyapunov(S, 0.5 * (grad + grad.mT), ctx.steps, _norm(A).sqrt()), None, None
 
     @staticmethod
     def tangent(ctx: Any, dA: Tensor, *_: Any) -> Tensor:
-        (S,) = ctx.saved_tensors
-        return _lyapunov(S, 0.5 * (dA + dA.mT), ctx.steps)
+        A, S = ctx.saved_tensors
+        return _lyapunov(S, 0.5 * (dA + dA.mT), ctx.steps, _norm(A).sqrt())
 
 
 class _ApproximateInverseRoot(DifferentiableFunction):
@@ -200,12 +207,12 @@ class _ApproximateInverseRoot(DifferentiableFunction):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (W,) = ctx.saved_tensors
+        _, W = ctx.saved_tensors
         square = W @ W
-        return _lyapunov(W, -0.5 * square @ (grad + grad.mT) @ square, ctx.steps), None, None
+        return _lyapunov(W, -0.5 * square @ (grad + grad.mT) @ square, ctx.steps, _norm(W)), None, None
 
     @staticmethod
     def tangent(ctx: Any, dA: Tensor, *_: Any) -> Tensor:
-        (W,) = ctx.saved_tensors
+        _, W = ctx.saved_tensors
         square = W @ W
-        return _lyapunov(W, -0.5 * square @ (dA + dA.mT) @ square, ctx.steps)
+        return _lyapunov(W, -0.5 * square @ (dA + dA.mT) @ square, ctx.steps, _norm(W))

@@ -61,16 +61,16 @@ def matrix_sqrt(
         method: ``"eigh"`` (default) is exact, with the closed-form derivative ``1 / (s_i + s_j)``: finite for
             repeated, zero and slightly negative eigenvalues, and differentiable twice above the floor. Approximations
             by products, see :mod:`disentangle.linalg.iterative_roots` for their errors: ``"newton_schulz"``,
-            ``"polar_express"``, ``"pade"`` (MPA), ``"taylor"`` (MTP). The published derivatives through the
-            eigendecomposition, see :mod:`disentangle.linalg.svd_backwards`: ``"svd_plain"``, ``"svd_trunc"``,
-            ``"svd_top_n"``, ``"svd_taylor"``, ``"svd_pade"``, ``"power_iteration"``.
+            ``"isqrt_cov"``, ``"polar_express"``, ``"pade"`` (MPA), ``"taylor"`` (MTP). The published derivatives
+            through the eigendecomposition, see :mod:`disentangle.linalg.svd_backwards`: ``"svd_plain"``,
+            ``"svd_trunc"``, ``"svd_top_n"``, ``"svd_taylor"``, ``"svd_pade"``, ``"power_iteration"``.
         floor: of the denominators ``s_i + s_j``: twice the root of this times the largest eigenvalue; see the module's
             description for the default. The value itself has no floor. With 0 the gradient of a singular matrix is
             NaN or infinite. Not for the iterative methods.
         precision: ``"float64"`` computes in float64 whatever the dtype, ``"input"`` in the input's (float32 for half
             precision). The SVD methods are always in float64, as published.
-        steps: of an approximation: iterations (Newton-Schulz 7, Polar Express 9), those of the gradient (Padé and
-            Taylor 8), degree (``svd_taylor`` 100), iterations (``power_iteration`` 20), dropped eigenvalues
+        steps: of an approximation: iterations (Newton-Schulz 7, iSQRT-COV 5, Polar Express 9), those of the gradient
+            (Padé and Taylor 8), degree (``svd_taylor`` 100), iterations (``power_iteration`` 20), dropped eigenvalues
             (``svd_top_n`` 50).
 
     Returns:

@@ -3,19 +3,23 @@
 All of them write the derivative of an eigenvector with ``K_ij = 1 / (l_i - l_j)``, which makes the divided difference
 ``K_ij f_i + K_ji f_j``, and differ in what they put for K where eigenvalues are close. Definitions: Song, Sebe and
 Wang, ICCV 2021 (Taylor, Pade, the cut-offs); Wang et al., NeurIPS 2019 (power iteration). In their code the forward
-pass is a singular value decomposition, which is the eigendecomposition for these matrices.
+pass is a singular value decomposition, which is the eigendecomposition for these matrices. Between equal eigenvalues
+K_ij and K_ji have one sign in their code, so that the two terms add up instead of cancelling, as they do here:
 
-    svd_plain        K itself. For equal eigenvalues the infinity is replaced by the largest finite number, in both
-                     (i, j) and (j, i), so that the gradient explodes instead of being NaN.
+    svd_plain        K itself. For equal eigenvalues its infinity becomes the largest finite entry of K in the batch.
     svd_trunc        K held within 1e10 in size; 1e10 for equal eigenvalues.
-    svd_top_n        K after the 50 smallest eigenvalues were set to the floor, held within one over the machine
-                     epsilon, since those are all equal.
-    svd_taylor       (1 / l_i) sum_{k=0..100} (l_j / l_i)^k for l_i >= l_j, and K_ji = -K_ij: bounded by 101 / l_i.
-                     A relative error of (l_j / l_i)^101: 2e-4 at a ratio of 0.92, all of it for equal eigenvalues.
+    svd_top_n        svd_plain after the 50 smallest eigenvalues were set to the floor, where they are all equal.
+    svd_taylor       (1 / l_i) sum_{k=0..100} (l_j / l_i)^k for l_i >= l_j, and K_ji = -K_ij; 101 / l_i for equal ones.
+                     A relative error of (l_j / l_i)^101: 2e-4 at a ratio of 0.92.
     svd_pade         (1 / l_i) / (1 - l_j / l_i): the diagonal [50/50] Pade approximant of 1 / (1 - x) *is* 1 / (1 - x),
-                     so this is svd_plain with K_ji = -K_ij, and equal eigenvalues cancel to 0 instead of exploding.
+                     so this is svd_plain, with the largest finite entry of K taken negative for equal eigenvalues:
+                     there the published quotient, whose coefficients are rounding noise, is minus infinity. For
+                     eigenvalues within some 1e-9 of each other it is noise too, which is not followed here.
     power_iteration  20 power steps from the exact eigenvector, later ones by deflation. In the eigenbasis the steps sum
                      to (1 / l_i) sum_{k=0..19} (l_j / l_i)^k for l_i >= l_j, and deflation gives K_ji one term less.
+
+Their floor is the machine epsilon of float64 whatever the matrix, ours is relative to its largest eigenvalue: ``floor``
+is that epsilon over the largest eigenvalue where a singular matrix is to be treated as theirs.
 """
 
 from __future__ import annotations
@@ -51,20 +55,21 @@ def svd_differences(eigenvalues: Tensor, values: Tensor, exponent: float, method
     largest_number = torch.finfo(values.dtype).max
     difference = first - second
     equal = difference == 0
-    if method in ("svd_plain", "svd_top_n", "svd_trunc"):
-        epsilon = torch.finfo(values.dtype).eps
-        cap = {"svd_trunc": _TRUNCATION, "svd_top_n": 1 / epsilon}.get(method, largest_number)
-        K = difference.masked_fill(equal, 1).reciprocal().clamp(-cap, cap)
-        table = torch.where(equal, cap * (f + g), K * (f - g))
+    if method in ("svd_plain", "svd_top_n", "svd_trunc", "svd_pade"):
+        K = difference.masked_fill(equal, float("inf")).reciprocal()
+        if method == "svd_trunc":
+            K = K.clamp(-_TRUNCATION, _TRUNCATION)
+            tied: float | Tensor = _TRUNCATION
+        else:
+            K = K.clamp(-largest_number, largest_number)
+            tied = K.amax() if K.numel() else 0.0
+        table = torch.where(equal, (-tied if method == "svd_pade" else tied) * (f + g), K * (f - g))
     else:
         upper, lower = torch.maximum(first, second), torch.minimum(first, second)
         ratio = lower / upper
         larger, smaller = torch.where(first >= second, f, g), torch.where(first >= second, g, f)
-        if method == "svd_pade":
-            K = (upper * (1 - ratio)).masked_fill(equal, 1).reciprocal().masked_fill(equal, largest_number)
-            table = K * (larger - smaller)
-        elif method == "svd_taylor":
-            table = _geometric(ratio, steps + 1) / upper * (larger - smaller)
+        if method == "svd_taylor":
+            table = _geometric(ratio, steps + 1) / upper * torch.where(equal, f + g, larger - smaller)
         else:
             table = (_geometric(ratio, steps) * larger - _geometric(ratio, steps - 1) * smaller) / upper
     derivative = exponent * eigenvalues.pow(exponent - 1)

@@ -34,7 +34,10 @@ class CovariancePool2d(nn.Module):
         upper_triangle: give the upper triangle with the diagonal, row by row, entries as they are (off-diagonal ones
             are not scaled by sqrt 2); False gives the whole matrix.
         eps: added to the diagonal of the covariance; absolute.
-        method: of :func:`disentangle.linalg.matrix_sqrt`, for power 1/2.
+        method: of :func:`disentangle.linalg.matrix_sqrt`, for power 1/2. ``"isqrt_cov"`` with ``eps=0`` and 3 or 5
+            ``steps`` is fast MPN-COV (Li, Xie, Wang, Gao, CVPR 2018), ``"newton_schulz"`` the same iteration with
+            another scaling.
+        steps: of that method, for those that take some; None for its default.
         norm_after: what stands between the reduction and the covariance: ``"bn_relu"`` as in the paper's networks,
             ``"bn"`` or ``"none"``. Without a reduction there is nothing.
         flatten: give (n, out_features); False gives (n, out_features, 1, 1), the shape that ``nn.AdaptiveAvgPool2d(1)``
@@ -69,6 +72,7 @@ class CovariancePool2d(nn.Module):
         upper_triangle: bool = True,
         eps: float = 1e-5,
         method: str = "eigh",
+        steps: int | None = None,
         norm_after: NormAfter = "bn_relu",
         flatten: bool = True,
     ) -> None:
@@ -86,15 +90,17 @@ class CovariancePool2d(nn.Module):
         if norm_after not in ("bn_relu", "bn", "none"):
             raise unknown_name("norm_after", str(norm_after), ["bn_relu", "bn", "none"])
         if power == 0.5:
-            # Raises here, not in the first batch, if the method is unknown; on the CPU also under torch.device("meta").
-            matrix_sqrt(torch.eye(1, device="cpu"), method)
+            # Raises here, not in the first batch, if they do not fit; on the CPU also under torch.device("meta").
+            matrix_sqrt(torch.eye(1, device="cpu"), method, steps=steps)
         elif method != "eigh":
             raise InputError(f"method {method!r} is for power 0.5; power {power!r} takes no method.")
+        elif steps is not None:
+            raise InputError(f"steps is {steps}, which is for power 0.5; power {power!r} takes no steps.")
         self.in_channels = in_channels
         self.power = power
         self.upper_triangle = upper_triangle
         self.eps = eps
-        self.method = method
+        self.method, self.steps = method, steps
         self.flatten = flatten
         self.reduction: nn.Conv2d | None = None
         self.norm: nn.Module = nn.Identity()
@@ -134,11 +140,13 @@ class CovariancePool2d(nn.Module):
         if self.power == "log":
             return matrix_log(ridged)
         if self.power == 0.5:
-            return matrix_sqrt(ridged, self.method)
+            return matrix_sqrt(ridged, self.method, steps=self.steps)
         return matrix_power(ridged, float(self.power))
 
     def extra_repr(self) -> str:
         return (
             f"{self.in_channels}, power={self.power}, upper_triangle={self.upper_triangle}, eps={self.eps}, "
-            f"method={self.method}, out_features={self.out_features}" + ("" if self.flatten else ", flatten=False")
+            f"method={self.method}, out_features={self.out_features}"
+            + ("" if self.steps is None else f", steps={self.steps}")
+            + ("" if self.flatten else ", flatten=False")
         )

@@ -47,7 +47,9 @@ class DecorrelatedBatchNorm2d(nn.Module):
         whitening: ``"zca"`` the symmetric root, nearest to the input; ``"pca"`` the principal axes, largest first,
             sign-fixed, whose gradient leaves out turns between equal eigenvalues; ``"cholesky"`` the inverse of the
             lower factor, the cheapest, which depends on the order of channels.
-        method: of :func:`disentangle.linalg.matrix_inverse_sqrt`, for ``"zca"``.
+        method: of :func:`disentangle.linalg.matrix_inverse_sqrt`, for ``"zca"``. ``"isqrt_cov"`` with
+            ``running="matrix"`` is iterative normalisation (Huang et al., CVPR 2019).
+        steps: of that method, for those that take some; None for its default.
         running: ``"covariance"`` averages the unbiased covariance, as BatchNorm averages the unbiased variance, and
             takes its root in eval mode; ``"matrix"`` averages the whitening matrices (the paper's code), which lags
             behind and is no root of any covariance.
@@ -99,6 +101,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
         channels_per_group: int | None = None,
         whitening: Whitening = "zca",
         method: str = "eigh",
+        steps: int | None = None,
         running: Running = "covariance",
         synchronize: bool = False,
     ) -> None:
@@ -112,16 +115,18 @@ class DecorrelatedBatchNorm2d(nn.Module):
         if running not in ("covariance", "matrix"):
             raise unknown_name("running statistic", str(running), ["covariance", "matrix"])
         if whitening == "zca":
-            # Raises here, not in the first batch, if the method is unknown; on the CPU also under torch.device("meta").
-            matrix_inverse_sqrt(torch.eye(1, device="cpu"), method)
+            # Raises here, not in the first batch, if they do not fit; on the CPU also under torch.device("meta").
+            matrix_inverse_sqrt(torch.eye(1, device="cpu"), method, steps=steps)
         elif method != "eigh":
             raise InputError(f"method {method!r} is for whitening='zca'; whitening={whitening!r} takes no method.")
+        elif steps is not None:
+            raise InputError(f"steps is {steps}, which is for whitening='zca'; whitening={whitening!r} takes no steps.")
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
         self.whitening = whitening
-        self.method = method
+        self.method, self.steps = method, steps
         self.running = running
         self.synchronize = synchronize
         self.covariance: Tensor | None = None
@@ -202,7 +207,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"track_running_stats={self.track_running_stats}, groups={self.groups}, whitening={self.whitening}"
         )
-        others = {"method": "eigh", "running": "covariance", "synchronize": False}
+        others = {"method": "eigh", "steps": None, "running": "covariance", "synchronize": False}
         return text + "".join(f", {k}={getattr(self, k)}" for k, usual in others.items() if getattr(self, k) != usual)
 
     # ------------------------------------------------------------------------------------------------ statistics
@@ -235,7 +240,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
             return pca_whitening(ridged, gap=min(size * torch.finfo(dtype).eps, 1e-2))
         if self.whitening == "cholesky":
             return cholesky_whitening(ridged)
-        return matrix_inverse_sqrt(ridged, self.method)
+        return matrix_inverse_sqrt(ridged, self.method, steps=self.steps)
 
     def _update(self, mean: Tensor, unbiased: Tensor, matrix: Tensor) -> None:
         if not self.track_running_stats:
@@ -261,7 +266,7 @@ class DecorrelatedBatchNorm2d(nn.Module):
             return second
         assert self.running_mean is not None
         dtype = self.running_mean.dtype
-        settings = (self.eps, self.whitening, self.method, dtype)
+        settings = (self.eps, self.whitening, self.method, self.steps, dtype)
         return self._built(lambda second: self._whitening_matrix(second, dtype), second, settings=settings)
 
     def _running_mean(self) -> Tensor:
