@@ -59,11 +59,11 @@ def cayley_frame(free: Tensor) -> Tensor:
     if 2 * k >= n:
         half = 0.5 * _skew(free.double())
         identity = torch.eye(n, dtype=half.dtype, device=free.device)
-        frame = torch.linalg.solve(identity - half, (identity + half)[:, :k])
+        frame = _solution(identity - half, (identity + half)[:, :k])
     else:
         U, V, E = _skew_factors(free.double())
         inner = torch.eye(2 * k, dtype=U.dtype, device=free.device) - 0.5 * V.mT @ U
-        frame = E + U @ torch.linalg.solve(inner, V[:k].mT)
+        frame = E + U @ _solution(inner, V[:k].mT)
     return frame.to(free.dtype)
 
 
@@ -83,6 +83,12 @@ def exponential_frame(free: Tensor) -> Tensor:
         block = F.pad(torch.cat([V.mT @ U, identity], 1), (0, 0, 0, 2 * k))
         frame = E + U @ torch.linalg.matrix_exp(block)[: 2 * k, 2 * k :] @ V[:k].mT
     return frame.to(free.dtype)
+
+
+def _solution(matrix: Tensor, right: Tensor) -> Tensor:
+    """X of ``matrix X = right`` by a QR decomposition: torch's LU decomposition is not right everywhere."""
+    Q, R = torch.linalg.qr(matrix)
+    return torch.linalg.solve_triangular(R, Q.mT @ right, upper=True)
 
 
 def _skew(free: Tensor) -> Tensor:
