@@ -94,15 +94,16 @@ def command(
 
 
 def _photo(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """(C, H, W) in [-1, 1]: upright, on white, its centre cropped to the shape and resized."""
+    """(C, H, W) in [-1, 1]: upright, its centre cropped to the shape and resized; on white where C is not 4."""
     import torch
 
+    from disentangle.colour import CHANNELS
     from disentangle.errors import InputError, reason
     from disentangle.images import PictureError, decode_picture, fit_picture, read_picture_file
 
     channels, height, width = shape
-    if channels not in (1, 3):
-        raise InputError(f"this model makes images of {channels} channels; expected 1 or 3 for a photo.")
+    if channels not in CHANNELS:
+        raise InputError(f"this model makes images of {channels} channels; expected 1, 3 or 4 for a photo.")
     try:
         pixels = decode_picture(
             read_picture_file(path),

@@ -44,6 +44,7 @@ def command(
 
     from disentangle.errors import InputError
     from disentangle.io import load
+    from disentangle.looking import looking_at
     from disentangle.models import Generator
     from disentangle.models.base import class_option
     from disentangle.training import resolve_device
@@ -59,11 +60,11 @@ def command(
     space = "w" if truncation != 1 and first.truncated_by == "call" and "w" in generator.spaces else first.name
     options = class_option(generator, label)
     drawn = [torch.Generator().manual_seed(seed) for seed in seeds]
-    latents = torch.cat(
-        [generator.sample_latents(1, space=space, truncation=truncation, generator=g, **options) for g in drawn]
-    )
     late = options if space == "z" else {}
-    with torch.inference_mode():
+    with looking_at(generator), torch.inference_mode():
+        latents = torch.cat(
+            [generator.sample_latents(1, space=space, truncation=truncation, generator=g, **options) for g in drawn]
+        )
         images = torch.cat([generator(part, space=space, **late).cpu() for part in latents.split(64)])
     blank = torch.ones(-len(images) % columns, *images.shape[1:])
     rows = torch.cat([images, blank]).reshape(-1, columns, *images.shape[1:])

@@ -81,8 +81,8 @@ def decode_picture(
 
     Args:
         data: the bytes of the file.
-        channels: 3 for RGB, 1 for grey.
-        background: ``"white"`` or ``"black"``, behind transparent pixels.
+        channels: 3 for RGB, 1 for grey, 4 for RGB and how opaque a pixel is.
+        background: ``"white"`` or ``"black"``, behind transparent pixels where the result has no transparency.
         max_pixels: up to how many pixels it is decoded, whatever memory that takes; by default as many as
             fit 400 MiB and seven bytes for each of the file's.
         room: bytes a pixel that the caller is going to take besides, counted with the decoder's.
@@ -213,7 +213,7 @@ def _pixels(picture: Image.Image, channels: int, background: int) -> NDArray[np.
 
 
 def _eight_bit(picture: Image.Image, channels: int, background: int) -> Image.Image:
-    """Any Pillow mode as ``L`` (one channel) or ``RGB`` (three)."""
+    """Any Pillow mode as ``L`` (one channel), ``RGB`` (three) or ``RGBA`` (four)."""
     if picture.mode in _SIXTEEN_BITS:
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
@@ -225,6 +225,8 @@ def _eight_bit(picture: Image.Image, channels: int, background: int) -> Image.Im
         picture = Image.fromarray(levels)
     elif picture.mode == "F":
         raise PictureError("it holds floating-point values, whose white is not known, not colours of 8 or 16 bits")
+    if channels == 4:
+        return picture.convert("RGBA")
     if _is_transparent(picture):
         picture = picture.convert("RGBA")
         sheet = Image.new("RGBA", picture.size, (background, background, background, 255))

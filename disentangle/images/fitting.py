@@ -27,7 +27,7 @@ def fit_picture(
     """A picture brought to a size, with Lanczos' filter, which averages when it makes a picture smaller.
 
     Args:
-        pixels: (height, width, channels) uint8, of 1 or 3 channels.
+        pixels: (height, width, channels) uint8, of 1, 3 or 4 channels.
         size: the wanted (height, width); None with ``"as-is"``, or with ``"center-crop"`` for the largest square in
             the picture's own pixels.
         fit: a key of :data:`FITS`.
@@ -77,7 +77,7 @@ def _resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
 def _image(pixels: NDArray[np.uint8]) -> Image.Image:
     """A Pillow image of an array that may be a view, made by bands: a whole copy in between would cost its memory."""
     height, width, channels = pixels.shape
-    picture = Image.new("L" if channels == 1 else "RGB", (width, height))
+    picture = Image.new({1: "L", 3: "RGB", 4: "RGBA"}[channels], (width, height))
     rows = max(1, _BAND // width)
     for top in range(0, height, rows):
         band = np.ascontiguousarray(pixels[top : top + rows])

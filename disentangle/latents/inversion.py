@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from disentangle.checks import check_integer, check_number
+from disentangle.colour import coloured
 from disentangle.errors import InputError, unknown_name
 from disentangle.latents.latent_file import Latents
 from disentangle.looking import looks_at
@@ -67,7 +68,8 @@ def invert(
         generator: any differentiable generator.
         images: (n, C, H, W) in [-1, 1], of the generator's size.
         space: by default w+ where there is one, else the first.
-        perceptual: distance (n,) of two batches (n, 3, H, W), e.g. LPIPS; pixels alone if None.
+        perceptual: distance (n,) of two batches (n, 3, H, W), e.g. LPIPS; transparent pictures are laid over white for
+            it. Pixels alone if None.
         steps: of the descent.
         learning_rate: by default 0.1 (0.02 in s, whose channels differ in spread and are scaled by it).
         perceptual_weight, pixel_weight: of the two distances; that of pixels is their mean square.
@@ -99,7 +101,7 @@ def invert(
         pixels = (made - targets).square().flatten(1).mean(1)
         total = pixel_weight * pixels
         if perceptual is not None:
-            total = total + perceptual_weight * perceptual(_coloured(made.clamp(-2, 2)), _coloured(targets))
+            total = total + perceptual_weight * perceptual(coloured(made.clamp(-2, 2)), coloured(targets))
         return total
 
     with torch.no_grad():
@@ -134,7 +136,7 @@ def invert(
         found = mean + spread * best
         made = generator(found, space=name, **call).float()
         error = (made - targets).square().flatten(1).mean(1)
-        seen = None if perceptual is None else perceptual(_coloured(made.clamp(-2, 2)), _coloured(targets))
+        seen = None if perceptual is None else perceptual(coloured(made.clamp(-2, 2)), coloured(targets))
     return Inversion(Latents(found.cpu(), name), made.cpu(), torch.stack(losses).cpu(), error.cpu(),
                      None if seen is None else seen.cpu())  # fmt: skip
 
@@ -179,7 +181,3 @@ def _start(
     made = torch.cat([generator(part, space=space.name, **call) for part in tried.split(16)])
     gaps = torch.stack([(made - target).square().flatten(1).mean(1) for target in targets])
     return tried[gaps.argmin(dim=1)].to(mean)
-
-
-def _coloured(images: Tensor) -> Tensor:
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

@@ -13,29 +13,33 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from disentangle.colour import CHANNELS
 from disentangle.errors import InputError
 from disentangle.files import write_bytes
 from disentangle.text import escaped
 from disentangle.viz.stamps import png_options
 
-__all__ = ["image_grid", "save_grid", "save_picture", "to_pil"]
+__all__ = ["image_grid", "on_white", "save_grid", "save_picture", "to_pil"]
 
 _LONGEST_LABEL = 80  # characters
 _LONGEST_SIDE = {"WEBP": 16_383, "JPEG": 65_500, "GIF": 65_535, "PNG": 500_000}  # pixels, of the formats and of sense
 _MOST_PIXELS = 10**9  # 3 GB
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
+_TRANSPARENT = ("PNG", "WEBP", "TIFF")  # formats that keep it
 
 
 def to_pil(image: Tensor, *, image_range: tuple[float, float] = (-1.0, 1.0), scale: int = 1) -> Image.Image:
-    """One image (C, H, W) with 1 or 3 channels as an RGB picture, enlarged ``scale`` times without smoothing.
+    """One image (C, H, W) as an RGB picture, or of 4 channels as RGBA, enlarged ``scale`` times without smoothing.
 
-    Values outside ``image_range`` are clipped.
+    Values outside ``image_range`` are clipped. The fourth channel is how opaque a pixel is.
     """
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
-        raise InputError(f"image has shape {tuple(image.shape)}; expected (1, H, W) or (3, H, W).")
+    if image.ndim != 3 or image.shape[0] not in CHANNELS:
+        raise InputError(
+            f"image has shape {tuple(image.shape)}; expected (1, H, W) or (3, H, W), or (4, H, W) with transparency."
+        )
     low, high = image_range
     unit = ((image.detach().float().cpu() - low) / (high - low)).clamp(0, 1)
-    array = (unit * 255).round().to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0).numpy()
+    array = (unit * 255).round().to(torch.uint8).expand(max(3, len(unit)), -1, -1).permute(1, 2, 0).numpy()
     picture = Image.fromarray(np.ascontiguousarray(array))
     return (
         picture
@@ -53,10 +57,10 @@ def image_grid(
     scale: int | None = None,
     gap: int = 2,
 ) -> Image.Image:
-    """Rows of pictures on white, with labels to the left and above.
+    """Rows of pictures on white, with labels to the left and above; transparent pictures stay so, as RGBA.
 
     Args:
-        images: (rows, columns, C, H, W) with 1 or 3 channels.
+        images: (rows, columns, C, H, W) with 1, 3 or 4 channels.
         row_labels: one a row, or none.
         column_labels: one a column, or none.
         image_range: values that become black and white.
@@ -88,7 +92,7 @@ def image_grid(
         raise InputError(
             f"the grid would have {size[0]:,} x {size[1]:,} pixels; draw fewer pictures, or enlarge them less."
         )
-    sheet = Image.new("RGB", size, _BACKGROUND)
+    sheet = Image.new("RGBA" if images.shape[2] == 4 else "RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for row in range(rows):
         y = top + row * (height + gap)
@@ -131,6 +135,8 @@ def save_grid(
 def save_picture(picture: Image.Image, path: str | os.PathLike[str], **options: object) -> None:
     """Write a picture to a temporary name, then rename it over ``path``.
 
+    A transparent picture is laid over white where the format has no transparency, as JPEG.
+
     Raises:
         InputError: if the ending names no format that pictures can be written in, or one that has none so large.
         OutputError: if it cannot be written.
@@ -146,10 +152,19 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str], **options: 
             f"the picture has {picture.width:,} x {picture.height:,} pixels, and a {path.suffix.lower()} at most "
             f"{most:,} on a side; draw fewer or smaller pictures{'' if kind == 'PNG' else ', or a .png'}."
         )
+    if kind not in _TRANSPARENT:
+        picture = on_white(picture)
     # Into memory first: given a file, Pillow's encoders take a part written for the whole when the disk is full.
     encoded = io.BytesIO()
     picture.save(encoded, format=kind, **options)
     write_bytes(path, encoded.getvalue())
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """The picture without transparency."""
+    if picture.mode != "RGBA":
+        return picture
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

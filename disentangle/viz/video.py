@@ -14,7 +14,7 @@ from torch import Tensor
 
 from disentangle.errors import InputError
 from disentangle.files import write_bytes
-from disentangle.viz.grid import image_grid, save_picture
+from disentangle.viz.grid import image_grid, on_white, save_picture
 
 __all__ = ["animation_frames", "check_animation", "save_animation"]
 
@@ -33,13 +33,17 @@ def animation_frames(
         scale: enlargement, see :func:`disentangle.viz.image_grid`.
 
     Returns:
-        ``2 * steps - 2`` grids of directions by seeds.
+        ``2 * steps - 2`` grids of directions by seeds, transparent ones laid over white.
     """
     if walks.ndim != 6:
         raise InputError(f"walks have shape {tuple(walks.shape)}; expected (seeds, directions, steps, C, H, W).")
     steps = walks.shape[2]
     there = [
-        image_grid(walks[:, :, step].transpose(0, 1), row_labels=row_labels, column_labels=column_labels, scale=scale)
+        on_white(
+            image_grid(
+                walks[:, :, step].transpose(0, 1), row_labels=row_labels, column_labels=column_labels, scale=scale
+            )
+        )
         for step in range(steps)
     ]
     return there + there[-2:0:-1]

@@ -16,7 +16,7 @@ ROOTS = {"root": matrix_sqrt, "inverse root": matrix_inverse_sqrt}
 ITERATIVE = ["newton_schulz", "isqrt_cov", "polar_express", "pade", "taylor"]
 
 # (method, condition number) -> errors of root, its gradient, inverse root, its gradient; n = 32, log-uniform spectrum.
-# Independent values of another implementation (of isqrt_cov: see test_published_roots); each must be met within a factor
+# Independent values of another implementation (of isqrt_cov: test_published_roots); each must be met within a factor
 # of 4 on both sides.
 ERRORS = {
     ("newton_schulz", 1e1): (6e-6, 1e-4, 2e-5, 3e-4),

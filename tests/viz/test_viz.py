@@ -74,7 +74,7 @@ def test_pictures_are_written_atomically(tmp_path):
     [
         (lambda p: save_grid(torch.zeros(1, 1, 1, 8, 8), p / "grid.xyz"), "no known picture ending"),
         (lambda p: save_grid(torch.zeros(1, 1, 8, 8), p / "grid.png"), r"\(rows, columns, C, H, W\)"),
-        (lambda p: save_grid(torch.zeros(1, 1, 4, 8, 8), p / "grid.png"), r"\(1, H, W\) or \(3, H, W\)"),
+        (lambda p: save_grid(torch.zeros(1, 1, 5, 8, 8), p / "grid.png"), r"\(1, H, W\) or \(3, H, W\)"),
         (lambda p: save_grid(torch.zeros(2, 1, 1, 8, 8), p / "grid.png", row_labels=["a"]), "row_labels has 1"),
         (lambda p: save_animation([], p / "a.gif"), "0 frames"),
         (lambda p: save_animation([Image.new("RGB", (2, 2))], p / "a.mkv"), "cannot hold an animation"),
