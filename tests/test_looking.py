@@ -390,6 +390,14 @@ def test_modules_in_odd_places() -> None:
         assert modules_of(thing) == [inner]
 
 
+def test_seeds_of_any_kind() -> None:
+    for seed in (0, -1, 2**63, 2**70, -(2**70), 1.5, float("nan"), "text", None, (1, 2), np.int64(3)):
+        with own_randomness(seed):
+            first = torch.rand(1), random.random(), np.random.rand()
+        with own_randomness(seed):
+            assert (torch.rand(1), random.random(), np.random.rand()) == first
+
+
 def test_building_a_model_draws_from_no_global_state() -> None:
     before = torch.get_rng_state()
     with own_randomness(5):

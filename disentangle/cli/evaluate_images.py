@@ -236,12 +236,16 @@ def _described(
     real: ImageSet | FeatureStatistics | None, classes: dict[str, Any],
 ) -> Score:  # fmt: skip
     """The score with what is known outside of it, and the name that it has earned."""
+    from disentangle.evaluations.features import PROTOCOLS
+
     family, _, rest = score.name.partition("/")
     published = extractor.has_published_weights and family in PUBLISHED
+    own = (extractor.centre, extractor.spread)
+    scale = PROTOCOLS[how.protocol].scale(*own)
     notes = [*getattr(made, "notes", ()), *getattr(real, "notes", ())]
     settings = {
         **score.settings, "protocol": how.protocol, "weights_sha256": extractor.sha256 or None, **classes,
-        **({"notes": sorted(set(notes))} if notes else {}),
+        **({"notes": sorted(set(notes))} if notes else {}), **({"input_scale": list(scale)} if scale != own else {}),
     }  # fmt: skip
     return replace(score, name=PUBLISHED[family] if published else f"{family}/{rest}", settings=settings)
 

@@ -131,6 +131,7 @@ def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: in
             "protocol": protocol,
             "probe": probe,
             "capacities": list(capacities),
+            "area_over": "the loss of a constant",
             "seed": seed,
             **points.settings,
             "packages": package_versions("numpy", "scikit-learn"),

@@ -87,6 +87,7 @@ def udr(
         settings={
             "protocol": "dlib-2018",
             "similarity": similarity,
+            **({"median_over": "models that explain it"} if similarity == "lasso" else {}),
             "n_train": len(models[0]),
             "models": len(models),
             "informative_above": _INFORMATIVE if divergences is not None else None,
