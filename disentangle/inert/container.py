@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
 from disentangle.errors import CheckpointError, reason
 
-__all__ = ["LEGACY_MAGIC", "sniff"]
+__all__ = ["is_legacy", "sniff"]
 
-# torch's older format starts with a pickled long, the magic number
-LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
+# torch's older format starts with a pickled long, the magic number; from protocol 4 on pickles have frames
+_LEGACY = re.compile(
+    rb"\x80[\x02-\x05](\x95.{8})?\x8a\x0a" + re.escape(bytes.fromhex("6cfc9c46f9206aa85019")), re.DOTALL
+)
 
 _HELP = "give the checkpoint file itself"
 _OTHERS = (  # first bytes, what it is, what to do
@@ -31,6 +34,11 @@ _OTHERS = (  # first bytes, what it is, what to do
     (b"RIFF", "a media file", _HELP),
     (b"\x7fELF", "a program", _HELP),
 )
+
+
+def is_legacy(head: bytes) -> bool:
+    """Whether these are the first bytes of one of torch's older files."""
+    return _LEGACY.match(head) is not None
 
 
 def sniff(path: str | os.PathLike[str]) -> str:
@@ -64,7 +72,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
         )
     if head.startswith(b"PK\x03\x04"):
         return "torch-zip"
-    if head.startswith(LEGACY_MAGIC):
+    if is_legacy(head):
         return "torch-legacy"
     for start, what, action in _OTHERS:
         if head.startswith(start):

@@ -6,7 +6,7 @@ from typing import Any
 
 from disentangle.inert.arrays import Array
 from disentangle.inert.budget import Budget
-from disentangle.inert.container import LEGACY_MAGIC
+from disentangle.inert.container import is_legacy
 from disentangle.inert.handlers import Handlers
 from disentangle.inert.machine import Machine
 from disentangle.inert.nodes import DamagedError
@@ -26,7 +26,7 @@ def read_nested(raw: memoryview, budget: Budget, *, copied: bool = False) -> Any
     Raises:
         DamagedError: if it is none, or holds others without end.
     """
-    if bytes(raw[: len(LEGACY_MAGIC)]) != LEGACY_MAGIC:
+    if not is_legacy(bytes(raw[:64])):
         raise DamagedError("the bytes of a storage in it are no torch file; it is damaged")
     if budget.nested >= _NESTED:
         raise DamagedError(f"it has torch files inside torch files more than {_NESTED} deep")

@@ -132,9 +132,7 @@ def rebuild_tensor(
         return torch.empty(size, dtype=dtype, device="meta")
     if dtype != storage.dtype:
         values = values.view(torch.uint8)[: held * dtype.itemsize].view(dtype)
-    if numel:
-        return values.as_strided(size, stride, offset)
-    return values.new_empty(0).as_strided(size, stride)  # wherever it lies, it is nothing
+    return values.as_strided(size, stride, min(offset, held))  # wherever nothing lies, it is nothing
 
 
 def is_shape(value: Any) -> bool:
