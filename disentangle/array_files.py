@@ -26,7 +26,7 @@ from disentangle.errors import DisentangleError, InputError, reason
 from disentangle.files import open_regular
 from disentangle.text import shown
 
-__all__ = ["ArrayFile", "ArrayHeader", "check_plain"]
+__all__ = ["ArrayFile", "ArrayHeader"]
 
 _LONGEST_HEADER = 10_000  # bytes, numpy's own limit: a plain array's has 128, and parsing takes the square
 _MOST_AXES = 32
@@ -264,22 +264,3 @@ def _exactly(file: IO[bytes] | io.RawIOBase, count: int) -> bytes:
             raise _DamagedError("it is cut off within its header")
         found += piece
     return bytes(found)
-
-
-def check_plain(value: Any, name: str) -> NDArray[Any]:
-    """An array of real numbers, or an InputError: the mask of a masked array, or an imaginary part, is never dropped.
-
-    Args:
-        value: an array or nested lists.
-        name: what to call it.
-    """
-    array = value if isinstance(value, np.ndarray) else np.asarray(value)
-    if isinstance(array, np.ma.MaskedArray):
-        if np.ma.getmaskarray(array).any():
-            raise InputError(f"{name} is a masked array with masked values; fill them, or leave their rows out.")
-        array = np.asarray(array.data)
-    if array.dtype.kind == "c":
-        raise InputError(f"{name} holds complex numbers ({array.dtype}); expected real ones.")
-    if array.dtype.kind not in _PLAIN:
-        raise InputError(f"{name} is of {shown(str(array.dtype), most=60)}; expected an array of numbers.")
-    return array

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from disentangle import array_files
-from disentangle.array_files import ArrayFile, check_plain
+from disentangle.array_files import ArrayFile
 from disentangle.errors import DataError, DisentangleError, InputError
 from disentangle.evaluations.features import PROTOCOLS, array_images, extract_features, file_images
 from disentangle.evaluations.features.extractors import Extractor
@@ -187,13 +187,7 @@ def test_a_header_alone_takes_no_memory(tmp_path: Path) -> None:
 # --- what others make of it
 
 
-def test_masked_and_complex_arrays_are_refused() -> None:
-    masked = np.ma.masked_array(np.zeros((3, 2)), mask=[[0, 1]] * 3)
-    with pytest.raises(InputError, match="codes is a masked array"):
-        check_plain(masked, "codes")
-    np.testing.assert_array_equal(check_plain(np.ma.masked_array(np.ones(3)), "codes"), np.ones(3))
-    with pytest.raises(InputError, match="complex numbers"):
-        check_plain(np.ones(3, complex), "codes")
+def test_masked_images_are_refused() -> None:
     with pytest.raises(InputError, match="masked"):
         array_images(np.ma.masked_array(np.zeros((2, 8, 8, 3), np.uint8), mask=True))
 

@@ -32,7 +32,7 @@ class _TooMany(Exception):
 
 
 def build_as_described(
-    build: Callable[[], nn.Module], config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, source: str
+    build: Callable[[], nn.Module], config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, lead: str
 ) -> nn.Module:
     """The network that ``build`` makes, with the given tensors.
 
@@ -41,7 +41,7 @@ def build_as_described(
             where something of the network stands in no file.
         config: the fields that ``build`` makes it of, as plain containers.
         tensors: of the file, by the names of the network's ``state_dict``; the network takes them as they are.
-        source: what the file is, for the beginning of messages, as in "a.safetensors".
+        lead: the beginning of messages, which half a sentence follows, as in "a.safetensors cannot be built:".
 
     Raises:
         CheckpointError: if a number in the configuration is out of all bounds, the construction fails, or tensors are
@@ -49,28 +49,26 @@ def build_as_described(
     """
     for key, number in _whole_numbers(config):
         if abs(number) > _LARGEST:
-            raise CheckpointError(
-                f"{source} cannot be built: its {key} is {shown(number)}; expected at most {_LARGEST:,}, it is damaged."
-            )
+            written = f"{number:,}" if number.bit_length() < 200 else shown(number)
+            raise CheckpointError(f"{lead} its {key} is {written}; expected at most {_LARGEST:,}, it is damaged.")
     try:
         with torch.device("meta"), _bounded(_REGISTRATIONS * len(tensors) + _SPARE):
             network = build()
     except _TooMany:
         raise CheckpointError(
-            f"{source} cannot be built: its configuration asks for far more layers than the {len(tensors)} tensors in "
-            "it are; it is damaged."
+            f"{lead} its configuration asks for far more layers than the {len(tensors)} tensors in it are; it is "
+            "damaged."
         ) from None
     except DisentangleError as error:
-        raise CheckpointError(f"{source} cannot be built: {error}") from error
+        text = str(error)
+        raise CheckpointError(f"{lead} {text[:1].lower()}{text[1:]}") from error
     except Exception as error:  # whatever numbers that fit nothing make torch raise
-        raise CheckpointError(
-            f"{source} cannot be built: its configuration makes no network ({reason(error)}); it is damaged."
-        ) from error
+        raise CheckpointError(f"{lead} its configuration makes no network ({reason(error)}); it is damaged.") from error
     problems = misfits(tensors, network.state_dict())
     if problems:
         listed = "; ".join(shown(problem, most=200) for problem in problems[:8])
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise CheckpointError(f"The tensors in {source} do not fit the configuration in its header: {listed}{more}.")
+        raise CheckpointError(f"{lead} its tensors do not fit the network: {listed}{more}.")
     network.load_state_dict(dict(tensors), assign=True)
     if any(tensor.is_meta for tensor in _all_tensors(network)):  # something that no file holds
         network = build()

@@ -74,7 +74,7 @@ def load(
     config = _config_in(path)
     tensors = read_tensors(path, what=MODEL_FILE.what)
     built = build_as_described(
-        lambda: build_model(config, seed=0), config.model_dump(mode="json"), tensors, source=str(path)
+        lambda: build_model(config, seed=0), config.model_dump(mode="json"), tensors, lead=f"{path} cannot be built:"
     )
     return built.to(device=device, dtype=dtype).eval().requires_grad_(False)
 

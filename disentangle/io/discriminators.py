@@ -56,6 +56,6 @@ def load_discriminator(path: str | os.PathLike[str]) -> nn.Module:
     config = discriminator_config(path)
     tensors = read_tensors(path, what=DISCRIMINATOR_FILE.what)
     network = build_as_described(
-        lambda: build_discriminator(config), config.model_dump(mode="json"), tensors, source=str(path)
+        lambda: build_discriminator(config), config.model_dump(mode="json"), tensors, lead=f"{path} cannot be built:"
     )
     return network.float()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from disentangle.archives import ArchiveError
-from disentangle.array_files import ArrayFile, check_plain
+from disentangle.array_files import ArrayFile
+from disentangle.checks import read_array
 from disentangle.colour import coloured, how_coloured
 from disentangle.errors import InputError, reason
 from disentangle.evaluations.classes import plan_classes
@@ -131,16 +132,7 @@ def array_images(images: Any, *, name: str = "array", rounding: Rounding = "roun
     """
     import torch
 
-    if hasattr(images, "detach"):
-        tensor = images.detach().cpu()
-    else:
-        try:
-            array = np.ascontiguousarray(check_plain(images, name))
-            tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-        except (TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{name} is no array of numbers ({reason(error)}).") from None
+    tensor = torch.from_numpy(np.ascontiguousarray(read_array(images, name, finite=False)))
     if tensor.ndim == 3:
         tensor = tensor[:, None]
     if tensor.ndim == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[-1] in (1, 3):

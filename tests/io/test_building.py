@@ -70,7 +70,8 @@ def test_a_thousand_million_layers(tmp_path: Path) -> None:
         found = cost(lambda path=path: disentangle.load(path))
         assert within_bounds(found, path.stat().st_size), found
         assert found.seconds < 5
-        assert "mapping_layers is 1000000000" in found.message or "far more layers than the 1 tensors" in found.message
+        layers = "mapping_layers is 1,000,000,000", "far more layers than the 1 tensors"
+        assert any(part in found.message for part in layers)
 
 
 def test_a_construction_that_fails_is_a_sentence(tmp_path: Path) -> None:
