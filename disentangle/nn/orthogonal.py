@@ -70,7 +70,8 @@ def orthogonal_weight(layer: Layer, name: str = "weight", *, method: Method = "p
         )
     parameters = dict(layer.named_parameters(recurse=False))
     if name not in parameters:
-        raise unknown_name(f"parameter of {kind}", name, parameters)
+        hint = "" if parameters else "It holds no parameters itself: give the layer inside it, also of a wrapper."
+        raise unknown_name(f"parameter of {kind}", name, parameters, hint=hint)
     weight = parameters[name]
     if isinstance(weight, nn.parameter.UninitializedParameter):
         raise InputError(f"{name!r} of {kind} has no shape before the first batch; run one first.")

@@ -213,3 +213,28 @@ def test_every_function_gives_nan_in_all_entries_of_a_bad_matrix(name, pair):
     value = ALL[name](P)
     assert torch.isnan(value[0]).all()
     torch.testing.assert_close(value[1], ALL[name](pair)[1])
+
+
+def test_the_gradient_at_the_identity_is_a_quarter():
+    """``(I + E)^(1/2) = I + E/2 + ...`` with E symmetrised: where many an eigendecomposition's gradient is NaN."""
+    for n in (2, 3, 10):
+        identity = torch.eye(n, dtype=torch.float64, requires_grad=True)
+        matrix_sqrt(identity)[0, 1].backward()
+        expected = torch.zeros(n, n, dtype=torch.float64)
+        expected[0, 1] = expected[1, 0] = 0.25
+        assert identity.grad is not None
+        torch.testing.assert_close(identity.grad, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e25])
+def test_equal_pairs_of_eigenvalues_at_every_scale_of_float32(scale):
+    values = scale * torch.tensor([2.2e5, 2.2e5, 1.4e6, 1.4e6, 4e8, 4e8], dtype=torch.float64)
+    basis = torch.linalg.qr(with_spectrum([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 5)).Q
+    functions = {matrix_sqrt: torch.sqrt, matrix_inverse_sqrt: torch.rsqrt, matrix_log: torch.log}
+    for function, of_numbers in functions.items():
+        P = ((basis * values) @ basis.T).float().requires_grad_()
+        value = function(P)
+        value.sum().backward()
+        assert relative(value, (basis * of_numbers(values)) @ basis.T) < 1e-4
+        assert P.grad is not None
+        assert torch.isfinite(P.grad).all()

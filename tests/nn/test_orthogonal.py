@@ -207,6 +207,8 @@ def test_bad_input():
         orthogonal_weight(nn.Linear(3, 3), method="caley")
     with pytest.raises(InputError, match="Unknown parameter of Linear 'weigth'; did you mean 'weight'"):
         orthogonal_weight(nn.Linear(3, 3), "weigth")
+    with pytest.raises(InputError, match="Unknown parameter of DataParallel 'weight'.*give the layer inside it"):
+        orthogonal_weight(nn.DataParallel(nn.Linear(3, 3)))
     with pytest.raises(InputError, match="parametrised already"):
         orthogonal_weight(orthogonal_weight(nn.Linear(3, 3)))
     with pytest.raises(InputError, match="no shape before the first batch"):
