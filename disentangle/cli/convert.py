@@ -56,10 +56,8 @@ def command(
     """
     if only_list == (out is not None):
         raise click.UsageError("Give --out FILE to convert, or --list to look.")
-    if discriminator is not None and (only_list or discriminator == out):
-        raise click.UsageError(
-            "--discriminator is for a second file beside --out; give it another name, and no --list."
-        )
+    if discriminator is not None and only_list:
+        raise click.UsageError("--discriminator is for a second file beside --out; leave --list out.")
     from disentangle.io import foreign
 
     limits = foreign.Limits().times(allow)
