@@ -15,11 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import accelerate  # noqa: F401  (here and below: imported once, before the processes fork)
-import matplotlib.figure  # noqa: F401
 import torch
-import torch._dynamo
-from PIL import Image
 
 from disentangle.errors import DisentangleError
 from disentangle.io import load_state
@@ -35,7 +31,6 @@ from disentangle.training import (
 )
 from tests.training.families import family
 
-Image.init()
 _RUN = {"batch": 4, "steps": 5, "log_every": 1, "sample_every": 3, "checkpoint_every": 2}
 _VAE = {"model.channels": (4, 4, 8), "model.hidden": 8, "model.latent_dim": 3}
 
@@ -106,7 +101,7 @@ def _die(out: str, left: list[int], event: str, args: tuple[Any, ...]) -> None:
 
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["__main__", "tests.faults.trainings"])
+_processes.set_forkserver_preload(["__main__", "tests.faults.preload"])
 
 
 class Training:
