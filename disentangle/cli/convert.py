@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import click
 
 from disentangle.cli.destinations import output_option
 from disentangle.cli.options import json_option, note
-from disentangle.cli.results import print_json
+from disentangle.cli.results import print_json, print_text
 from disentangle.text import escaped, shown
 
 __all__ = ["command"]
@@ -63,7 +62,10 @@ def command(
     limits = foreign.Limits().times(allow)
     if only_list:
         held = foreign.contents(file, limits=limits)
-        click.echo(json.dumps(held, indent=2) if as_json else _table(held))
+        if as_json:
+            print_json(held)
+        else:
+            print_text(_table(held))
         return
     assert out is not None
     found = foreign.convert(

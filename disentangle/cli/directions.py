@@ -66,6 +66,7 @@ def find(
     """
     import dataclasses
 
+    from disentangle.devices import resolve_device
     from disentangle.errors import InputError
     from disentangle.io import load
     from disentangle.latents import (
@@ -79,7 +80,6 @@ def find(
         style_channels,
     )  # fmt: skip
     from disentangle.models import Generator
-    from disentangle.training import resolve_device
 
     if source is not None and method != "ganspace":
         raise click.UsageError("--from reads components of GANSpace; give --method ganspace.")

@@ -38,11 +38,11 @@ def evaluate_classifier(
     device: str,
 ) -> None:
     """Score MODEL on labelled pictures, print and keep the scores, draw the confusion matrix."""
+    from disentangle.devices import resolve_device
     from disentangle.evaluations import classification_scores, classify_dataset, save_scores
     from disentangle.files import check_destination
     from disentangle.io import load
     from disentangle.models import Classifier
-    from disentangle.training import resolve_device
     from disentangle.viz.confusion import save_confusion_matrix
 
     in_run = (Path(model) / "config.json").is_file()

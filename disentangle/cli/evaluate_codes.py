@@ -94,8 +94,8 @@ def evaluate_encoder(
 ) -> None:  # fmt: skip
     """Score a model that encodes, or a function of the user's, on a data set with known factors."""
     from disentangle import evaluations
+    from disentangle.devices import resolve_device
     from disentangle.files import check_destination
-    from disentangle.training import resolve_device
 
     target = how.out
     if target is None and model is not None and (Path(model) / "config.json").is_file():

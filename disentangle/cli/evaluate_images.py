@@ -54,10 +54,10 @@ def evaluate_images(
     data_dir: Path | None, how: ImageMeasurement,
 ) -> None:  # fmt: skip
     """Score a generator or a set of images, print and keep the scores."""
+    from disentangle.devices import resolve_device
     from disentangle.errors import InputError, unknown_name
     from disentangle.evaluations import save_scores
     from disentangle.files import check_destination
-    from disentangle.training import resolve_device
 
     names = [name.strip() for name in how.metrics.split(",") if name.strip()]
     for name in names:
@@ -148,11 +148,11 @@ def _score_sets(
     names: list[str], options: dict[str, dict[str, Any]], how: ImageMeasurement, drawn: dict[str, Any],
     progress: Progress,
 ) -> dict[str, Score]:  # fmt: skip
+    from disentangle.devices import resolve_device
     from disentangle.errors import InputError, unknown_name
     from disentangle.evaluations.classes import plan_classes
     from disentangle.evaluations.features import PROTOCOLS, extract_features, generated_images, load_extractor
     from disentangle.evaluations.generation import FeatureStatistics, inception_score
-    from disentangle.training import resolve_device
 
     if how.protocol not in PROTOCOLS:
         raise unknown_name("image protocol", how.protocol, PROTOCOLS)
@@ -281,10 +281,10 @@ def _score_generator(
     generator: Any, name: str, given: dict[str, Any], data: str | None, data_dir: Path | None, how: ImageMeasurement,
     progress: Progress,
 ) -> Score:  # fmt: skip
+    from disentangle.devices import resolve_device
     from disentangle.errors import InputError
     from disentangle.evaluations import generation
     from disentangle.evaluations.classes import plan_classes
-    from disentangle.training import resolve_device
 
     if generator is None:
         raise InputError(f"{name} moves latents, so it needs a generator as MODEL, not images.")

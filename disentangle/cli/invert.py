@@ -54,12 +54,12 @@ def command(
     """
     import torch
 
+    from disentangle.devices import resolve_device
     from disentangle.errors import InputError
     from disentangle.io import load
     from disentangle.latents import invert
     from disentangle.models import Generator
     from disentangle.models.base import class_option
-    from disentangle.training import resolve_device
     from disentangle.viz import save_grid
     from disentangle.viz.figures import save_curves
 

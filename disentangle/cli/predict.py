@@ -37,11 +37,11 @@ def command(
     import torch
 
     from disentangle.data.decoding import PictureDecoder
+    from disentangle.devices import resolve_device
     from disentangle.errors import DataError, InputError, reason
     from disentangle.images import PictureError, read_picture_file
     from disentangle.io import load
     from disentangle.models import Classifier
-    from disentangle.training import resolve_device
 
     where = resolve_device(setting(ctx, "device", device, "auto"))
     classifier = load(model, device=where)

@@ -29,8 +29,8 @@ def command(ctx: click.Context, out: Path, as_json: bool, seed: int | None, devi
       disentangle quickstart
       disentangle quickstart --out /tmp/first --seed 3
     """
+    from disentangle.devices import resolve_device
     from disentangle.quickstart import QuickstartResult, quickstart
-    from disentangle.training import resolve_device
 
     where = resolve_device(setting(ctx, "device", device, "auto"))
     found: list[tuple[dict[str, Any], tuple[str, ...]]] = []

@@ -42,12 +42,12 @@ def command(
 
     import torch
 
+    from disentangle.devices import resolve_device
     from disentangle.errors import InputError
     from disentangle.io import load
     from disentangle.looking import looking_at
     from disentangle.models import Generator
     from disentangle.models.base import class_option
-    from disentangle.training import resolve_device
     from disentangle.viz import save_grid
 
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))

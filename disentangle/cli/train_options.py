@@ -91,7 +91,8 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
         )
     if options["out"] is None and not options["dry_run"]:
         raise click.UsageError("Say where to put the run: --out FOLDER.")
-    from disentangle.training import resolve_device, train_classifier, train_gan, train_vae
+    from disentangle.devices import resolve_device
+    from disentangle.training import train_classifier, train_gan, train_vae
 
     device = setting(ctx, "device", options["device"], "auto")
     resolve_device(device)

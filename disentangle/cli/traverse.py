@@ -63,11 +63,11 @@ def command(
         raise click.UsageError("Give --dims or --active, not both.")
     import dataclasses
 
+    from disentangle.devices import resolve_device
     from disentangle.errors import InputError
     from disentangle.io import load
     from disentangle.latents import Directions, Latents, basis, most_active, sefa, traverse
     from disentangle.models import Generator
-    from disentangle.training import resolve_device
     from disentangle.viz import animation_frames, save_animation, save_grid
     from disentangle.viz.video import check_animation
 

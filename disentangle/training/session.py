@@ -23,8 +23,8 @@ from disentangle.io import RunFolder
 from disentangle.linalg import effective_condition_number, orthogonality_error
 from disentangle.models.base import Projection
 from disentangle.optim import Treatment
+from disentangle.training.accelerator import make_accelerator
 from disentangle.training.config import TrainingConfig
-from disentangle.training.devices import make_accelerator
 from disentangle.training.draws import Draws
 from disentangle.training.restoring import Stateful, restore
 from disentangle.training.signals import Interrupted, StopSignals
