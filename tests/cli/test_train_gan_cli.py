@@ -207,16 +207,15 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path):
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("kind", ["stylegan2", "gan"])
-def test_killed_at_any_moment_ends_where_an_unbroken_run_ends(kind, tmp_path):
-    """Killed five times, sooner or later after a checkpoint appeared, so also in the middle of the next."""
+def test_killed_at_any_moment_ends_where_an_unbroken_run_ends(tmp_path):
+    """The command itself, three times (tests/faults has every family): also in the middle of a checkpoint."""
     fields = ["--set", "steps=30", "--set", "checkpoint_every=2", "--treat", "nog"]
-    assert start(*tiny(kind, "--out", tmp_path / "whole", *fields)).wait(timeout=120) == 0
+    assert start(*tiny("gan", "--out", tmp_path / "whole", *fields)).wait(timeout=120) == 0
     rng = np.random.default_rng(0)
     broken = tmp_path / "broken"
-    for _ in range(5):
+    for _ in range(3):
         before = (broken / "latest").read_text() if (broken / "latest").exists() else ""
-        process = start(*tiny(kind, "--out", broken, *fields))
+        process = start(*tiny("gan", "--out", broken, *fields))
         end = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < end:
             if (broken / "latest").exists() and (broken / "latest").read_text() != before:
@@ -225,7 +224,7 @@ def test_killed_at_any_moment_ends_where_an_unbroken_run_ends(kind, tmp_path):
         time.sleep(float(rng.uniform(0, 0.15)))
         process.kill()
         process.communicate()
-    assert start(*tiny(kind, "--out", broken, *fields)).wait(timeout=120) == 0
+    assert start(*tiny("gan", "--out", broken, *fields)).wait(timeout=120) == 0
     assert same(tmp_path / "whole", broken)
 
 

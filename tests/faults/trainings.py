@@ -56,6 +56,7 @@ FAMILIES: dict[str, Callable[[Path], Any]] = {
         _gan, "eigengan", **{"treatment.nog": True, "treatment.olr": True},
         augment=("color", "translation"), augment_target=0.6,
     ),
+    "gan": partial(_gan, "gan", **{"treatment.nog": True}),
     "progan": partial(_gan, "progan"),
     "stylegan2": partial(_gan, "stylegan2"),
     "classifier": _classifier,
