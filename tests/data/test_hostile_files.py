@@ -239,6 +239,39 @@ def test_matlab_files_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert load_matlab(path, "im") is None
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i4", "f4", "f8", "i8"])
+def test_matlab_arrays_are_those_that_scipy_reads(tmp_path: Path, dtype: str, packed: bool) -> None:
+    from scipy.io import loadmat, savemat
+
+    arrays = {
+        "a": RNG.integers(0, 100, (3, 4, 2)).astype(dtype),
+        "scalar": np.array(7, dtype),
+        "none": np.zeros((0, 3), dtype),
+        "long_name_of_an_array": np.arange(5).astype(dtype),
+        "half": (RNG.random((2, 2)) * 9).astype(dtype),
+    }
+    savemat(tmp_path / "a.mat", arrays, do_compression=packed)
+    for name, expected in loadmat(tmp_path / "a.mat").items():
+        if not name.startswith("__"):
+            found = load_matlab(tmp_path / "a.mat", name)
+            assert found is not None
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == expected.dtype
+
+
+def test_a_type_that_is_none_is_refused(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    savemat(tmp_path / "a.mat", {"im": RNG.integers(0, 256, (8, 8), np.uint8)})
+    content = bytearray((tmp_path / "a.mat").read_bytes())
+    place = content.index(b"im\0\0") + 4
+    content[place : place + 4] = b"\xff\xff\0\0"
+    (tmp_path / "a.mat").write_bytes(bytes(content))
+    with pytest.raises(MatlabError, match="announces 8 x 8 numbers"):
+        load_matlab(tmp_path / "a.mat", "im")
+
+
 # --- many damaged files
 
 
