@@ -30,8 +30,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The formats that are read, by Pillow's names; phones' JPEG files of several pictures are JPEG's."""
 BACKGROUNDS = {"white": 255, "black": 0}
 
-_BUDGET = Budget(400 << 20)  # for the pixels that are being decoded, of all threads together
-_FREE = 400 << 20  # bytes of pixels for whatever file; beyond, seven for each of its bytes
+_BUDGET = Budget(384 << 20)  # for the pixels that are being decoded, of all threads together
+_FREE = 384 << 20  # bytes of pixels for whatever file; beyond, seven for each of its bytes
 _EACH = 7
 _BAND = 1 << 20  # pixels converted at a time
 _MOST_SCANS = 500
@@ -84,7 +84,7 @@ def decode_picture(
         channels: 3 for RGB, 1 for grey, 4 for RGB and how opaque a pixel is.
         background: ``"white"`` or ``"black"``, behind transparent pixels where the result has no transparency.
         max_pixels: up to how many pixels it is decoded, whatever memory that takes; by default as many as
-            fit 400 MiB and seven bytes for each of the file's.
+            fit 384 MiB and seven bytes for each of the file's.
         room: bytes a pixel that the caller is going to take besides, counted with the decoder's.
         finish: makes the result of the pixels, while their memory is still counted, and with it four bytes a pixel.
 
