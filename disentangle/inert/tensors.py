@@ -73,11 +73,7 @@ class Storage:
         """Take the numbers over: ``own`` is a (bytes,) uint8 tensor that nothing else has."""
         width = self.dtype.itemsize // 2 if self.dtype.is_complex else self.dtype.itemsize
         if big_endian and width > 1:
-            columns = own.view(-1, width)
-            for low in range(width // 2):  # swapped byte by byte, over all numbers at once
-                held = columns[:, low].clone()
-                columns[:, low] = columns[:, width - 1 - low]
-                columns[:, width - 1 - low] = held
+            own.numpy().view(f"u{width}").byteswap(inplace=True)
         self.values = own.view(self.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Files of tensors and plain containers: what ``torch.load(weights_only=True)`` gives, from a bounded reader."""
+"""Files of tensors and plain containers: what ``torch.load(weights_only=True)`` gives, and no more."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def same(found: Any, expected: Any) -> None:
         assert isinstance(found, torch.Tensor)
         for what in ("dtype", "shape", "device", "layout"):
             assert getattr(found, what) == getattr(expected, what)
-        assert (found.stride(), found.storage_offset()) == (expected.stride(), expected.storage_offset())
+        assert found.stride() == expected.stride()
+        assert found.storage_offset() == expected.storage_offset() or not found.numel()  # nothing lies nowhere
         assert (found.is_conj(), found.is_neg()) == (expected.is_conj(), expected.is_neg())
         assert raw(found) == raw(expected)
     elif isinstance(expected, dict):
@@ -87,8 +88,9 @@ def test_everything_that_a_training_state_holds(zipped, tmp_path):
         "odd": [None, True, 2**70, -(2**70), float("inf"), float("nan"), "\ud800 \N{GRINNING FACE}", b"", b"x" * 9000],
         "bytes": bytearray(b"abc"), "complex": 1 + 2j, "set": {1, "two", 3.5}, "ordered": OrderedDict(b=1, a=2),
         "counted": Counter("abca"), "shape": torch.Size([1, 2]), "device": torch.device("cuda", 1),
-        "cpu": torch.device("cpu"), "dtype": torch.bfloat16, "layout": torch.strided,
-        "nested": ((), [], {}, ((1,), [2])), 3: "three", (1, "a"): "pair",
+        "cpu": torch.device("cpu"),
+        "dtype": torch.bfloat16, "layout": torch.strided, "nested": ((), [], {}, ((1,), [2])), 3: "three",
+        (1, "a"): "pair",
         "views": [shared, shared[2:5], shared.view(2, 5).t()], "parameter": torch.nn.Parameter(torch.ones(2)),
         "conjugate": torch.tensor([1 + 2j]).conj(), "negative": torch._neg_view(torch.ones(3)),
         "empty": torch.zeros(3, 0, 5),
@@ -272,10 +274,10 @@ def test_nothing_is_a_view_of_the_file(tmp_path):
 def test_mutated_files(tmp_path):
     """Five hundred random changes of torch's files: data, or one sentence."""
     source = random.Random(0)
-    contents = []
+    contents, said = [], []
     for zipped in (True, False):
-        content = {"w": [torch.randn(3, 4), torch.ones(2).bfloat16()], "s": {1, 2}, "n": (1.5, None, "x")}
-        torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+        data = {"w": [torch.randn(3, 4), torch.ones(2).bfloat16()], "s": {1, 2}, "n": (1.5, None, "x")}
+        torch.save(data, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
         contents.append((tmp_path / "x.pt").read_bytes())
     for index in range(500):
         changed = bytearray(contents[index % 2])
@@ -289,10 +291,9 @@ def test_mutated_files(tmp_path):
                 case 2:
                     changed[place:place] = source.randbytes(source.randrange(1, 9))
         (tmp_path / "x.pt").write_bytes(changed)
-        message = ""
         try:
             read_plain(tmp_path / "x.pt")
         except CheckpointError as error:
-            message = str(error)
-        assert "\n" not in message
-        assert len(message) < 600
+            said.append(str(error))
+    assert all(message.isprintable() and len(message) < 600 for message in said)
+    assert len(said) > 100
