@@ -76,6 +76,11 @@ class _Foreseen(TorchDispatchMode):
         super().__init__()
         self.products = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What torch asks before it loads its compiler, for seconds, only to keep it away from the method below."""
+        return False
+
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

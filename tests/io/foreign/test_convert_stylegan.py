@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -259,6 +261,39 @@ def test_the_trial_picture_of_a_large_network_ends_early(monkeypatch, tmp_path):
     model.synthesis.b4.conv1.bias[0] = float("inf")
     with pytest.raises(CheckpointError, match="NaN or infinity"):
         trial.check_picture(path, model)
+
+
+def test_the_trial_picture_does_not_load_the_compiler():
+    code = "import sys; from disentangle.models import build_model; "
+    code += "from disentangle.io.foreign.trial import check_picture; "
+    code += f"check_picture('file', build_model({SG2!r})); assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_operations_that_would_make_too_much_are_not_begun(tmp_path, monkeypatch):
+    """Layers of one feature, then one of many: its output is foreseen, not made."""
+    from disentangle.io.foreign import trial
+
+    model = rough({"kind": "progan", "resolution": 16, "latent_dim": 4, "channels": (1, 1, 300)})
+    made: list[int] = []
+    convolve = torch.nn.functional.conv2d
+
+    def watched(*args: Any, **options: Any) -> torch.Tensor:
+        output = convolve(*args, **options)
+        made.append(output.numel())
+        return output
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    trial.check_picture(tmp_path, model)
+    assert max(made) == 300 * 16 * 16
+    made.clear()
+    monkeypatch.setattr(trial, "_RESULT", 300 * 16 * 16 - 1)
+    trial.check_picture(tmp_path, model)
+    assert 0 < max(made) < 300 * 16 * 16
+    made.clear()
+    monkeypatch.setattr(trial, "_PRODUCTS", 0)
+    trial.check_picture(tmp_path, model)
+    assert made == []
 
 
 # --------------------------------------------------------------------------------- the order of Householder factors
