@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.overrides import TorchFunctionMode
 
 from disentangle.errors import CheckpointError, DisentangleError, reason
 from disentangle.models.base import misfits
@@ -25,6 +26,10 @@ __all__ = ["build_as_described"]
 _LARGEST = 65_536  # of any whole number in a configuration: no size, width or depth in use comes near it
 _REGISTRATIONS = 8  # of parameters, buffers and modules for each tensor of the file
 _SPARE = 2_000  # registrations that any file may cause
+_DRAWS = {
+    "normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_",
+}  # fmt: skip
+_ARITHMETIC = {"add", "sub", "mul", "div", "true_divide", "abs", "square", "sqrt", "exp", "neg", "reciprocal"}
 
 
 class _TooMany(Exception):
@@ -52,7 +57,7 @@ def build_as_described(
             written = f"{number:,}" if number.bit_length() < 200 else shown(number)
             raise CheckpointError(f"{lead} its {key} is {written}; expected at most {_LARGEST:,}, it is damaged.")
     try:
-        with torch.device("meta"), _bounded(_REGISTRATIONS * len(tensors) + _SPARE):
+        with torch.device("meta"), _WithoutValues(), _bounded(_REGISTRATIONS * len(tensors) + _SPARE):
             network = build()
     except _TooMany:
         raise CheckpointError(
@@ -74,6 +79,27 @@ def build_as_described(
         network = build()
         network.load_state_dict(dict(tensors), assign=True)
     return network
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Draws and simple arithmetic on meta by their shapes alone: torch would load its compiler, for seconds."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given, name = kwargs or {}, getattr(func, "__name__", "")
+        if name == "arange" and given.keys() <= {"dtype"} and all(isinstance(number, int) for number in args):
+            return torch.empty(len(range(*args)), dtype=given.get("dtype", torch.int64), device="meta")
+        target = args[0] if args else given.get("tensor")
+        if isinstance(target, Tensor) and target.is_meta and target.is_floating_point():
+            if name in _DRAWS:
+                return target
+            others = [value for value in args if isinstance(value, Tensor)]
+            plain = all(isinstance(value, (Tensor, int, float)) for value in args) and not given
+            if name in _ARITHMETIC and plain and all(other.dtype == target.dtype for other in others):
+                shape = torch.broadcast_shapes(*(other.shape for other in others))
+                return torch.empty(shape, dtype=target.dtype, device="meta")
+        return func(*args, **given)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,3 +154,12 @@ def test_absurd_fields_of_every_discriminator(config: StridedDiscriminatorConfig
                 yield field, value
 
     all_refused_or_built(cases(), lambda: load_discriminator(path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["eigengan", "stylegan2"])
+def test_no_compiler_is_loaded_for_a_construction_without_memory(kind: str, tmp_path: Path) -> None:
+    disentangle.save(build_model({"kind": kind, **SMALL[kind]}, seed=0), tmp_path / "m.safetensors")
+    program = f"import sys, disentangle; disentangle.load({str(tmp_path / 'm.safetensors')!r}); "
+    program += "sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
