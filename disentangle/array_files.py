@@ -31,7 +31,7 @@ __all__ = ["ArrayFile", "ArrayHeader"]
 _LONGEST_HEADER = 10_000  # bytes, numpy's own limit: a plain array's has 128, and parsing takes the square
 _MOST_AXES = 32
 _PLAIN = "biuf"
-_FREE = 128 << 20  # bytes that an array may unpack to, and four for each of the file's
+_FREE = 32 << 20  # bytes that an array may unpack to, and four for each of the file's
 _EACH = 4
 _PIECE = 1 << 24
 

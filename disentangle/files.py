@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from disentangle.errors import OutputError, reason
+from disentangle.text import escaped
 
 __all__ = [
     "check_destination",
     "check_folder",
+    "failure_of",
     "is_leftover",
     "open_regular",
     "sha256_of",
@@ -164,8 +166,16 @@ def _failed(path: PathLike, error: BaseException) -> OutputError:
         errno.EISDIR: "give the name of a file",
     }.get(number or 0, "choose another place")
     failed = OutputError(f"{path} cannot be written ({why}); {advice}. Nothing that was there is lost.")
-    failed.errno, failed.strerror = number, why
+    failed.errno, failed.strerror, failed.filename = number, why, os.fspath(path)
     return failed
+
+
+def failure_of(error: OSError) -> tuple[str, str]:
+    """What could not be written and why, and the beginning of what to do, for the sentence of a longer work."""
+    name = escaped(os.fsdecode(error.filename), most=400) if isinstance(error.filename, (str, bytes)) else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    why = reason(error) if full or not name else f"{name}: {reason(error)}"
+    return why, "Make room" if full else "Mend that"
 
 
 def _is_of_a_writer(error: BaseException) -> bool:

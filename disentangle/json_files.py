@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from disentangle.errors import DisentangleError, InputError, reason
+from disentangle.files import open_regular
 
 __all__ = ["parse_json", "read_json"]
 
-_LARGEST = 64 * 2**20  # bytes; the largest that the toolkit writes, scores with their parts, are a few megabytes
+# Bytes. A list of empty lists takes twenty-four times its text in memory; the largest that the toolkit writes, scores
+# with their parts, are a few megabytes.
+_LARGEST = 16 * 2**20
 
 
-def parse_json(text: str | bytes, *, source: str, error: type[DisentangleError] = InputError) -> Any:
+def parse_json(
+    text: str | bytes, *, source: str, error: type[DisentangleError] = InputError, most: int = _LARGEST
+) -> Any:
     """The value of a JSON text.
 
     Args:
         text: the text, or its UTF-8 bytes.
         source: what it is, at the beginning of the message.
         error: the class of what is raised.
+        most: characters or bytes that it may have.
 
     Raises:
-        DisentangleError: of the class ``error``, if it is no JSON, nested too deep, or holds a number too long.
+        DisentangleError: of the class ``error``, if it is no JSON, too long, nested too deep, or holds a number too
+            long.
     """
+    if len(text) > most:
+        raise error(f"{source} has {len(text):,} characters; expected a JSON text of at most {most:,}.")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as problem:  # JSONDecodeError, UnicodeDecodeError, integers of 5,000 digits
@@ -43,7 +51,7 @@ def read_json(path: str | os.PathLike[str], *, what: str, error: type[Disentangl
         DisentangleError: of the class ``error``, if it is missing, cannot be read, is too large or no JSON.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_LARGEST + 1)
     except FileNotFoundError:
         raise error(f"{path} does not exist; expected {what}, a JSON file.") from None

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -24,13 +25,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from disentangle.errors import CheckpointError, DisentangleError, reason
+from disentangle.errors import CheckpointError, DisentangleError, InputError, reason
 from disentangle.files import write_atomically
 from disentangle.inert import Limits, read_plain, sniff
 from disentangle.json_files import parse_json
 from disentangle.text import shown
 
 __all__ = [
+    "FLOATS",
     "FileKind",
     "read_header",
     "read_state",
@@ -43,8 +45,11 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of numbers that can be computed with."""
 
 _KEY = "disentangle"  # in the safetensors metadata
+_MOST_TENSORS = 100_000  # in a file; each takes more than a kilobyte, whatever it holds
 _WRAPPERS = ("state_dict", "model", "model_state_dict")  # names under which training scripts keep the weights
 _PREFIXES = ("module.", "_orig_mod.")  # of data parallelism and of torch.compile
 _FORMATS = {  # of the toolkit's files, for messages about one in another's place
@@ -91,12 +96,19 @@ def write_tensors(
         header: plain JSON values beside the kind's format and version.
 
     Raises:
+        InputError: if the header holds what JSON has not.
         OutputError: if the file cannot be written.
     """
     metadata = {"format": "pt"}
     if kind is not None:
         record = {"format": kind.format, "version": kind.version, **(header or {})}
-        metadata[_KEY] = json.dumps(record, allow_nan=False)
+        try:
+            metadata[_KEY] = json.dumps(record, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"what is to be noted in {path} is no plain JSON ({reason(error)}); expected texts, finite numbers, "
+                "lists and dictionaries."
+            ) from None
     alone = _alone(tensors)
 
     def write(temporary: Path) -> None:
@@ -149,6 +161,20 @@ def _check_regular(path: PathLike, what: str) -> None:
 
 
 @contextmanager
+def _name_in_utf8(path: PathLike) -> Iterator[PathLike]:
+    """The library opens no other names; a file that has one is reached by a link."""
+    try:
+        os.fspath(path).encode("utf-8")
+    except UnicodeEncodeError:
+        with TemporaryDirectory() as folder:
+            link = Path(folder) / "file.safetensors"
+            link.symlink_to(os.path.abspath(path))
+            yield link
+    else:
+        yield path
+
+
+@contextmanager
 def _opened(path: PathLike, what: str) -> Iterator[Any]:
     """The file, open; whatever the library or the system makes of a damaged one is a sentence.
 
@@ -156,7 +182,7 @@ def _opened(path: PathLike, what: str) -> Iterator[Any]:
     """
     _check_regular(path, what)
     try:
-        with safe_open(path, framework="pt") as file:
+        with _name_in_utf8(path) as named, safe_open(named, framework="pt") as file:
             yield file
     except DisentangleError:
         raise
@@ -172,7 +198,10 @@ def read_tensors(path: PathLike, *, what: str = "named tensors") -> dict[str, Te
         CheckpointError: if it is missing or damaged.
     """
     with _opened(path, what) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        names = list(file.keys())
+        if len(names) > _MOST_TENSORS:
+            raise CheckpointError(f"{path} holds {len(names):,} tensors; expected {what}, {_MOST_TENSORS:,} at most.")
+        return {name: file.get_tensor(name) for name in names}
 
 
 def tensor_shapes(path: PathLike, *, what: str = "named tensors") -> dict[str, tuple[int, ...]]:

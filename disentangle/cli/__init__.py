@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -87,6 +88,8 @@ def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: 
     messages = logging.StreamHandler(sys.stderr)
     messages.setFormatter(EscapedMessages())
     logging.basicConfig(level=level, handlers=[messages])
+    # What Pillow notes of odd tags in somebody's picture, once for each: thousands of lines.
+    warnings.filterwarnings("ignore", module=r"PIL\b")
 
 
 def main(args: list[str] | None = None) -> Any:

@@ -15,10 +15,10 @@ import click
 
 from disentangle.cli.options import note
 from disentangle.errors import OutputError
-from disentangle.files import check_destination, check_folder
+from disentangle.files import check_destination, check_folder, open_regular
 from disentangle.text import shown
 
-__all__ = ["ANIMATIONS", "PICTURES", "OutputPath", "beside", "output_option"]
+__all__ = ["ANIMATIONS", "PICTURES", "OutputPath", "beside", "check_default", "output_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,6 +107,19 @@ def beside(ctx: click.Context, path: Path, made_by: str) -> Path:
     )
 
 
+def check_default(path: Path) -> None:
+    """A destination that nobody named: there, only what this toolkit has written is replaced.
+
+    Raises:
+        OutputError: if something else is there, or it cannot be written.
+    """
+    check_destination(path)
+    if os.path.lexists(path):
+        with open_regular(path) as file:
+            if b"disentangle" not in file.read(4096):
+                raise OutputError(f"{path} is there, and nothing of this toolkit's; move it, or give another --out.")
+
+
 def _check(ctx: click.Context, name: str, in_place: str | None) -> None:
     path: Path | None = ctx.params.get(name)
     if path is None:
@@ -122,6 +135,9 @@ def _check(ctx: click.Context, name: str, in_place: str | None) -> None:
         return
     inputs = tuple(_given(ctx, in_place))
     check_destination(path, inputs=inputs)
+    for run in path.parents[:3]:
+        if _is_run(run) and _belongs_to(path, run):
+            raise OutputError(f"{path} is a training's own file, of {run}; choose another name for what is written.")
     for folder in inputs:
         if folder.is_dir() and _belongs_to(path, folder):
             raise OutputError(f"{path} belongs to {folder}, which was given; choose another name for what is written.")
@@ -144,9 +160,14 @@ def _belongs_to(path: Path, folder: Path) -> bool:
     real, within = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     if within not in real.parents:
         return False
-    if (within / "config.json").is_file() and ((within / "checkpoints").is_dir() or (within / "latest").exists()):
+    if _is_run(within):
         return real.relative_to(within).parts[0] in _OF_RUNS
     return real.exists() and real.suffix.lower() not in (".html", ".htm") and not _is_result(real)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is one of a training."""
+    return (folder / "config.json").is_file() and ((folder / "checkpoints").is_dir() or (folder / "latest").exists())
 
 
 def _is_result(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from disentangle.cli.destinations import beside
+from disentangle.cli.destinations import beside, check_default
 from disentangle.cli.options import note
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import deliver, print_json, print_table
@@ -40,7 +40,6 @@ def evaluate_classifier(
     """Score MODEL on labelled pictures, print and keep the scores, draw the confusion matrix."""
     from disentangle.devices import resolve_device
     from disentangle.evaluations import classification_scores, classify_dataset, save_scores
-    from disentangle.files import check_destination
     from disentangle.io import load
     from disentangle.models import Classifier
     from disentangle.viz.confusion import save_confusion_matrix
@@ -52,7 +51,7 @@ def evaluate_classifier(
         figure = beside(ctx, out.with_name(f"{out.stem}-confusion.png"), _MADE_BY)
     elif target is not None:  # the run's own
         figure = target.with_name("confusion.png")
-        check_destination(target)
+        check_default(target)
     where = resolve_device(device)
     classifier = load(model, device=where)
     assert isinstance(classifier, Classifier)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle.cli.destinations import check_default
 from disentangle.cli.options import json_or_text, note
 from disentangle.cli.progress import stages_progress
 from disentangle.cli.results import deliver, print_json
@@ -95,12 +96,11 @@ def evaluate_encoder(
     """Score a model that encodes, or a function of the user's, on a data set with known factors."""
     from disentangle import evaluations
     from disentangle.devices import resolve_device
-    from disentangle.files import check_destination
 
     target = how.out
     if target is None and model is not None and (Path(model) / "config.json").is_file():
         target = Path(model) / "scores.json"
-        check_destination(target)
+        check_default(target)
     where = resolve_device(device)
     if model is not None:
         encode, dataset = _model(model, data, data_dir, where)

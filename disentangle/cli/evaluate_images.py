@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle.cli.destinations import check_default
 from disentangle.cli.drawn_classes import as_in_reference, drawn_classes
 from disentangle.cli.evaluate_codes import metric_options
 from disentangle.cli.options import note
@@ -57,7 +58,6 @@ def evaluate_images(
     from disentangle.devices import resolve_device
     from disentangle.errors import InputError, unknown_name
     from disentangle.evaluations import save_scores
-    from disentangle.files import check_destination
 
     names = [name.strip() for name in how.metrics.split(",") if name.strip()]
     for name in names:
@@ -70,7 +70,7 @@ def evaluate_images(
     target = how.out
     if target is None and model is not None and (Path(model) / "config.json").is_file():
         target = Path(model) / "image_scores.json"
-        check_destination(target)
+        check_default(target)
     main = _join_processes(resolve_device(how.device).type == "cpu")
     generator = _generator(model, resolve_device(how.device)) if model is not None else None
     drawn = drawn_classes(ctx, generator, reference, data_dir, label=how.label, classes=how.classes)

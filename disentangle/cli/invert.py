@@ -82,15 +82,22 @@ def command(
     names = tuple(path.name for path in photos)
     pictures = torch.stack([targets, found.images.clamp(-1, 1)], dim=1)
     losses = {name: found.losses[:, i].tolist() for i, name in enumerate(names)}
+
+    def tell() -> None:
+        for i, name in enumerate(names):
+            seen = "" if found.perceptual is None else f", perceptual distance {float(found.perceptual[i]):.3f}"
+            note(ctx, f"{name}: {float(found.psnr[i]):.1f} dB{seen}")
+
+    def save() -> None:
+        found.latents.save(out, note={"photos": list(names), "steps": steps})
+        note(ctx, f"{len(photos)} latents in {found.latents.space}: {out}")
+
     deliver(
-        lambda: found.latents.save(out, note={"photos": list(names), "steps": steps}),
+        tell,
+        save,
         lambda: save_grid(pictures, strip, row_labels=names, column_labels=("photo", "found"), made_by=_MADE_BY),
         lambda: save_curves(losses, curves, made_by=_MADE_BY),
     )
-    for i, name in enumerate(names):
-        seen = "" if found.perceptual is None else f", perceptual distance {float(found.perceptual[i]):.3f}"
-        note(ctx, f"{name}: {float(found.psnr[i]):.1f} dB{seen}")
-    note(ctx, f"{len(photos)} latents in {found.latents.space}: {out}")
 
 
 def _photo(path: Path, shape: tuple[int, ...]) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from disentangle.cli.destinations import output_option
+from disentangle.cli.destinations import check_default, output_option
 from disentangle.cli.options import note
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
     import tempfile
 
     from disentangle.errors import InputError
-    from disentangle.files import check_destination
     from disentangle.viz.report import save_report
 
     for run in runs:
@@ -46,7 +45,8 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
             raise InputError(f"{run} is no run folder (it has no config.json); expected the --out of a training.")
     runs = tuple(dict.fromkeys(runs))
     target = out or runs[0] / "report.html"
-    check_destination(target)
+    if out is None:
+        check_default(target)
     names = {run: run.name if run.name and len({r.name for r in runs}) == len(runs) else str(run) for run in runs}
     with tempfile.TemporaryDirectory() as folder:
         parts = _Parts(ctx, Path(folder))
@@ -64,6 +64,7 @@ class _Parts:
 
     def training(self, runs: Mapping[str, Path]) -> list[Section]:
         """Curves of all runs together."""
+        from disentangle.errors import InputError
         from disentangle.viz.conditioning import CONDITIONING_NOTE, conditioning_rows, save_conditioning_curves
         from disentangle.viz.figures import save_training_curves
         from disentangle.viz.report import Picture, Section, Table
@@ -74,7 +75,11 @@ class _Parts:
             lacking.append(self._left_out("No run has logged a step yet, so there are no curves."))
             return [Section("Training", lacking)]
         curves = self.folder / "curves.png"
-        save_training_curves(stats, curves)
+        try:
+            save_training_curves(stats, curves)
+        except InputError as error:
+            lacking.append(self._left_out(str(error)))
+            return [Section("Training", lacking)]
         sections = [Section("Training", lacking, pictures=[Picture(curves, "Means over each logging interval.")])]
         header, rows = conditioning_rows(stats)
         if rows:

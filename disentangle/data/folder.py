@@ -121,7 +121,7 @@ def _noted_classes(shelf: FolderShelf | ZipShelf, source: PathLike) -> Classes |
     if found is None:
         return None
     content, paths = found
-    record = parse_json(content, source=f"{_NOTE} in {source}", error=DataError)
+    record = parse_json(content, source=f"{_NOTE} in {source}", error=DataError, most=len(content))
     if not isinstance(record, dict) or "labels" not in record:
         return None
     rows = record["labels"]

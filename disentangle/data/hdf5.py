@@ -7,6 +7,7 @@ chunk to whatever comes out. All of this is looked at before anything is read.
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Iterator
@@ -146,12 +147,18 @@ def _open_dataset(path: Path, name: str) -> tuple[Any, _Chunks]:
     return dataset, _Chunks(path, dataset)
 
 
-def _datasets(path: Path, group: Any, prefix: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
-    """(name, dataset) of what hangs in a file by plain links; links of other kinds are passed over, as if absent."""
+def _datasets(
+    path: Path, group: Any, prefix: str = "", depth: int = 1, looked_at: Iterator[int] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """(name, dataset) of what hangs in a file by plain links; links of other kinds are passed over, as if absent.
+
+    Names are counted over all groups, since a group may hang in itself, or in many places.
+    """
     import h5py
 
-    for number, key in enumerate(group):
-        if number >= _MOST_NAMES:
+    looked_at = itertools.count() if looked_at is None else looked_at
+    for key in group:
+        if next(looked_at) >= _MOST_NAMES:
             raise DataError(f"{path} holds more than {_MOST_NAMES:,} arrays; expected the few of a data set.")
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             continue
@@ -159,7 +166,7 @@ def _datasets(path: Path, group: Any, prefix: str = "", depth: int = 1) -> Itera
         if isinstance(item, h5py.Dataset):
             yield prefix + key, _in_the_file(path, prefix + key, item)
         elif isinstance(item, h5py.Group) and depth < _DEEPEST:
-            yield from _datasets(path, item, f"{prefix}{key}/", depth + 1)
+            yield from _datasets(path, item, f"{prefix}{key}/", depth + 1, looked_at)
 
 
 def _checked(path: Path, file: Any, name: str) -> Any:

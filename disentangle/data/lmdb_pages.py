@@ -118,6 +118,8 @@ class _Database:
                         raise _DamagedError("it holds databases within the database, or several values of a key")
                     if start + (8 if flags & _BIG_VALUE else size) > len(page) or key_size > _LONGEST_KEY:
                         raise _DamagedError(f"page {page_number:,} has an entry that leaves it")
+                    if len(keys) + 8 * len(lengths) > self._length:
+                        raise _DamagedError("its entries share their bytes")
                     keys += page[place + 8 : start]
                     lengths.append(key_size)
                     sizes.append(size)

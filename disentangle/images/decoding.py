@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 
 from disentangle.errors import reason
 from disentangle.images.budget import Budget
-from disentangle.images.headers import jpeg_scans, tiff_parts, webp_size
+from disentangle.images.headers import jpeg_parts, plain_comments, tiff_parts, webp_size
 
 __all__ = ["BACKGROUNDS", "FORMATS", "PictureError", "PictureInfo", "decode_picture", "inspect_picture"]
 
@@ -35,6 +35,8 @@ _FREE = 384 << 20  # bytes of pixels for whatever file; beyond, seven for each o
 _EACH = 7
 _BAND = 1 << 20  # pixels converted at a time
 _MOST_SCANS = 500
+_MOST_SEGMENTS = 10_000  # of a JPEG, before its first scan
+_MOST_COMMENTS = 1_000
 _MOST_PARTS = 1 << 16
 _MOST_BANDS = 64
 
@@ -151,8 +153,14 @@ def _opened(data: bytes, channels: int, room: int, max_pixels: int | None) -> It
         parts, longest, bands = tiff_parts(data)
         if parts > _MOST_PARTS or max(longest, bands) > _MOST_BANDS:
             raise PictureError(f"its header lists {parts:,} strips and {max(longest, bands):,} channels; it is damaged")
-    elif kind[:2] == b"\xff\xd8" and jpeg_scans(data)[1] > _MOST_SCANS:
-        raise PictureError(f"it has more than {_MOST_SCANS} scans; it is damaged")
+    elif kind[:2] == b"\xff\xd8":
+        jpeg = jpeg_parts(data)
+        if jpeg.scans > _MOST_SCANS or jpeg.segments > _MOST_SEGMENTS:
+            raise PictureError(f"it has more than {_MOST_SCANS} scans or {_MOST_SEGMENTS:,} segments; it is damaged")
+        if jpeg.arithmetic:
+            raise PictureError("it is in the arithmetic code, which is not read; save it as a baseline JPEG")
+    elif plain_comments(data) > _MOST_COMMENTS:
+        raise PictureError(f"it has more than {_MOST_COMMENTS:,} comments; it is damaged")
     with _decoding():
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     with picture, _BUDGET.reserve(_total(picture.size, _cost(picture, data, channels, room), len(data), max_pixels)):
@@ -179,7 +187,7 @@ def _cost(picture: Image.Image, data: bytes, channels: int, room: int) -> int:
     stored = 1 if picture.mode in _ONE_BYTE else 2 if picture.mode.startswith("I;16") else 4
     kind = picture.format or ""
     if kind in ("JPEG", "MPO"):
-        besides = 2 * len(picture.getbands()) if jpeg_scans(data)[0] else 0
+        besides = 2 * len(picture.getbands()) if jpeg_parts(data).keeps_all else 0
     else:
         besides = _BESIDES.get(kind, 0)
     return _largest(stored, besides, channels, room)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
-__all__ = ["jpeg_scans", "tiff_parts", "webp_size"]
+__all__ = ["JPEGParts", "jpeg_parts", "plain_comments", "tiff_parts", "webp_size"]
 
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers of a JPEG without a length
 _LONG_VALUES = {258, 277, 338, 339}  # of a TIFF's tags those that count its channels
@@ -28,15 +29,30 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def jpeg_scans(data: bytes) -> tuple[bool, int]:
-    """Whether a JPEG's decoder keeps the coefficients of all its pixels, and how many scans it has at most.
+@dataclass(frozen=True)
+class JPEGParts:
+    """What a JPEG's decoder has to do.
 
-    It does where the frame is progressive, or the first scan holds fewer components than the frame. Each scan may visit
-    every pixel again.
+    Attributes:
+        keeps_all: whether it keeps the coefficients of all pixels: the frame is progressive, or the first scan holds
+            fewer components than the frame.
+        scans: at most so many, each of which may visit every pixel again.
+        segments: before the first scan.
+        arithmetic: whether the scans are in the arithmetic code, which takes a hundred times as long as Huffman's.
+    """
+
+    keeps_all: bool
+    scans: int
+    segments: int
+    arithmetic: bool
+
+
+def jpeg_parts(data: bytes) -> JPEGParts:
+    """The parts of a JPEG file.
 
     Source: ITU-T T.81, annex B.
     """
-    place, components, progressive = 2, 0, False
+    place, components, progressive, arithmetic, segments = 2, 0, False, False, 0
     while place + 4 <= len(data):
         if data[place] != 0xFF:
             break
@@ -47,11 +63,19 @@ def jpeg_scans(data: bytes) -> tuple[bool, int]:
         length = int.from_bytes(data[place + 2 : place + 4], "big")
         if marker == 0xDA:
             first = data[place + 4] if place + 4 < len(data) else 0
-            return progressive or first < components, data.count(b"\xff\xda", place)
+            scans = data.count(b"\xff\xda", place)
+            return JPEGParts(progressive or first < components, scans, segments, arithmetic)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and place + 9 < len(data):
             progressive, components = marker in (0xC2, 0xC6, 0xCA, 0xCE), data[place + 9]
+            arithmetic = marker >= 0xC9
         place += 2 + max(length, 2)
-    return True, data.count(b"\xff\xda")
+        segments += 1
+    return JPEGParts(True, data.count(b"\xff\xda"), segments, arithmetic)
+
+
+def plain_comments(data: bytes) -> int:
+    """How many comments a PNM file in plain text may have, whose reader goes over all that follow for each of them."""
+    return data.count(b"#") if data[:2] in (b"P1", b"P2", b"P3") else 0
 
 
 def tiff_parts(data: bytes) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from disentangle.errors import CheckpointError, DisentangleError, reason
 from disentangle.models.base import misfits
+from disentangle.tensor_files import FLOATS
 from disentangle.text import shown
 
 __all__ = ["build_as_described"]
@@ -69,7 +70,13 @@ def build_as_described(
         raise CheckpointError(f"{lead} {text[:1].lower()}{text[1:]}") from error
     except Exception as error:  # whatever numbers that fit nothing make torch raise
         raise CheckpointError(f"{lead} its configuration makes no network ({reason(error)}); it is damaged.") from error
-    problems = misfits(tensors, network.state_dict())
+    expected = network.state_dict()
+    problems = misfits(tensors, expected)
+    problems += [
+        f"{name} is of {tensor.dtype}, expected {'floating point' if floating else 'whole numbers'}"
+        for name, tensor in tensors.items()
+        if name in expected and (floating := expected[name].is_floating_point()) != (tensor.dtype in FLOATS)
+    ]
     if problems:
         listed = "; ".join(shown(problem, most=200) for problem in problems[:8])
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""

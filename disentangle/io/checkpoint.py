@@ -119,9 +119,13 @@ def find_model(model: str | os.PathLike[str]) -> Path:
         CheckpointError: if a folder holds no whole model, or a zoo file's content does not have the registered sha256.
     """
     path = Path(model)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # a name that no file system takes
+        is_file = is_folder = False
+    if is_file:
         return path
-    if path.is_dir():
+    if is_folder:
         checkpoint = newest_checkpoint(path, files=(MODEL,))
         folder = path if checkpoint is None else checkpoint.folder
         file = folder / MODEL

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from disentangle.errors import CheckpointError, reason
-from disentangle.files import sha256_of, sync_folder, write_text
+from disentangle.files import open_regular, sha256_of, sync_folder, write_text
 from disentangle.text import shown
 
 __all__ = [
@@ -247,7 +247,7 @@ def _digest_of(path: str, *_: int) -> str:
 def _digests(path: Path) -> dict[str, str] | None:
     """File name -> digest; None if there is no such file. Lines of another form are left out."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             content = file.read(1 << 20)
     except FileNotFoundError:
         return None

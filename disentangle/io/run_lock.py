@@ -251,6 +251,8 @@ def _refusal(path: Path, holder: Owner | None, silent: float) -> str:
     elsewhere = (
         ""
         if holder.is_here()
+        else f", at a time that is still to come; delete {path} if no training writes there"
+        if silent < -1
         else f", last sign of life {max(0.0, silent):.0f} s ago; after {STALE:.0f} s without one it is taken over"
     )
     return (

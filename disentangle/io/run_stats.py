@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from disentangle.errors import DataError
-from disentangle.files import write_atomically, writing
+from disentangle.errors import DataError, reason
+from disentangle.files import open_regular, write_atomically, writing
 from disentangle.json_files import parse_json
 
 __all__ = ["STATS", "append_stats", "forget_after", "logged_lines", "read_stats"]
@@ -22,7 +22,7 @@ __all__ = ["STATS", "append_stats", "forget_after", "logged_lines", "read_stats"
 logger = logging.getLogger(__name__)
 
 STATS = "stats.jsonl"
-_LONGEST = 16 * 2**20  # bytes of a line; the toolkit's have a few thousand
+_LONGEST = 2**20  # bytes of a line; the toolkit's have a few thousand
 PathLike = str | os.PathLike[str]
 
 
@@ -110,7 +110,7 @@ def forget_after(run: PathLike, step: int) -> None:
 def _lines(path: Path, *, whole: bool = False) -> Iterator[bytes]:
     """The lines of the file with their ends, those that are too long cut off unless ``whole`` is set."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             fresh = True
             while piece := file.readline(_LONGEST):
                 if fresh or whole:
@@ -119,7 +119,7 @@ def _lines(path: Path, *, whole: bool = False) -> Iterator[bytes]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); expected lines of JSON.") from None
+        raise DataError(f"{path} cannot be read ({reason(error)}); expected lines of JSON.") from None
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -27,8 +27,8 @@ from torch import nn
 from disentangle._version import __version__
 from disentangle.config import Config
 from disentangle.devices import device_name
-from disentangle.errors import CheckpointError, reason
-from disentangle.files import is_leftover, sync_folder, write_json, write_text, writing
+from disentangle.errors import CheckpointError
+from disentangle.files import failure_of, is_leftover, sync_folder, write_json, write_text, writing
 from disentangle.io.checkpoint import load_state, save, save_state
 from disentangle.io.run_checkpoints import (
     MODEL,
@@ -175,10 +175,10 @@ class RunFolder:
             sync_folder(folder.parent)
             write_text(self.path / "latest", folder.name + "\n")
         except OSError as error:
-            good = self.latest
+            good, (why, remedy) = self.latest, failure_of(error)
             raise CheckpointError(
-                f"The checkpoint of step {step} could not be written to {folder} ({reason(error)}); "
-                f"{'there is no other yet' if good is None else f'the last good one is {good}'}. Make room; the same "
+                f"The checkpoint of step {step} could not be written to {folder} ({why}); "
+                f"{'there is no other yet' if good is None else f'the last good one is {good}'}. {remedy}; the same "
                 "command then continues."
             ) from error
         finally:

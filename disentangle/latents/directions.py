@@ -13,7 +13,7 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError, InputError
 from disentangle.models.base import Generator
-from disentangle.tensor_files import FileKind, read_header, read_tensors, write_tensors
+from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
 from disentangle.text import quoted
 
 __all__ = ["Directions", "fingerprint"]
@@ -49,7 +49,7 @@ class Directions:
     generator: str | None = None
 
     def __post_init__(self) -> None:
-        if self.vectors.ndim != 2 or not self.vectors.is_floating_point():
+        if self.vectors.ndim != 2 or self.vectors.dtype not in FLOATS:
             raise InputError(
                 f"vectors have shape {tuple(self.vectors.shape)} and dtype {self.vectors.dtype}; "
                 "expected (k, size) floating point."
@@ -153,7 +153,7 @@ class Directions:
             )
         except KeyError as error:
             raise CheckpointError(f"{path} is no complete file of directions: it lacks {error}.") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"{path} is not a readable file of directions ({error}).") from None
 
 

@@ -25,6 +25,8 @@ from disentangle.models.base import Generator, class_option
 
 __all__ = ["ganspace", "read_ganspace"]
 
+_MOST_COMPONENTS = 100_000  # in a file; no latent space is as wide
+
 _DRAWN = 1000  # latents at once, whatever the batch: a draw depends on how it is cut into pieces
 _WIDE = 8192  # features up to which their covariance is accumulated (0.5 GiB); beyond, the samples are kept
 _MOST = 2**31  # bytes of samples that are kept
@@ -205,15 +207,19 @@ def read_ganspace(path: str | os.PathLike[str], *, space: str = "w", top: int | 
         for key in ("lat_comp", "lat_stdev"):
             if key not in file.names:
                 raise CheckpointError(f"{path} has no {key}; expected components saved by GANSpace.")
-        arrays = {
-            key: torch.from_numpy(file.read(key).astype(np.float32))
-            for key in ("lat_comp", "lat_stdev", "lat_mean")
-            if key in file.names
-        }
+        named = [key for key in ("lat_comp", "lat_stdev", "lat_mean") if key in file.names]
+        if not all(file.header(key).dtype.kind == "f" for key in named):
+            raise CheckpointError(f"{path} {fault} (they are no floating point numbers).")
+        arrays = {key: torch.from_numpy(file.read(key).astype(np.float32)) for key in named}
     if not arrays["lat_comp"].ndim:
         raise CheckpointError(f"{path} {fault} (lat_comp is one number); expected a row for each component.")
     vectors = arrays["lat_comp"].flatten(1)[:top] if arrays["lat_comp"].ndim > 1 else arrays["lat_comp"][None]
     scale, mean = arrays["lat_stdev"].flatten()[:top], arrays.get("lat_mean")
+    if not vectors.numel() or len(vectors) != len(scale) or len(vectors) > _MOST_COMPONENTS:
+        raise CheckpointError(
+            f"{path} {fault} (it has {len(vectors):,} components and {len(scale):,} deviations); expected as many of "
+            f"both, at most {_MOST_COMPONENTS:,}."
+        )
     try:
         return Directions(
             vectors=vectors, space=space, labels=tuple(f"pc {i}" for i in range(len(vectors))), method="ganspace",

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError, InputError
-from disentangle.tensor_files import FileKind, read_header, read_tensors, write_tensors
+from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
 
 __all__ = ["Latents"]
 
@@ -29,7 +29,7 @@ class Latents:
     space: str
 
     def __post_init__(self) -> None:
-        if self.values.ndim < 2 or not self.values.is_floating_point():
+        if self.values.ndim < 2 or self.values.dtype not in FLOATS:
             raise InputError(
                 f"latents have shape {tuple(self.values.shape)} and dtype {self.values.dtype}; expected (n, ...) "
                 "floating point."

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.devices import resolve_device
-from disentangle.errors import ConfigError, DisentangleError, reason
+from disentangle.errors import ConfigError, DisentangleError
+from disentangle.files import failure_of
 from disentangle.io import RunFolder
 from disentangle.linalg import effective_condition_number, orthogonality_error
 from disentangle.models.base import Projection
@@ -177,6 +178,11 @@ class Session(Draws):
         if state is not None:
             restore(self._parts, state["parts"], source=self.run.latest)
             self.step = state["step"]
+            if self.step > self.config.steps:
+                raise ConfigError(
+                    f"{self.run.path} is at step {self.step} already, and steps is {self.config.steps}; give as many "
+                    "or more to continue it, or another --out."
+                )
         if self.main:
             with self._writing():
                 self.run.start(str(self.device))
@@ -283,11 +289,11 @@ class Session(Draws):
         try:
             yield
         except OSError as error:
-            good = self.run.latest
+            good, (why, remedy) = self.run.latest, failure_of(error)
             raise TrainingFailed(
-                f"Step {self.step} could not be written to {self.run.path} ({reason(error)}); "
+                f"Step {self.step} could not be written to {self.run.path} ({why}); "
                 f"{'there is no checkpoint yet' if good is None else f'the last good checkpoint is {good}'}. "
-                "Make room; the same command then continues."
+                f"{remedy}; the same command then continues."
             ) from error
 
     def _mean_losses(self) -> dict[str, float]:

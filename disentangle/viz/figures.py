@@ -74,6 +74,8 @@ def save_training_curves(stats: Mapping[str, Sequence[Mapping[str, Any]]], path:
     ):
         if any(row.get(key) is not None for line in lines for row in line.get("projections", {}).values()):
             panels.append((title, log, _projection_values(key)))
+    if not panels:
+        raise InputError("The logged lines hold no losses, no accuracy and no projections; there is nothing to draw.")
     figure = Figure(figsize=(10, 2.6 * ((len(panels) + 1) // 2)), layout="constrained")
     axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False).flatten()
     for axis, (title, log, read) in zip(axes, panels, strict=False):

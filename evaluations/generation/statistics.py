@@ -198,6 +198,11 @@ class FeatureStatistics:
             count = file.read("n") if "n" in names else np.zeros(())
             if count.size != 1 or not 0 <= float(count.reshape(())) < 2**62:
                 raise InputError(f"{path}: n is {shown(count.tolist())}; expected the number of features.")
+            for name in ("mu", "sigma"):
+                if file.header(name).dtype.kind != "f":
+                    raise InputError(
+                        f"{path}: {name} is of {file.header(name).dtype}; expected floating point numbers."
+                    )
             mean, covariance = file.read("mu"), file.read("sigma")
         try:
             return cls.given(mean, covariance, n=int(count.reshape(())))
