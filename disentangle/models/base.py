@@ -67,7 +67,7 @@ class LatentSpace:
             object.__setattr__(self, "labels", tuple(f"{self.name}{i}" for i in self.walk))
         if len(self.labels) != len(self.walk):
             raise InputError(f"{len(self.labels)} labels for {len(self.walk)} walked coordinates; expected as many.")
-        if min(self.walk) < 0 or max(self.walk) >= self.size:
+        if self.walk and (min(self.walk) < 0 or max(self.walk) >= self.size):
             raise InputError(f"walked coordinates lie outside a latent of {self.size} numbers.")
 
     @property

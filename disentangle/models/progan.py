@@ -24,7 +24,7 @@ from disentangle.models.base import (
     check_latents,
     register_model,
 )
-from disentangle.models.ops.equalized import EqualizedConv2d, biased_leaky_relu, pixel_norm
+from disentangle.models.ops.equalized import EqualizedConv2d, pixel_norm
 
 __all__ = ["ProGAN", "ProGANConfig"]
 
@@ -50,6 +50,10 @@ class ProGANConfig(GeneratorConfig):
     gain: float = pydantic.Field(_SQRT2, description="of the convolutions")
     rgb_gain: float = pydantic.Field(1.0, description="of the layers to the image")
     last: Literal["identity", "tanh"] = "identity"
+    slope: float = pydantic.Field(0.2, ge=0, description="of the leaky relu below zero; 0 for a plain relu")
+    norm: bool = pydantic.Field(True, description="pixel norm after the layers")
+    norm_latent: bool = pydantic.Field(True, description="pixel norm of the latent")
+    norm_eps: float = pydantic.Field(1e-8, gt=0, description="of both")
     lod: float = pydantic.Field(0.0, ge=0, description="level of detail of a call that gives none; 0 is the full image")
 
     @pydantic.model_validator(mode="before")
@@ -109,12 +113,14 @@ class _Block(nn.Module):
         )
         self.conv1 = EqualizedConv2d(outputs, outputs, 3, gain=gain(config.gain, 9 * outputs))
         self.torgb = EqualizedConv2d(outputs, config.image_channels, 1, gain=gain(config.rgb_gain, outputs))
-        self.normalized = index > 0 or config.first_norm
+        self.slope, self.eps = config.slope, config.norm_eps
+        self.normalized = (config.norm and (index > 0 or config.first_norm), config.norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = biased_leaky_relu(self.conv0(x), None, gain=1.0)
-        x = pixel_norm(x) if self.normalized else x
-        return pixel_norm(biased_leaky_relu(self.conv1(x), None, gain=1.0))
+        for layer, normalized in zip((self.conv0, self.conv1), self.normalized, strict=True):
+            x = F.leaky_relu(layer(x), self.slope)
+            x = pixel_norm(x, eps=self.eps) if normalized else x
+        return x
 
 
 @register_model(ProGANConfig)
@@ -145,7 +151,8 @@ class ProGAN(LatentModule):
         if not 0 <= lod <= levels - 1:
             raise InputError(f"lod is {lod}; expected 0 to {levels - 1}.")
         used, blend = levels - math.floor(lod), lod - math.floor(lod)
-        x, image = pixel_norm(latents), None
+        x = pixel_norm(latents, eps=self.config.norm_eps) if self.config.norm_latent else latents
+        image: Tensor | None = None
         for index, block in enumerate(self.blocks[:used]):
             x = block(x if index == 0 else _double(x))
             if blend and index == used - 2:

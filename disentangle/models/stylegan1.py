@@ -14,18 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disentangle.errors import InputError
-from disentangle.models.base import GeneratorConfig, StyleLayer, register_model
-from disentangle.models.ops.equalized import EqualizedLinear, biased_leaky_relu
+from disentangle.models.base import StyleLayer, register_model
+from disentangle.models.ops.equalized import EqualizedLinear, activated, biased_leaky_relu
 from disentangle.models.ops.fir import smooth
 from disentangle.models.ops.noise import Streams, drawn_noise
-from disentangle.models.ops.style_spaces import StyleBasedModule
+from disentangle.models.ops.style_spaces import MappedConfig, StyleBasedModule
 
 __all__ = ["StyleGAN1", "StyleGAN1Config"]
 
 Noise = Literal["const", "random", "none"]
 
 
-class StyleGAN1Config(GeneratorConfig):
+class StyleGAN1Config(MappedConfig):
     """Architecture of a :class:`StyleGAN1`; ``channels`` counts the features at 4, 8, ..., ``resolution`` pixels.
 
     The last fields are where implementations differ.
@@ -36,10 +36,14 @@ class StyleGAN1Config(GeneratorConfig):
     image_channels: int = pydantic.Field(3, ge=1)
     z_dim: int = pydantic.Field(512, ge=1)
     w_dim: int = pydantic.Field(512, ge=1)
+    c_dim: int = pydantic.Field(0, ge=0, description="classes")
     mapping_layers: int = pydantic.Field(8, ge=1)
     mapping_multiplier: float = pydantic.Field(0.01, gt=0)
     channels: tuple[int, ...]
-    blur: bool = pydantic.Field(True, description="smooth with [1, 2, 1] after the convolutions that double the size")
+    blur: bool = pydantic.Field(True, description="smooth after the convolutions that double the size")
+    blur_filter: tuple[float, ...] = pydantic.Field((1.0, 2.0, 1.0), min_length=1, description="taps of the smoothing")
+    activation: Literal["lrelu", "relu"] = "lrelu"
+    last: Literal["identity", "tanh"] = "identity"
     norm_eps: float = pydantic.Field(1e-8, gt=0)
     norm_centred: bool = pydantic.Field(
         True, description="variance of the centred features; else the less accurate E[x^2] - E[x]^2, as some have it"
@@ -59,6 +63,8 @@ class StyleGAN1Config(GeneratorConfig):
             )
         if self.rgb_first >= len(self.channels) or self.lod > len(self.channels) - 1 - self.rgb_first:
             raise ValueError(f"rgb_first {self.rgb_first} and lod {self.lod} leave no layer to the image")
+        if abs(sum(self.blur_filter)) < 1e-6 * max(map(abs, self.blur_filter)):
+            raise ValueError("the taps of blur_filter sum to zero; expected a smoothing one")
         return self
 
 
@@ -76,19 +82,26 @@ class _Layer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.affine = EqualizedLinear((config.w_dim, 2 * outputs))
-        self.resolution, self.up, self.blur = resolution, up, config.blur
+        self.resolution, self.up = resolution, up
+        self.blur = config.blur_filter if up and config.blur else ()
+        self.activation = config.activation
         self.eps, self.centred = config.norm_eps, config.norm_centred
 
     def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: Streams | None) -> Tensor:
         if hasattr(self, "weight"):
             x = F.interpolate(x, scale_factor=2, mode="nearest") if self.up else x
             x = F.conv2d(x, self.weight * self.scale, padding=1)
-            x = smooth(x, (1, 2, 1), padding=(1, 1)) if self.up and self.blur else x
+            if self.blur:
+                before = (len(self.blur) - 1) // 2
+                x = smooth(x, self.blur, padding=(before, before), after=len(self.blur) // 2)
         if noise == "const":
             x = x + self.noise_const * self.noise_strength[:, None, None]
         elif noise == "random":
             x = x + drawn_noise(len(x), self.resolution, generator).to(x) * self.noise_strength[:, None, None]
-        x = biased_leaky_relu(x, self.bias, gain=1.0)
+        if self.activation == "lrelu":
+            x = biased_leaky_relu(x, self.bias, gain=1.0)
+        else:
+            x = activated(x + self.bias[:, None, None], self.activation)
         if self.centred:
             variance, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, unbiased=False)
         else:
@@ -169,7 +182,7 @@ class _Synthesis(nn.Module):
         image = top if image is None else torch.lerp(top, image, blend)
         for _ in range(levels - used):
             image = F.interpolate(image, scale_factor=2, mode="nearest")
-        return image
+        return image.tanh() if self.config.last == "tanh" else image
 
 
 @register_model(StyleGAN1Config)

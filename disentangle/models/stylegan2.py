@@ -16,24 +16,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disentangle.errors import InputError
-from disentangle.models.base import GeneratorConfig, StyleLayer, register_model
+from disentangle.models.base import StyleLayer, register_model
 from disentangle.models.ops.derivatives import differentiated
-from disentangle.models.ops.equalized import EqualizedLinear
+from disentangle.models.ops.equalized import Activation, EqualizedLinear, activated, activation_gain
 from disentangle.models.ops.fir import upsample
 from disentangle.models.ops.minimal_filtering import minimal_filters, worthwhile_axes
-from disentangle.models.ops.modulation import demodulation, half_range, modulated_pointwise, squared_filters
+from disentangle.models.ops.modulation import (
+    demodulation,
+    half_range,
+    modulated_conv2d,
+    modulated_pointwise,
+    squared_filters,
+)
 from disentangle.models.ops.noise import Streams, drawn_noise
-from disentangle.models.ops.style_spaces import StyleBasedModule
+from disentangle.models.ops.style_spaces import MappedConfig, StyleBasedModule
 from disentangle.models.ops.styled import styled_conv2d
 from disentangle.nn.derived import Derived
 
 __all__ = ["StyleGAN2", "StyleGAN2Config"]
 
-_SQRT2 = math.sqrt(2.0)
 Noise = Literal["const", "random", "none"]
 
 
-class StyleGAN2Config(GeneratorConfig):
+class StyleGAN2Config(MappedConfig):
     """Architecture of a :class:`StyleGAN2`.
 
     ``channels`` counts the features at 4, 8, ..., ``resolution`` pixels; left out it is the published rule,
@@ -43,7 +48,7 @@ class StyleGAN2Config(GeneratorConfig):
     kind: Literal["stylegan2"] = "stylegan2"
     resolution: int = pydantic.Field(256, ge=4)
     image_channels: int = pydantic.Field(3, ge=1)
-    z_dim: int = pydantic.Field(512, ge=1)
+    z_dim: int = pydantic.Field(512, ge=0, description="0 where only the class decides")
     w_dim: int = pydantic.Field(512, ge=1)
     c_dim: int = pydantic.Field(0, ge=0, description="classes")
     mapping_layers: int = pydantic.Field(8, ge=1)
@@ -53,7 +58,13 @@ class StyleGAN2Config(GeneratorConfig):
     channels: tuple[int, ...] = ()
     architecture: Literal["skip", "resnet", "orig"] = "skip"
     kernel: int = pydantic.Field(3, ge=1, description="size of the modulated convolutions")
-    resample_filter: tuple[float, ...] = pydantic.Field((1.0, 3.0, 3.0, 1.0), description="taps")
+    resample_filter: tuple[float, ...] = pydantic.Field((1.0, 3.0, 3.0, 1.0), min_length=1, description="taps")
+    image_filter: tuple[float, ...] | None = pydantic.Field(
+        None, min_length=1, description="taps for the image, where they are others than those for the features"
+    )
+    activation: Activation = "lrelu"
+    demodulate: bool = True
+    last: Literal["identity", "tanh"] = "identity"
     clamp: float | None = pydantic.Field(None, gt=0, description="largest magnitude of a layer's output")
     noise: Noise = "const"
     use_noise: bool = True
@@ -80,11 +91,11 @@ class StyleGAN2Config(GeneratorConfig):
             )
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel is {self.kernel}; expected an odd number")
-        if len(self.resample_filter) % 2 or len(self.resample_filter) + 1 < self.kernel:
-            raise ValueError(
-                f"resample_filter has {len(self.resample_filter)} taps; expected an even number from "
-                f"{self.kernel - 1} on"
-            )
+        for taps in (self.resample_filter, self.image_filter or (1.0,)):
+            if abs(sum(taps)) < 1e-6 * max(map(abs, taps)):
+                raise ValueError("the taps of a filter sum to zero; expected a smoothing one")
+        if not self.z_dim and not self.c_dim:
+            raise ValueError("z_dim and c_dim are 0; expected a z, classes or both")
         return self
 
 
@@ -120,14 +131,17 @@ class _SynthesisLayer(nn.Module):
         if config.use_noise:
             self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.resolution, self.up, self.taps = resolution, up, config.resample_filter
-        self.gain = _SQRT2 * gain
+        self.activation, self.demodulated = config.activation, config.demodulate
+        self.gain = activation_gain(config.activation) * gain
         self.clamp = None if config.clamp is None else config.clamp * gain
         self._squares, self._filters = Derived(), Derived()
 
     def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: Streams | None) -> Tensor:
         weight: Tensor = self.weight
         filters = None
-        if x.dtype in (torch.float16, torch.bfloat16):
+        if not self.demodulated:
+            scale = torch.ones_like(style[:, :1]).expand(-1, len(weight))
+        elif x.dtype in (torch.float16, torch.bfloat16):
             weight, style, scale = half_range(weight, style)
         elif differentiated(x, style, weight):
             scale = demodulation(weight, style)
@@ -136,19 +150,25 @@ class _SynthesisLayer(nn.Module):
             axes = worthwhile_axes(weight, self.resolution) if self.up == 1 and x.device.type == "cpu" else 0
             if axes:
                 filters = self._filters(partial(minimal_filters, axes=axes), weight)
+        if self.activation != "lrelu":
+            x = modulated_conv2d(x, weight, style, up=self.up, taps=self.taps, scale=scale) + self.bias[:, None, None]
+            added = self._noise(x, noise, generator, gain=1.0)
+            x = activated(x if added is None else x + added, self.activation) * self.gain
+            return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
         # The leaky relu lets positive factors through, so its gain is put where it costs a vector, not a picture.
         return styled_conv2d(
             x, weight, style, scale=scale * self.gain, bias=self.bias * self.gain,
-            noise=self._noise(x, noise, generator), up=self.up, taps=self.taps, clamp=self.clamp, filters=filters,
+            noise=self._noise(x, noise, generator, gain=self.gain), up=self.up,
+            taps=self.taps, clamp=self.clamp, filters=filters,
         )  # fmt: skip
 
-    def _noise(self, x: Tensor, mode: Noise, generator: Streams | None) -> Tensor | None:
-        """(1 or n, 1, H, W) noise times its strength, or None."""
+    def _noise(self, x: Tensor, mode: Noise, generator: Streams | None, *, gain: float) -> Tensor | None:
+        """(1 or n, 1, H, W) noise times its strength and a gain, or None."""
         if mode == "none" or self.noise_strength is None:
             return None
         if mode == "const":
-            return (self.noise_const * (self.noise_strength * self.gain))[None, None]
-        return drawn_noise(len(x), self.resolution, generator).to(x) * (self.noise_strength * self.gain)
+            return (self.noise_const * (self.noise_strength * gain))[None, None]
+        return drawn_noise(len(x), self.resolution, generator).to(x) * (self.noise_strength * gain)
 
 
 class _ToRGB(nn.Module):
@@ -246,12 +266,13 @@ class _Synthesis(nn.Module):
             x = block.conv1(x, next(flat), mode, generator)
             x = x if residual is None else x + residual
             if image is not None:
-                image = upsample(image, self.config.resample_filter)
+                image = upsample(image, self.config.image_filter or self.config.resample_filter)
             if hasattr(block, "torgb"):
                 painted = block.torgb(x, next(flat))
                 image = painted if image is None else image + painted
         assert image is not None
-        return image.contiguous()
+        image = image.contiguous()
+        return image.tanh() if self.config.last == "tanh" else image
 
 
 @register_model(StyleGAN2Config)

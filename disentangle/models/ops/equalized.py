@@ -7,6 +7,7 @@ Source: Karras et al., "Progressive Growing of GANs for Improved Quality, Stabil
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +15,31 @@ from torch import Tensor, nn
 
 from disentangle.models.ops.derivatives import differentiated
 
-__all__ = ["EqualizedConv2d", "EqualizedLinear", "biased_leaky_relu", "pixel_norm"]
+__all__ = ["Activation", "EqualizedConv2d", "EqualizedLinear", "activated", "activation_gain", "biased_leaky_relu",
+           "pixel_norm"]  # fmt: skip
 
 _SQRT2 = math.sqrt(2.0)
+Activation = Literal["lrelu", "relu", "linear", "swish"]
+
+
+def activation_gain(activation: str) -> float:
+    """What leaves a nonlinearity is multiplied by this, to be of unit variance about: the root of 2, 1 for none."""
+    return 1.0 if activation == "linear" else _SQRT2
+
+
+def activated(x: Tensor, activation: str) -> Tensor:
+    """The nonlinearity by its name, without gain; the leaky relu is of 0.2.
+
+    >>> activated(torch.tensor([-1.0, 1.0]), "lrelu")
+    tensor([-0.2000,  1.0000])
+    """
+    if activation == "lrelu":
+        return F.leaky_relu(x, 0.2)
+    if activation == "relu":
+        return F.relu(x)
+    if activation == "swish":
+        return F.silu(x)
+    return x
 
 
 def pixel_norm(x: Tensor, *, eps: float = 1e-8) -> Tensor:
@@ -53,14 +76,14 @@ class EqualizedLinear(nn.Module):
         features: (in, out).
         multiplier: m; the weight starts as N(0, 1) / m, so that it is worth the same and learns m times as fast.
         bias: value the used bias starts at, None for no bias.
-        activation: ``"linear"``, or ``"lrelu"``: leaky relu of 0.2, times the root of 2.
-        gain_first: multiply the weight by the root of 2, not what leaves the leaky relu. Which one it is changes what
+        activation: ``"linear"``, or another :func:`activated`, times the root of 2.
+        gain_first: multiply the weight by the root of 2, not what leaves the nonlinearity. Which one it is changes what
             a bias is worth.
     """
 
     def __init__(
         self, features: tuple[int, int], *, multiplier: float = 1.0, bias: float | None = 0.0,
-        activation: str = "linear",
+        activation: Activation = "linear",
         gain_first: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -79,6 +102,8 @@ class EqualizedLinear(nn.Module):
         bias = None if self.bias is None else self.bias * self.multiplier
         if self.activation == "linear":
             return F.linear(x, weight, bias)
+        if self.activation != "lrelu":
+            return activated(F.linear(x, weight, bias), self.activation) * self.output_gain
         return biased_leaky_relu(F.linear(x, weight), bias, gain=self.output_gain)
 
     def matrix(self) -> Tensor:

@@ -23,11 +23,22 @@ def fir_filter(taps: Sequence[float], *, gain: float = 1.0, like: Tensor) -> Ten
     return (kernel * (gain / kernel.sum())).to(like)
 
 
-def smooth(x: Tensor, taps: Sequence[float], *, padding: tuple[int, int], gain: float = 1.0) -> Tensor:
+def smooth(
+    x: Tensor, taps: Sequence[float], *, padding: tuple[int, int], after: int | None = None, gain: float = 1.0
+) -> Tensor:
     """(n, C, H, W) filtered, with ``padding`` zeros (above and below, left and right).
 
     One depthwise convolution over channels, which keeps the layout of a channels_last input.
+
+    Args:
+        x: the pictures.
+        taps: of the filter.
+        padding: zeros above and below, left and right.
+        after: zeros below and on the right, where they are others; fewer than none crops.
+        gain: sum of the filter.
     """
+    if after is not None and padding != (after, after):
+        x, padding = F.pad(x, (padding[1], after, padding[0], after)), (0, 0)
     kernel = fir_filter(taps, gain=gain, like=x).flip(0, 1)
     channels = x.shape[1]
     weight = kernel.expand(channels, 1, *kernel.shape)
@@ -37,12 +48,17 @@ def smooth(x: Tensor, taps: Sequence[float], *, padding: tuple[int, int], gain: 
 def upsample(x: Tensor, taps: Sequence[float]) -> Tensor:
     """(n, C, H, W) to (n, C, 2H, 2W): zeros between the pixels, then the filter with gain 4.
 
-    Written as a depthwise transposed convolution, which never multiplies the zeros. The taps must be even in number,
-    as the [1, 3, 3, 1] of all published networks are.
+    Written as a depthwise transposed convolution, which never multiplies the zeros. Filters of an odd number of taps
+    lie half a pixel late, as they do in the published networks' code.
     """
     kernel = fir_filter(taps, gain=4.0, like=x)
-    channels, margin = x.shape[1], (len(taps) - 2) // 2
-    return F.conv_transpose2d(x, kernel.expand(channels, 1, *kernel.shape), stride=2, padding=margin, groups=channels)
+    channels, before = x.shape[1], (len(taps) - 2) // 2
+    behind = len(taps) - 2 - before
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    if before == behind:
+        return F.conv_transpose2d(x, weight, stride=2, padding=before, groups=channels)
+    # A negative padding crops; a filter of one tap lacks a row of zeros instead.
+    return F.pad(F.conv_transpose2d(x, weight, stride=2, groups=channels), (-before, -behind, -before, -behind))
 
 
 def upfirdn_reference(

@@ -6,12 +6,14 @@ Karras et al., "Training Generative Adversarial Networks with Limited Data", Neu
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disentangle.errors import InputError
-from disentangle.models.ops.equalized import EqualizedLinear, pixel_norm
+from disentangle.models.ops.equalized import Activation, EqualizedLinear, pixel_norm
 
 __all__ = ["MappingNetwork", "class_weights"]
 
@@ -47,15 +49,21 @@ def class_weights(label: int | Tensor | None, c_dim: int, *, n: int) -> Tensor |
 
 
 class MappingNetwork(nn.Module):
-    """``depth`` equalised linear layers with leaky relu, of a learning rate multiplier, on the normalised z.
+    """``depth`` equalised linear layers with a nonlinearity, of a learning rate multiplier, on the normalised z.
 
     Args:
-        z_dim: dimension of z.
-        w_dim: dimension of w and of the hidden layers.
-        c_dim: classes; their one-hot vector is embedded, normalised by itself and put after z. 0 for none.
+        z_dim: dimension of z; 0 where w follows from the class alone.
+        w_dim: dimension of w.
+        c_dim: classes; their one-hot vector is embedded, normalised and put after z. 0 for none.
         depth: linear layers.
         multiplier: their learning rate multiplier.
         gain_first: see :class:`EqualizedLinear`; StyleGAN has it, its successors have not.
+        hidden: outputs of all layers but the last; None for ``w_dim``.
+        embedding: numbers that a class is embedded in; None for ``w_dim``.
+        class_norm: "apart" normalises the embedded class by itself, as ADA does; "together" embeds it without a bias
+            and normalises it with z as one vector, as before ADA.
+        activation: see :func:`disentangle.models.ops.equalized.activated`.
+        normalized: whether z (and with "together" the class) is normalised.
 
     Attributes:
         w_avg: (w_dim,) mean of w, which truncation pulls towards.
@@ -65,29 +73,42 @@ class MappingNetwork(nn.Module):
 
     def __init__(
         self, *, z_dim: int, w_dim: int, c_dim: int = 0, depth: int = 8, multiplier: float = 0.01,
-        gain_first: bool = False,
+        gain_first: bool = False, hidden: int | None = None, embedding: int | None = None,
+        class_norm: Literal["apart", "together"] = "apart", activation: Activation = "lrelu", normalized: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.depth, self.c_dim, self.gain_first = depth, c_dim, gain_first
-        embedded = w_dim if c_dim else 0
+        self.depth, self.c_dim, self.gain_first, self.normalized = depth, c_dim, gain_first, normalized
+        self.together = class_norm == "together"
+        embedded = (embedding or w_dim) if c_dim else 0
         if c_dim:
-            self.embed = EqualizedLinear((c_dim, w_dim))
+            self.embed = EqualizedLinear((c_dim, embedded), bias=None if self.together else 0.0)
         for i in range(depth):
-            inputs = z_dim + embedded if i == 0 else w_dim
-            layer = EqualizedLinear((inputs, w_dim), multiplier=multiplier, activation="lrelu", gain_first=gain_first)
+            features = (
+                z_dim + embedded if i == 0 else hidden or w_dim,
+                w_dim if i == depth - 1 else hidden or w_dim,
+            )
+            layer = EqualizedLinear(features, multiplier=multiplier, activation=activation, gain_first=gain_first)
             self.add_module(f"fc{i}", layer)
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor, label: int | Tensor | None = None) -> Tensor:
         """(n, z_dim) and, in a conditional network, a class, (n,) classes or (n, c_dim) weights, to (n, w_dim)."""
-        # The same number, rounded as the implementations of StyleGAN, or of its successors, round it.
-        x = z / (z.square().mean(dim=1, keepdim=True) + 1e-8).sqrt() if self.gain_first else pixel_norm(z)
         classes = class_weights(label, self.c_dim, n=len(z))
-        if classes is not None:
-            x = torch.cat([x, pixel_norm(self.embed(classes.to(z)))], dim=1)
+        embedded = None if classes is None else self.embed(classes.to(z))
+        if embedded is not None and self.together:
+            x = self._normal(torch.cat([z, embedded], dim=1))
+        else:
+            x = self._normal(z)
+            x = x if embedded is None else torch.cat([x, pixel_norm(embedded)], dim=1)
         for i in range(self.depth):
             x = self.get_submodule(f"fc{i}")(x)
         return x
+
+    def _normal(self, x: Tensor) -> Tensor:
+        if not self.normalized or not x.shape[1]:
+            return x
+        # The same number, rounded as the implementations of StyleGAN, or of its successors, round it.
+        return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt() if self.gain_first else pixel_norm(x)
 
     @torch.no_grad()
     def track(self, mean: Tensor, *, share: float = 0.002) -> None:

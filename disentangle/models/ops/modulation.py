@@ -54,9 +54,13 @@ def half_range(weight: Tensor, styles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return filters.to(weight), scaled.to(weight), scale.to(weight)
 
 
-def smoothing_margin(weight: Tensor, taps: Sequence[float]) -> int:
-    """Zeros on each side before smoothing a transposed convolution of odd filters by an even number of taps."""
-    return (len(taps) + 1 - weight.shape[-1]) // 2
+def smoothing_margins(weight: Tensor, taps: Sequence[float]) -> tuple[int, int]:
+    """Zeros (above and on the left, below and on the right) before a transposed convolution of odd filters is smoothed.
+
+    Equal for an even number of taps; negative where rows are cropped instead.
+    """
+    kernel, count = weight.shape[-1], len(taps)
+    return (count + 1) // 2 - (kernel - 1) // 2, (count - 2) // 2 + 1 - (kernel - 1) // 2
 
 
 def modulated_conv2d(
@@ -83,8 +87,8 @@ def modulated_conv2d(
     if up == 2:
         x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
         # The gain of 4 makes up for the zeros that a transposed convolution skips.
-        margin = smoothing_margin(weight, taps)
-        x = smooth(x, taps, padding=(margin, margin), gain=4.0)
+        before, after = smoothing_margins(weight, taps)
+        x = smooth(x, taps, padding=(before, before), after=after, gain=4.0)
     else:
         x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
     return x if scale is None else x * scale[:, :, None, None]
@@ -113,8 +117,7 @@ def modulated_conv2d_reference(
             filters = filters * torch.rsqrt(filters.square().sum(dim=(1, 2, 3), keepdim=True) + _EPS)
         if up == 2:
             stuffed = F.conv_transpose2d(image[None], filters.transpose(0, 1), stride=2)
-            margin = smoothing_margin(weight, taps)
-            outputs.append(upfirdn_reference(stuffed, taps, padding=(margin, margin), gain=4.0))
+            outputs.append(upfirdn_reference(stuffed, taps, padding=smoothing_margins(weight, taps), gain=4.0))
         else:
             outputs.append(F.conv2d(image[None], filters, padding=weight.shape[-1] // 2))
     return torch.cat(outputs)

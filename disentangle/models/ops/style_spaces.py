@@ -7,18 +7,39 @@ affine layers in the network's order ("StyleSpace", Wu, Lischinski and Shechtman
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+import pydantic
 import torch
 from torch import Tensor
 
 from disentangle.errors import InputError, unknown_name
-from disentangle.models.base import LatentModule, LatentSpace, ProjectionLayer, StyleLayer, check_latents
+from disentangle.models.base import (
+    GeneratorConfig,
+    LatentModule,
+    LatentSpace,
+    ProjectionLayer,
+    StyleLayer,
+    check_latents,
+)
+from disentangle.models.ops.equalized import Activation
 from disentangle.models.ops.mapping import MappingNetwork, class_weights
 
-__all__ = ["StyleBasedModule"]
+__all__ = ["MappedConfig", "StyleBasedModule"]
 
 _ORDER = ("z", "w", "w+", "s")
+
+
+class MappedConfig(GeneratorConfig):
+    """Where the mapping networks of implementations differ; see :class:`MappingNetwork`."""
+
+    mapping_width: int | None = pydantic.Field(None, ge=1, description="of its hidden layers; that of w if left out")
+    mapping_activation: Activation = "lrelu"
+    mapping_norm: bool = pydantic.Field(True, description="normalise z")
+    class_width: int | None = pydantic.Field(None, ge=1, description="numbers of an embedded class; as w if left out")
+    class_norm: Literal["apart", "together"] = pydantic.Field(
+        "apart", description="normalise the embedded class by itself (ADA), or with z as one vector (before)"
+    )
 
 
 class StyleBasedModule(LatentModule):
@@ -26,7 +47,7 @@ class StyleBasedModule(LatentModule):
 
     Args:
         config: has ``z_dim``, ``w_dim``, ``mapping_layers``, ``mapping_multiplier``, and ``c_dim`` where there may be
-            classes.
+            classes; one that is no :class:`MappedConfig` has that one's defaults.
         synthesis: called with the flat styles and the keywords of the family; has ``style_layers()`` and ``num_ws``.
         gain_first: see :class:`MappingNetwork`.
 
@@ -44,9 +65,12 @@ class StyleBasedModule(LatentModule):
         super().__init__()
         self.config = config
         self.c_dim: int = getattr(config, "c_dim", 0)
+        made = config if isinstance(config, MappedConfig) else MappedConfig()
         self.mapping = MappingNetwork(
             z_dim=config.z_dim, w_dim=config.w_dim, c_dim=self.c_dim, depth=config.mapping_layers,
-            multiplier=config.mapping_multiplier, gain_first=gain_first,
+            multiplier=config.mapping_multiplier, gain_first=gain_first, hidden=made.mapping_width,
+            embedding=made.class_width, class_norm=made.class_norm, activation=made.mapping_activation,
+            normalized=made.mapping_norm,
         )  # fmt: skip
         self.synthesis = synthesis
         self.num_ws: int = synthesis.num_ws
