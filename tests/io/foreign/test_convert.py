@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from sample_files import Persistent, module_state, persistent_pickle, torch_bytes
-from writers import genforce, nvidia_stylegan2, nvidia_stylegan3, rosinality, rough, tensorflow_stylegan2
+from writers import (
+    genforce,
+    nvidia_stylegan2,
+    nvidia_stylegan3,
+    rosinality,
+    rough,
+    tensorflow_progan,
+    tensorflow_stylegan1,
+    tensorflow_stylegan2,
+)
 
 from disentangle.errors import CheckpointError
 from disentangle.io import foreign, load, model_info
@@ -38,6 +47,43 @@ CASES = {
     "NVIDIA StyleGAN3, classes": ({**SG3, "c_dim": 4}, nvidia_stylegan3),
     "HouseholderGAN 3": ({**SG3, **householder("L0_24_8", gain="equalized")}, nvidia_stylegan3),
     "TensorFlow StyleGAN2": (SG2, tensorflow_stylegan2),
+    "TensorFlow StyleGAN2 without noise": ({**SG2, "use_noise": False}, tensorflow_stylegan2),
+    "TensorFlow StyleGAN2 with ADA's classes": (
+        {**SG2, "c_dim": 4, "class_width": 9, "mapping_width": 7}, tensorflow_stylegan2,
+    ),
+    "TensorFlow StyleGAN2, other nonlinearities": (
+        {**SG2, "activation": "relu", "mapping_activation": "swish"},
+        lambda m: tensorflow_stylegan2(m, nonlinearity="relu", mapping_nonlinearity="swish"),
+    ),
+    "TensorFlow StyleGAN2, no filter": (
+        {**SG2, "resample_filter": (1.0, 1.0)}, lambda m: tensorflow_stylegan2(m, resample_kernel=None),
+    ),
+    "TensorFlow StyleGAN2, odd filter, clamped": (
+        {**SG2, "resample_filter": (1.0, 2.0, 1.0), "clamp": 1.5},
+        lambda m: tensorflow_stylegan2(m, resample_kernel=[1, 2, 1], conv_clamp=1.5),
+    ),
+    "TensorFlow StyleGAN2 with classes before ADA": (
+        {**SG2, "c_dim": 4, "class_width": 12, "class_norm": "together", "mapping_norm": False},
+        lambda m: tensorflow_stylegan2(m, normalize_latents=False),
+    ),
+    "TensorFlow StyleGAN": (SG1, tensorflow_stylegan1),
+    "TensorFlow StyleGAN, fused": (SG1, lambda m: tensorflow_stylegan1(m, fused_scale=True, use_wscale=False)),
+    "TensorFlow StyleGAN with classes": ({**SG1, "c_dim": 4, "class_norm": "together"}, tensorflow_stylegan1),
+    "TensorFlow StyleGAN, relu, another filter": (
+        {**SG1, "activation": "relu", "mapping_activation": "relu", "blur_filter": (2.0, 3.0, 3.0, 1.0), "lod": 0.4},
+        lambda m: tensorflow_stylegan1(
+            m, nonlinearity="relu", mapping_nonlinearity="relu", blur_filter=[1, 3, 3, 2], mapping_lrmul=0.01
+        ),
+    ),
+    "TensorFlow ProGAN": (PROGAN, tensorflow_progan),
+    "TensorFlow ProGAN, apart": ({**PROGAN, "lod": 1.3}, lambda m: tensorflow_progan(m, fused_scale=False)),
+    "TensorFlow ProGAN, other layers": (
+        {**PROGAN, "slope": 0.0, "norm": False, "norm_latent": False, "norm_eps": 0.1, "equalized": False},
+        lambda m: tensorflow_progan(
+            m, use_leakyrelu=False, use_pixelnorm=False, normalize_latents=False, pixelnorm_epsilon=0.1,
+            use_wscale=False,
+        ),
+    ),
     "rosinality": (SG2, rosinality),
     "rosinality in training": (SG2, lambda m: rosinality(m, training=True)),
     "HouseholderGAN 2": (

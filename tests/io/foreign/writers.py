@@ -145,13 +145,15 @@ def nvidia_stylegan3(model: Any, order: str = "usv") -> bytes:
 # ---------------------------------------------------------------------------------------------------- TensorFlow
 
 
-def tensorflow_stylegan2(model: Any, *, discriminator: Mapping[str, Tensor] | None = None) -> bytes:
+def tensorflow_stylegan2(model: Any, *, discriminator: Mapping[str, Tensor] | None = None, **settings: Any) -> bytes:
     config, s = model.config, model.state_dict()
     mapping = {}
     for i in range(config.mapping_layers):
         mapping[f"Dense{i}/weight"] = s[f"mapping.fc{i}.weight"].T
         mapping[f"Dense{i}/bias"] = s[f"mapping.fc{i}.bias"]
-    if config.c_dim:
+    if config.c_dim and config.class_norm == "together":
+        mapping["LabelConcat/weight"] = s["mapping.embed.weight"].T / config.c_dim**0.5
+    elif config.c_dim:
         mapping["LabelEmbed/weight"], mapping["LabelEmbed/bias"] = s["mapping.embed.weight"].T, s["mapping.embed.bias"]
     synthesis: dict[str, Tensor] = {"4x4/Const/const": s["synthesis.b4.const"][None]}
     noise = 0
@@ -167,24 +169,97 @@ def tensorflow_stylegan2(model: Any, *, discriminator: Mapping[str, Tensor] | No
             synthesis[f"{size}x{size}/{theirs}/bias"] = s[f"{layer}.bias"]
             synthesis[f"{size}x{size}/{theirs}/mod_weight"] = s[f"{layer}.affine.weight"].T
             synthesis[f"{size}x{size}/{theirs}/mod_bias"] = s[f"{layer}.affine.bias"] - 1
-            if ours != "torgb":
+            if ours != "torgb" and config.use_noise:
                 synthesis[f"{size}x{size}/{theirs}/noise_strength"] = s[f"{layer}.noise_strength"]
                 synthesis[f"noise{noise}"] = s[f"{layer}.noise_const"][None, None]
                 noise += 1
 
+    own = {"dlatent_avg": s["mapping.w_avg"], "lod": torch.zeros([])}
+    return tensorflow_pickle(
+        own, {"mapping": mapping, "synthesis": synthesis}, settings=settings, discriminator=discriminator
+    )
+
+
+def tensorflow_pickle(
+    own: Mapping[str, Tensor], components: Mapping[str, Mapping[str, Tensor]], *, settings: Mapping[str, Any],
+    discriminator: Mapping[str, Tensor] | None = None, module: str = "dnnlib.tflib.network",
+) -> bytes:  # fmt: skip
+    """A tuple of networks as a session's variables fill it: what has no dimensions is a numpy scalar, no array."""
+
     class Network:
         pass
 
-    def network(variables: Mapping[str, Tensor], **state: Any) -> Network:
+    def network(variables: Mapping[str, Tensor], parts: Mapping[str, Network] = {}) -> Network:  # noqa: B006
         made = Network()
-        arrays = [(name, np.ascontiguousarray(tensor.numpy())) for name, tensor in variables.items()]
-        made.__dict__.update(version=4, name="x", static_kwargs={}, components={}, variables=arrays, **state)
+        values = [(name, np.ascontiguousarray(tensor.numpy())) for name, tensor in variables.items()]
+        values = [(name, value.reshape(variables[name].shape)[()]) for name, value in values]
+        assert all(
+            isinstance(v, np.float32) for (_, v), t in zip(values, variables.values(), strict=True) if not t.ndim
+        )
+        made.__dict__.update(
+            version=4, name="x", static_kwargs=dict(settings), components=dict(parts), variables=values
+        )
         return made
 
-    with pretending("dnnlib.tflib.network", Network=Network):
-        whole = network({"dlatent_avg": s["mapping.w_avg"], "lod": torch.zeros([])})
-        whole.__dict__.update(components={"mapping": network(mapping), "synthesis": network(synthesis)})
+    with pretending(module, Network=Network):
+        whole = network(own, {name: network(variables) for name, variables in components.items()})
         return pickle.dumps((network({}), network(discriminator or {}), whole), 2)
+
+
+def tensorflow_stylegan1(model: Any, **settings: Any) -> bytes:
+    """Settings as stated; what else they change of the file, they change here."""
+    config, s = model.config, model.state_dict()
+    mapping = {}
+    for i in range(config.mapping_layers):
+        mapping[f"Dense{i}/weight"], mapping[f"Dense{i}/bias"] = s[f"mapping.fc{i}.weight"].T, s[f"mapping.fc{i}.bias"]
+    if config.c_dim:
+        mapping["LabelConcat/weight"] = s["mapping.embed.weight"].T / config.c_dim**0.5
+    synthesis: dict[str, Tensor] = {"lod": torch.tensor(0.0), "4x4/Const/const": s["synthesis.b4.const"][None]}
+    for index in range(len(config.channels)):
+        size = 4 << index
+        for part, theirs in ((0, "Conv0_up" if index else "Const"), (1, "Conv1" if index else "Conv")):
+            layer, name = f"synthesis.b{size}.conv{part}", f"{size}x{size}/{theirs}"
+            if index or part:
+                weight = s[f"{layer}.weight"]
+                fused = settings.get("fused_scale") is True and index and not part
+                synthesis[f"{name}/weight"] = (weight.flip(2, 3) if fused else weight).permute(2, 3, 1, 0)
+            synthesis[f"{name}/bias"] = s[f"{layer}.bias"]
+            synthesis[f"{name}/StyleMod/weight"] = s[f"{layer}.affine.weight"].T
+            synthesis[f"{name}/StyleMod/bias"] = s[f"{layer}.affine.bias"]
+            if settings.get("use_noise", True):
+                synthesis[f"{name}/Noise/weight"] = s[f"{layer}.noise_strength"]
+                synthesis[f"noise{2 * index + part}"] = s[f"{layer}.noise_const"][None, None]
+        lod = len(config.channels) - 1 - index
+        synthesis[f"ToRGB_lod{lod}/weight"] = s[f"synthesis.b{size}.torgb.weight"].permute(2, 3, 1, 0)
+        synthesis[f"ToRGB_lod{lod}/bias"] = s[f"synthesis.b{size}.torgb.bias"]
+    if settings.get("use_wscale", True) is False:
+        for variables in (mapping, synthesis):
+            for name, tensor in variables.items():
+                if name.endswith("weight") and tensor.ndim > 1 and "Label" not in name:
+                    gain = 1 if "StyleMod" in name or "ToRGB" in name else 2**0.5
+                    variables[name] = tensor * (gain / tensor[..., 0].numel() ** 0.5)
+    own = {"dlatent_avg": s["mapping.w_avg"], "lod": torch.tensor(config.lod)}
+    return tensorflow_pickle(own, {"mapping": mapping, "synthesis": synthesis}, settings=settings)
+
+
+def tensorflow_progan(model: Any, **settings: Any) -> bytes:
+    config, s = model.config, model.state_dict()
+    first = s["b4.conv0.weight"]
+    fused = settings.get("fused_scale", True)
+    state = {"lod": torch.tensor(config.lod), "4x4/Dense/weight": first.reshape(len(first), -1)}
+    state["4x4/Dense/bias"] = s["b4.conv0.bias"]
+    for index in range(len(config.channels)):
+        size, lod = 4 << index, len(config.channels) - 1 - index
+        names = {f"{size}x{size}/{'Conv1' if index else 'Conv'}": "conv1", f"ToRGB_lod{lod}": "torgb"}
+        if index and not fused:
+            names[f"{size}x{size}/Conv0"] = "conv0"
+        for theirs, ours in names.items():
+            state[f"{theirs}/weight"] = s[f"b{size}.{ours}.weight"].permute(2, 3, 1, 0)
+            state[f"{theirs}/bias"] = s[f"b{size}.{ours}.bias"]
+        if index and fused:
+            state[f"{size}x{size}/Conv0_up/weight"] = s[f"b{size}.conv0.weight"].flip(2, 3).permute(2, 3, 0, 1)
+            state[f"{size}x{size}/Conv0_up/bias"] = s[f"b{size}.conv0.bias"]
+    return tensorflow_pickle(state, {}, settings=settings, module="tfutil")
 
 
 # ---------------------------------------------------------------------------------------------------- rosinality
