@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.text import shown
 
-__all__ = ["PUBLISHED", "taps_of", "taps_stated"]
+__all__ = ["PUBLISHED", "taps_of"]
 
 PUBLISHED = (1.0, 3.0, 3.0, 1.0)
-_BOX = (1.0, 1.0)  # what None stands for
 _MOST = 64  # taps
 
 
@@ -47,28 +44,3 @@ def taps_of(kernel: Any) -> tuple[float, ...]:
         raise CheckpointError("its smoothing filter is not separable; expected one as [1, 3, 3, 1].")
     eighths = (taps * 8).round()
     return tuple(eighths.tolist()) if (taps * 8 - eighths).abs().max() < 1e-5 else tuple(taps.tolist())
-
-
-def taps_stated(
-    settings: Mapping[str, Any], key: str = "resample_kernel", default: tuple[float, ...] = PUBLISHED, *,
-    none: tuple[float, ...] = _BOX,
-) -> tuple[float, ...]:  # fmt: skip
-    """The taps that TensorFlow's settings state.
-
-    Args:
-        settings: what a network was made with.
-        key: name of the filter.
-        default: taps where nothing is stated.
-        none: taps that a stated None stands for.
-
-    Raises:
-        CheckpointError: if what is stated is no filter.
-    """
-    if key not in settings:
-        return default
-    value = settings[key]
-    if value is None or (isinstance(value, (list, tuple)) and not value and not none):
-        return none
-    if not isinstance(value, (list, tuple, Tensor)):
-        raise CheckpointError(f"it states {key} {shown(value, most=60)}; expected taps as [1, 3, 3, 1].")
-    return taps_of(value)

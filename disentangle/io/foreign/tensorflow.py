@@ -13,7 +13,7 @@ from disentangle.inert.nodes import Node
 from disentangle.io.foreign import tensorflow_progan, tensorflow_stylegan1, tensorflow_stylegan2
 from disentangle.io.foreign.formats import Content, Converted, Options, choose
 from disentangle.io.foreign.network import tensors_of
-from disentangle.io.foreign.stated import half_precision
+from disentangle.io.foreign.tensorflow_settings import half_precision
 from disentangle.text import shown
 
 __all__ = ["NAME", "convert", "recognise", "settings_of", "variables_of"]

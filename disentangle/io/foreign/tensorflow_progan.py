@@ -12,7 +12,7 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Converted, block_widths
 from disentangle.io.foreign.renaming import DROP, Row, rename
-from disentangle.io.foreign.stated import ANY, Allowed, check_stated, number_of
+from disentangle.io.foreign.tensorflow_settings import ANY, Allowed, check_settings, number_of
 from disentangle.io.foreign.tensorflow_stylegan2 import INPUTS_AND_TRAINING, squares
 
 __all__ = ["convert"]
@@ -54,7 +54,7 @@ _TABLE: list[Row] = [
 
 def convert(variables: Mapping[str, Tensor], settings: Mapping[str, Any], which: str) -> Converted:
     """Its variables by name, and what it was made with, in our terms."""
-    decisions = check_stated(settings, _STATED)
+    decisions = check_settings(settings, _STATED)
     classes = settings.get("label_size", 0)
     if classes:
         raise CheckpointError(

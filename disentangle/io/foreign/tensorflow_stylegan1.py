@@ -15,8 +15,7 @@ from disentangle.io.foreign.formats import Converted, block_widths
 from disentangle.io.foreign.fused import turn_fused
 from disentangle.io.foreign.mapping_sizes import embedded_together, mapping_sizes
 from disentangle.io.foreign.renaming import DROP, Row, rename
-from disentangle.io.foreign.smoothing import taps_stated
-from disentangle.io.foreign.stated import ANY, Allowed, check_stated, number_of, word_of
+from disentangle.io.foreign.tensorflow_settings import ANY, Allowed, check_settings, number_of, taps_stated, word_of
 from disentangle.io.foreign.tensorflow_stylegan2 import INPUTS_AND_TRAINING, matrix, squares
 
 __all__ = ["convert", "unscaled"]
@@ -77,7 +76,7 @@ def unscaled(state: dict[str, Tensor]) -> None:
 
 def convert(variables: Mapping[str, Tensor], settings: Mapping[str, Any], which: str) -> Converted:
     """Its variables, by "component/name", and what it was made with, in our terms."""
-    decisions = check_stated(settings, _STATED)
+    decisions = check_settings(settings, _STATED)
     count = len({m[1] for m in (re.fullmatch(r"synthesis/(\d+)x\d+/Conv1?/weight", name) for name in variables) if m})
     if not 1 <= count <= 12:
         raise CheckpointError(f"it has {count} resolutions; expected those from 4 to at most 8,192 pixels.")

@@ -12,8 +12,7 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Converted, block_widths
 from disentangle.io.foreign.mapping_sizes import embedded_together, mapping_sizes
 from disentangle.io.foreign.renaming import DROP, Row, rename
-from disentangle.io.foreign.smoothing import taps_stated
-from disentangle.io.foreign.stated import ANY, Allowed, check_stated, number_of, word_of
+from disentangle.io.foreign.tensorflow_settings import ANY, Allowed, check_settings, number_of, taps_stated, word_of
 
 __all__ = ["INPUTS_AND_TRAINING", "convert", "flipped", "matrix", "squares"]
 
@@ -124,7 +123,7 @@ def _grown(variables: Mapping[str, Tensor], decisions: list[str]) -> dict[str, T
 
 def convert(variables: Mapping[str, Tensor], settings: Mapping[str, Any], which: str) -> Converted:
     """Its variables, by "component/name", and what it was made with, in our terms."""
-    decisions = check_stated(settings, _STATED)
+    decisions = check_settings(settings, _STATED)
     state = rename(_grown(variables, decisions), _TABLE)
     channels = block_widths(state)
     top = f"synthesis.b{4 << (len(channels) - 1)}"

@@ -13,7 +13,7 @@ from writers import rough, tensorflow_pickle, tensorflow_progan, tensorflow_styl
 
 from disentangle.errors import CheckpointError
 from disentangle.io import foreign, load
-from disentangle.io.foreign.stated import check_stated, number_of
+from disentangle.io.foreign.tensorflow_settings import check_settings, number_of
 
 REFUSED: list[tuple[dict[str, Any], Callable[..., bytes], dict[str, Any], str]] = [
     (SG2, tensorflow_stylegan2, {"nonlinearity": "elu"}, "it states nonlinearity elu"),
@@ -48,7 +48,7 @@ def test_what_is_not_known_is_said_and_left(tmp_path):
 
 
 def test_many_unknown_settings_make_a_short_sentence():
-    said = check_stated({f"name{i}": "x" * 10_000 for i in range(1000)}, {})
+    said = check_settings({f"name{i}": "x" * 10_000 for i in range(1000)}, {})
     assert len(said) == 1
     assert len(said[0]) < 1200
     assert "and 992 more" in said[0]

@@ -189,7 +189,7 @@ def tensorflow_pickle(
     class Network:
         pass
 
-    def network(variables: Mapping[str, Tensor], parts: Mapping[str, Network] = {}) -> Network:  # noqa: B006
+    def network(variables: Mapping[str, Tensor], parts: Mapping[str, Network] = {}) -> Network:
         made = Network()
         values = [(name, np.ascontiguousarray(tensor.numpy())) for name, tensor in variables.items()]
         values = [(name, value.reshape(variables[name].shape)[()]) for name, value in values]

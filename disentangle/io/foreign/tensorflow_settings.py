@@ -1,21 +1,25 @@
-"""Settings that a file states: each is read, or known to change no picture, or refused by name."""
+"""Settings that TensorFlow's networks state: each is read, or known to change no picture, or refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from disentangle.errors import CheckpointError
+from disentangle.io.foreign.smoothing import PUBLISHED, taps_of
 from disentangle.text import shown
 
-__all__ = ["ANY", "Allowed", "check_stated", "half_precision", "number_of", "word_of"]
+__all__ = ["ANY", "Allowed", "check_settings", "half_precision", "number_of", "taps_stated", "word_of"]
 
 ANY = None  # of a setting that is read elsewhere, or changes no picture
 Allowed = Mapping[str, tuple[Any, ...] | None]
 _LISTED = 8
+_BOX = (1.0, 1.0)  # taps that None stands for
 
 
-def check_stated(settings: Mapping[Any, Any], allowed: Allowed, *, what: str = "it") -> list[str]:
+def check_settings(settings: Mapping[Any, Any], allowed: Allowed, *, what: str = "it") -> list[str]:
     """Compare what a file states with what can be kept.
 
     Args:
@@ -65,7 +69,7 @@ def number_of(settings: Mapping[Any, Any], key: str, default: float) -> float:
 
 
 def word_of(settings: Mapping[Any, Any], key: str, default: str) -> str:
-    """A setting that is a word, after :func:`check_stated`."""
+    """A setting that is a word, after :func:`check_settings`."""
     value = settings.get(key, default)
     return value if isinstance(value, str) else default
 
@@ -78,3 +82,28 @@ def half_precision(settings: Mapping[Any, Any]) -> list[str]:
     if isinstance(count, int) and count > 0:
         return [f"Its {count} largest resolutions were run in half precision; here all are float32."]
     return []
+
+
+def taps_stated(
+    settings: Mapping[str, Any], key: str = "resample_kernel", default: tuple[float, ...] = PUBLISHED, *,
+    none: tuple[float, ...] = _BOX,
+) -> tuple[float, ...]:  # fmt: skip
+    """The taps that are stated.
+
+    Args:
+        settings: what a network was made with.
+        key: name of the filter.
+        default: taps where nothing is stated.
+        none: taps that a stated None stands for.
+
+    Raises:
+        CheckpointError: if what is stated is no filter.
+    """
+    if key not in settings:
+        return default
+    value = settings[key]
+    if value is None or (isinstance(value, (list, tuple)) and not value and not none):
+        return none
+    if not isinstance(value, (list, tuple, Tensor)):
+        raise CheckpointError(f"it states {key} {shown(value, most=60)}; expected taps as [1, 3, 3, 1].")
+    return taps_of(value)
