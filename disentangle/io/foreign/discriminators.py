@@ -17,6 +17,8 @@ from disentangle.io.foreign.module_tree import attribute, class_name, is_module,
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
+from disentangle.io.foreign.tensorflow_settings import ANY, Allowed, check_settings, number_of, taps_stated
+from disentangle.io.foreign.tensorflow_stylegan2 import INPUTS_AND_TRAINING
 
 __all__ = ["discriminator_in"]
 
@@ -114,7 +116,9 @@ def _nvidia(content: Content) -> Converted:
     state = _placed(tensors)
     blocks = sorted({name.split(".")[0] for name in tensors if re.fullmatch(r"b\d+\.conv1\.weight", name)})
     layers = [f"{block}.{part}" for block in blocks for part in ("conv0", "conv1")]
-    if {scalar(network, f"{layer}.activation", "lrelu") for layer in layers} - {"lrelu"}:
+    active = [*layers, "b4.conv", "b4.fc", *(f"{block}.fromrgb" for block in blocks)]
+    active += [name.removesuffix(".weight") for name in tensors if re.fullmatch(r"mapping\.fc\d+\.weight", name)]
+    if {scalar(network, f"{layer}.activation", "lrelu") for layer in active} - {"lrelu"}:
         raise CheckpointError("its discriminator's layers use another activation; expected leaky relu (lrelu).")
     clamps = {scalar(network, f"{layer}.conv_clamp", None) for layer in layers}
     if len(clamps) > 1:
@@ -151,6 +155,24 @@ def _rosinality(content: Content) -> Converted:
     return _sized(rename(tensors, _ROSINALITY), "d", taps_of(kernel))
 
 
+_STATED: Allowed = {
+    **INPUTS_AND_TRAINING,
+    "architecture": ("resnet",),
+    "nonlinearity": ("lrelu",),
+    "mapping_nonlinearity": ("lrelu",),
+    "use_spectral_norm": (False,),
+    "mbstd_group_size": ANY,
+    "mbstd_num_features": (0, 1),
+    "score_size": ANY,
+    "score_max": ANY,
+    "resample_kernel": ANY,
+    "conv_clamp": ANY,
+    "num_fp16_res": ANY,
+    "augment_strength": ANY,
+    "use_pagan": (False,),
+    "adaptive_dropout": (0,),
+    "freeze_layers": ANY,
+}
 _LAYERS = {"FromRGB": "fromrgb", "Conv0": "conv0", "Conv1_down": "conv1", "Skip": "skip", "Conv": "conv"}
 _TENSORFLOW: list[Row] = [
     (r"lod|.*resample_kernel", DROP, None),
@@ -179,13 +201,15 @@ def _tensorflow(content: Content) -> Converted:
         raise CheckpointError("it holds no discriminator; expected one in the middle of its three networks.")
     variables = tensors_of(named, content.budget)
     settings = tensorflow.settings_of(network, content.budget)
-    taps = settings.get("resample_kernel")
+    decisions = check_settings(settings, _STATED, what="its discriminator")
     clamp = settings.get("conv_clamp")
-    return _sized(
+    found = _sized(
         _placed(rename(variables, _TENSORFLOW)),
         "D",
-        taps_of(taps),
-        None if clamp is None else float(clamp),
+        taps_stated(settings),
+        None if clamp is None else number_of(settings, "conv_clamp", 0.0),
         settings.get("mbstd_group_size", _GROUP),
-        float(settings.get("mapping_lrmul", 0.1)),
+        number_of(settings, "mapping_lrmul", 0.1),
     )
+    found.decisions += decisions
+    return found

@@ -10,11 +10,12 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, choose
+from disentangle.io.foreign.mapping_sizes import mapping_sizes
 from disentangle.io.foreign.module_tree import attribute, class_name, is_module, number, scalar, state_dict
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.reflectors import with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
-from disentangle.io.foreign.smoothing import taps_of
+from disentangle.io.foreign.smoothing import PUBLISHED, taps_of
 from disentangle.text import shown
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -78,7 +79,7 @@ def _common(network: Node, tensors: dict[str, Tensor]) -> dict[str, Any]:
         "w_dim": _whole(network, "w_dim"),
         "c_dim": _whole(network, "c_dim"),
         "mapping_layers": depth,
-        "mapping_multiplier": number(network, "mapping.fc0.bias_gain"),
+        "mapping_multiplier": _one_of_all(network, [f"mapping.fc{i}.bias_gain" for i in range(depth)], "learning rate multiplier"),
     }
 
 
@@ -89,10 +90,36 @@ def _whole(network: Node, path: str) -> int:
     return value
 
 
-def _activations(network: Node, names: list[str]) -> None:
-    used = {scalar(network, f"{name}.activation", "lrelu") for name in names}
-    if used - {"lrelu"}:
-        raise CheckpointError(f"its layers use {', '.join(sorted(map(shown, used)))}; expected leaky relu (lrelu).")
+def _one_of_all(network: Node, paths: list[str], what: str) -> float:
+    first = number(network, paths[0]) if paths else 1.0
+    found = {number(network, path, first) for path in paths}
+    if len(found) != 1:
+        raise CheckpointError(f"its layers differ in their {what} ({shown(found, most=60)}); expected one for all.")
+    return found.pop()
+
+
+def _activation(network: Node, names: list[str], what: str, allowed: tuple[str, ...]) -> str:
+    """The nonlinearity of some layers, one for all."""
+    used = {scalar(network, f"{name}.activation", "lrelu") for name in names} or {"lrelu"}
+    listed = ", ".join(sorted(map(shown, used)))
+    if len(used) > 1 or used - set(allowed):
+        raise CheckpointError(f"the activation of its {what} is {listed}; expected {' or '.join(allowed)}, for all.")
+    return str(used.pop())
+
+
+_ACTIVATIONS = ("lrelu", "relu", "linear", "swish")
+
+
+def _mapping(network: Node, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Where the mapping network of a StyleGAN2 is another than the published one."""
+    count = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in tensors)
+    names = [f"mapping.fc{index}" for index in range(count)]
+    found: dict[str, Any] = {"mapping_activation": _activation(network, names, "mapping network", _ACTIVATIONS)}
+    sizes = mapping_sizes({name: t for name, t in tensors.items() if name.startswith("mapping.")})
+    found |= {key: sizes[key] for key in ("mapping_width", "class_width") if key in sizes}
+    if "mapping.embed.weight" in tensors:
+        _activation(network, ["mapping.embed"], "embedding of classes", ("lrelu", "linear"))
+    return found
 
 
 def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Converted:
@@ -103,8 +130,15 @@ def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Convert
     convs = [
         f"{block}.{part}" for block in blocks for part in ("conv0", "conv1") if f"{block}.{part}.weight" in tensors
     ]
-    _activations(network, convs)
+    activation = _activation(network, convs, "synthesis network", _ACTIVATIONS)
+    # A layer that does not enlarge has one too, and never uses it.
+    used = r"synthesis\.b\d+(\.conv0|\.skip)?\.resample_filter"
+    filters = {taps_of(tensor) for name, tensor in tensors.items() if re.fullmatch(used, name)}
+    if len(filters) > 1:
+        raise CheckpointError("its layers differ in their smoothing filters; expected one for all.")
     clamps = {scalar(network, f"{conv}.conv_clamp") for conv in convs}
+    painting = [attribute(network, f"{block}.torgb") for block in blocks]
+    clamps |= {scalar(one, "conv_clamp") for one in painting if isinstance(one, Node) and "conv_clamp" in one.attributes}
     architectures = {scalar(network, f"{block}.architecture") for block in blocks}
     if len(clamps) > 1 or len(architectures) > 1:
         raise CheckpointError("its layers differ in clamping or architecture; expected one setting for all.")
@@ -116,11 +150,13 @@ def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Convert
     config = {
         "kind": "stylegan2",
         **_common(network, tensors),
+        **_mapping(network, tensors),
+        "activation": activation,
         "channels": tuple(tensors[f"{block}.conv1.weight"].shape[0] for block in blocks),
         "architecture": architectures.pop(),
         "kernel": tensors[f"{blocks[0]}.conv1.weight"].shape[-1],
         "clamp": None if clamp is None else float(clamp),
-        "resample_filter": taps_of(attribute(network, f"{blocks[-1]}.resample_filter")),
+        "resample_filter": filters.pop() if filters else PUBLISHED,
         "use_noise": any(name.endswith("noise_strength") for name in tensors),
     }
     return Converted(config, rename(tensors, _AS_IS), which, decisions)
@@ -179,6 +215,10 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
                 used[name] = last
     size = _pair(attribute(synthesis, "input.size"))
     _check_canvas(size[0], layers, _whole(network, "img_resolution"))
+    mapped = _mapping(network, tensors)
+    if mapped.pop("mapping_activation") != "lrelu" or mapped:
+        raise CheckpointError(f"its mapping network has {shown(mapped or 'another activation', most=80)}; expected "
+                              "leaky relus and layers as wide as w.")  # fmt: skip
     config: dict[str, Any] = {
         "kind": "stylegan3",
         **_common(network, tensors),
