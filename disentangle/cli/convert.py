@@ -31,6 +31,10 @@ __all__ = ["command"]
     help="Whether genforce's ProGAN and StyleGAN upsampled by transposed convolutions, which the file does not say.",
 )  # fmt: skip
 @click.option(
+    "--set-source", "given", multiple=True, metavar="NAME=VALUE",
+    help="A setting of the software that wrote FILE, which FILE does not state; --list shows which there are.",
+)  # fmt: skip
+@click.option(
     "--allow", type=click.IntRange(1, 1000), default=1, show_default=True, metavar="N",
     help="Let FILE take N times the memory and hold N times the objects that a file of its size may.",
 )  # fmt: skip
@@ -38,25 +42,29 @@ __all__ = ["command"]
 @click.pass_context
 def command(
     ctx: click.Context, file: Path, out: Path | None, discriminator: Path | None, only_list: bool, weights: str | None,
-    order: Literal["usv", "vsu"], rank: int | None, fused: Literal["auto", "always", "never"], allow: int,
-    as_json: bool,
+    order: Literal["usv", "vsu"], rank: int | None, fused: Literal["auto", "always", "never"], given: tuple[str, ...],
+    allow: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Another project's checkpoint FILE (or folder) as a model file of the toolkit.
 
-    Known are StyleGAN2-ADA and StyleGAN3 pickles, StyleGAN2 pickles of TensorFlow, rosinality's StyleGAN2,
-    HouseholderGAN, genforce and SeFa, pytorch_GAN_zoo, pro_gan_pytorch, EigenGAN, simple GANs and DCGANs, and folders
-    of pythae and diffusers. The format is told by the content. No code in the file is run, and none can be.
+    Known are StyleGAN2-ADA and StyleGAN3 pickles, TensorFlow's of ProGAN, StyleGAN and StyleGAN2, rosinality's
+    StyleGAN2, HouseholderGAN, genforce and SeFa, pytorch_GAN_zoo, pro_gan_pytorch, EigenGAN, simple GANs and DCGANs,
+    and folders of pythae and diffusers. The format is told by the content. No code in the file is run, and none can be.
 
     \b
     Examples:
       disentangle convert ffhq.pkl --out ffhq.safetensors
       disentangle convert checkpoint.pt --list
+      disentangle convert checkpoint.pt --out model.safetensors --set-source lr_mlp=0.1
       disentangle convert faces.pkl --out faces.safetensors --discriminator faces-d.safetensors
     """
     if only_list == (out is not None):
         raise click.UsageError("Give --out FILE to convert, or --list to look.")
     if discriminator is not None and only_list:
         raise click.UsageError("--discriminator is for a second file beside --out; leave --list out.")
+    if given and only_list:
+        raise click.UsageError("--set-source is for converting; leave --list out.")
+    settings = _settings(given)
     from disentangle.io import foreign
 
     limits = foreign.Limits().times(allow)
@@ -69,8 +77,9 @@ def command(
         return
     assert out is not None
     found = foreign.convert(
-        file, out, weights=weights, order=order, rank=rank, fused=fused, discriminator=discriminator, limits=limits
-    )
+        file, out, weights=weights, order=order, rank=rank, fused=fused, settings=settings, discriminator=discriminator,
+        limits=limits,
+    )  # fmt: skip
     if as_json:
         print_json({**found.provenance, "kind": found.config["kind"], "out": str(out)})
         return
@@ -83,9 +92,23 @@ def command(
         note(ctx, f"its discriminator: {discriminator}")
 
 
+def _settings(given: tuple[str, ...]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip() or not value.strip() or name.strip() in found:
+            raise click.UsageError(f"--set-source is {shown(text, most=60)}; expected NAME=VALUE, each name once.")
+        found[name.strip()] = value.strip()
+    return found
+
+
 def _table(held: dict[str, Any]) -> str:
     """What a file holds, line by line; names are the file's, so they are shown and not printed as they are."""
     lines = [f"container: {held['container']}", f"format: {held['format'] or 'not known'}"]
+    lines += [
+        f"--set-source {name}={str(setting['default']).lower()}: {setting['meaning']}"
+        for name, setting in held["settings"].items()
+    ]
     listed: dict[tuple[tuple[str, tuple[int, ...]], ...], str] = {}
     for part in held["parts"]:
         shapes = part["tensors"].values()

@@ -32,6 +32,7 @@ class DCGANConfig(GeneratorConfig):
     image_channels: int = pydantic.Field(3, ge=1)
     latent_dim: int = pydantic.Field(100, ge=1)
     channels: tuple[int, ...] = (512, 256, 128, 64)
+    last: Literal["tanh", "identity"] = "tanh"
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> DCGANConfig:
@@ -69,7 +70,8 @@ class DCGAN(LatentModule):
         x = latents[:, :, None, None]
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = norm(conv(x)).relu_()
-        return self.to_image(x).tanh()
+        image: Tensor = self.to_image(x)
+        return image.tanh() if self.config.last == "tanh" else image
 
     def projection_layers(self) -> dict[str, ProjectionLayer]:
         """The first layer: weight (latent_dim, channels, 4, 4), viewed as latent_dim rows."""

@@ -28,6 +28,7 @@ from disentangle.io.foreign.fitting import fitted, other_layers
 from disentangle.io.foreign.formats import Content, Converted, Format, Options
 from disentangle.io.foreign.registry import FORMATS
 from disentangle.io.foreign.trial import check_picture
+from disentangle.io.foreign.unstated import check_given
 from disentangle.models.discriminators import StyleGAN2DiscriminatorConfig, build_discriminator
 from disentangle.text import shown
 
@@ -71,7 +72,7 @@ def open_content(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> 
 def read(
     path: str | os.PathLike[str], *, weights: str | None = None, order: Literal["usv", "vsu"] = "usv",
     rank: int | None = None, fused: Literal["auto", "always", "never"] = "auto",
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    settings: Mapping[str, object] | None = None, limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Foreign:  # fmt: skip
     """A checkpoint of another project as configuration and tensors; nothing in it is run.
 
@@ -81,17 +82,19 @@ def read(
         order: "usv" or "vsu", of HouseholderGAN's factors.
         rank: of HouseholderGAN's projections, where the file does not say; 10 by default.
         fused: of genforce's ProGAN and StyleGAN, which the file does not say; see :class:`Options`.
+        settings: others that its format's files do not state, by name; :func:`contents` lists them.
         limits: what the file may ask of the machine.
 
     Raises:
         CheckpointError: if it is damaged, of no known format, its tensors do not fit, or it asks for more.
     """
     content = open_content(path, limits=limits)
-    return _read(content, Options(weights=weights, order=order, rank=rank, fused=fused))
+    return _read(content, Options(weights=weights, order=order, rank=rank, fused=fused, settings=settings or {}))
 
 
 def _read(content: Content, options: Options) -> Foreign:
     path, family, order = content.path, format_of(content), options.order
+    check_given(options.settings, getattr(family, "SETTINGS", ()), what=family.NAME)
     with _laid_out(path, family.NAME):
         converted = family.convert(content, options)
     with reading(path, family.NAME):
@@ -131,13 +134,13 @@ def _provenance(path: Path, name: str, converted: Converted) -> dict[str, Any]:
 def convert(
     path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str | None = None,
     order: Literal["usv", "vsu"] = "usv", rank: int | None = None,
-    fused: Literal["auto", "always", "never"] = "auto", discriminator: str | os.PathLike[str] | None = None,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    fused: Literal["auto", "always", "never"] = "auto", settings: Mapping[str, object] | None = None,
+    discriminator: str | os.PathLike[str] | None = None, limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Foreign:  # fmt: skip
     """Write a checkpoint of another project as one model file of the toolkit.
 
     Args:
-        path, weights, order, rank, fused, limits: see :func:`read`.
+        path, weights, order, rank, fused, settings, limits: see :func:`read`.
         out: the ``.safetensors`` file; written at the end, atomically.
         discriminator: a second such file, for the discriminator that a StyleGAN2 or 3 was trained against.
 
@@ -149,7 +152,7 @@ def convert(
         if file is not None:
             check_destination(file, inputs=(path,))
     content = open_content(path, limits=limits)
-    found = _read(content, Options(weights=weights, order=order, rank=rank, fused=fused))
+    found = _read(content, Options(weights=weights, order=order, rank=rank, fused=fused, settings=settings or {}))
     opponent = None if discriminator is None else _read_discriminator(content, found)
     with reading(path, found.format):
         del content  # the other networks of the file

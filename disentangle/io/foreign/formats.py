@@ -44,12 +44,15 @@ class Options:
         rank: of HouseholderGAN's projections where the file does not say.
         fused: whether ProGAN and StyleGAN were trained with upsampling and convolution in one, which meets kernels
             backwards; "auto" is the published rule, StyleGAN's from 128 pixels on.
+        settings: by name, what the file does not state; a format's are its ``SETTINGS``, see
+            :class:`disentangle.io.foreign.unstated.Setting`.
     """
 
     weights: str | None = None
     order: Literal["usv", "vsu"] = "usv"
     rank: int | None = None
     fused: Literal["auto", "always", "never"] = "auto"
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +16,20 @@ from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
+from disentangle.io.foreign.unstated import Setting, settled
+from disentangle.json_files import read_json
+from disentangle.text import shown
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "a checkpoint of pytorch_GAN_zoo"
+
+_SLOPE = Setting("slope", 0.2, "of the leaky relu below zero (leakyness)")
+_TANH = Setting("tanh", False, "a tanh at the end, which the loss decides (lossMode)")
+_TANH_OF_DCGAN = Setting("tanh", True, _TANH.meaning)
+_TRUNCATION = Setting("truncation", 0.5, "what StyleGAN always truncates by (phiTruncation)")
+_BLEND = Setting("alpha", 0.0, "share of the smaller picture while the network grows")
+SETTINGS = (_SLOPE, _TANH, _TRUNCATION, _BLEND)
 
 _NETWORKS = ("avgG", "netG")
 _MARKS = ("formatLayer.module.weight", "mapping.FC.0.module.weight", "formatLayer.weight")
@@ -37,11 +48,50 @@ def convert(content: Content, options: Options) -> Converted:
     state = tensors_of(networks[which], content.budget)
     said = content.data.get("config")
     settings = said if isinstance(said, dict) else said.attributes if isinstance(said, Node) else {}
+    stated = _in_our_terms(settings)
+    beside, where = _beside(content.path)
+
+    def known(*these: Setting) -> tuple[dict[str, Any], list[str]]:
+        return settled(these, options.settings, stated=stated, beside=_in_our_terms(beside), where=where)
+
+    if settings.get("perChannelNormalization", beside.get("perChannelNormalization")) is False:
+        raise CheckpointError("it states perChannelNormalization False, which is not supported; expected True.")
     if "mapping.FC.0.module.weight" in state:
-        return _stylegan1(state, settings, which)
+        return _stylegan1(state, which, *known(_SLOPE, _TANH, _TRUNCATION, _BLEND))
     if "formatLayer.module.weight" in state:
-        return _progan(state, settings, which)
-    return _dcgan(state, which)
+        return _progan(state, settings, which, *known(_SLOPE, _TANH, _BLEND))
+    return _dcgan(state, which, *known(_TANH_OF_DCGAN))
+
+
+def _in_our_terms(settings: Mapping[Any, Any]) -> dict[str, Any]:
+    """Their configuration of a model (``lossCriterion``) or of a training (``lossMode``), by our settings' names."""
+    found: dict[str, Any] = {}
+    for theirs, ours in (
+        ("leakyness", "slope"), ("leakyReluLeak", "slope"), ("phiTruncation", "truncation"), ("alpha", "alpha"),
+    ):  # fmt: skip
+        if theirs in settings:
+            found[ours] = settings[theirs]
+    loss = settings.get("lossCriterion", settings.get("lossMode"))
+    if loss is not None:
+        if not isinstance(loss, str) or loss not in _LOSSES:
+            raise CheckpointError(f"it states the loss {shown(loss, most=40)}; expected one of {', '.join(_LOSSES)}.")
+        found["tanh"] = _LOSSES[loss]
+    return found
+
+
+_LOSSES = {"WGANGP": False, "Logistic": False, "MSE": True, "DCGAN": True}  # whether pictures end with a tanh
+
+
+def _beside(path: Path) -> tuple[dict[str, Any], str]:
+    """The configuration of the training that the checkpoint ``<name>_s5_i96000.pt`` is of, and its file's name."""
+    label = re.fullmatch(r"(.+?)(_s\d+_i\d+)?", path.stem)
+    file = path.with_name(f"{label[1] if label else path.stem}_train_config.json")
+    if not file.is_file():
+        return {}, ""
+    held = read_json(file, what="the configuration of a training", error=CheckpointError)
+    if not isinstance(held, dict):
+        raise CheckpointError(f"{file.name} holds no settings by name; expected the configuration of a training.")
+    return held, file.name
 
 
 def _folded(state: dict[str, Tensor], weight: str, bias: str, gain: float) -> Tensor:
@@ -49,7 +99,9 @@ def _folded(state: dict[str, Tensor], weight: str, bias: str, gain: float) -> Te
     return state[bias] * (gain / math.sqrt(state[weight][0].numel()))
 
 
-def _progan(source: dict[str, Tensor], settings: dict[Any, Any], which: str) -> Converted:
+def _progan(
+    source: dict[str, Tensor], settings: Mapping[Any, Any], which: str, values: dict[str, Any], decisions: list[str]
+) -> Converted:
     equalized = settings.get("equalizedlR", True) is not False
     state = dict(source)
     if equalized:
@@ -80,12 +132,23 @@ def _progan(source: dict[str, Tensor], settings: dict[Any, Any], which: str) -> 
         "first_gain": _SQRT2,
         "first_bias": "pixel",
         "rgb_gain": _SQRT2,
-        "last": "tanh" if settings.get("generationActivation") else "identity",
+        "slope": values["slope"],
+        "last": "tanh" if values["tanh"] else "identity",
+        "lod": values["alpha"],
     }
-    return Converted(config, state, which)
+    return Converted(config, state, which, decisions + _said_of_blending(values))
 
 
-def _stylegan1(source: dict[str, Tensor], settings: dict[Any, Any], which: str) -> Converted:
+def _said_of_blending(values: Mapping[str, Any]) -> list[str]:
+    share = values["alpha"]
+    return [f"It was growing: its pictures are {share:g} of the next smaller one."] if share else []
+
+
+def _stylegan1(source: dict[str, Tensor], which: str, values: dict[str, Any], decisions: list[str]) -> Converted:
+    if values["slope"] != _SLOPE.default:
+        raise CheckpointError(
+            f"its leaky relu has a slope of {values['slope']:g}, which is not supported in StyleGAN; expected 0.2."
+        )
     state = dict(source)
     for name in source:
         if not name.endswith(".module.bias"):
@@ -130,8 +193,7 @@ def _stylegan1(source: dict[str, Tensor], settings: dict[Any, Any], which: str) 
             state[f"{layer}.noise_strength"] = state[f"{layer}.noise_strength"].flatten().expand(count).clone()
             state[f"{layer}.noise_const"] = torch.randn(4 << index, 4 << index, generator=random)
     state["synthesis.b4.conv0.bias"] = torch.zeros(channels[0])
-    psi = settings.get("phiTruncation", 0.5)
-    psi = float(psi) if isinstance(psi, (int, float)) else 0.5
+    psi = min(values["truncation"], 1.0)  # theirs is left out from 1 on
     config = {
         "kind": "stylegan1",
         "resolution": 4 << (len(channels) - 1),
@@ -146,19 +208,23 @@ def _stylegan1(source: dict[str, Tensor], settings: dict[Any, Any], which: str) 
         "rgb_first": 1,
         "noise": "random",
         "truncation": psi,
+        "last": "tanh" if values["tanh"] else "identity",
+        "lod": values["alpha"],
     }
     return Converted(
         config,
         state,
         which,
         [
+            *decisions,
+            *_said_of_blending(values),
             f"This software always truncates, by {psi:g}: so does the model where a call says nothing.",
             "It draws noise anew for every image: so does the model; its stored noise is of seed 0.",
         ],
     )
 
 
-def _dcgan(source: dict[str, Tensor], which: str) -> Converted:
+def _dcgan(source: dict[str, Tensor], which: str, values: dict[str, Any], decisions: list[str]) -> Converted:
     depth = sum(re.fullmatch(r"main\.convTranspose\d+\.weight", name) is not None for name in source)
     table: list[Row] = [
         (r"formatLayer\.weight", "convs.0.weight", None),
@@ -174,5 +240,6 @@ def _dcgan(source: dict[str, Tensor], which: str) -> Converted:
         "image_channels": state["to_image.weight"].shape[1],
         "latent_dim": state["convs.0.weight"].shape[0],
         "channels": channels,
+        "last": "tanh" if values["tanh"] else "identity",
     }
-    return Converted(config, state, which)
+    return Converted(config, state, which, decisions)

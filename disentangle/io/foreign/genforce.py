@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, networks_in
 from disentangle.io.foreign.fused import turn_fused
+from disentangle.io.foreign.mapping_sizes import embedded_together, mapping_sizes
 from disentangle.io.foreign.network import find, tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
+from disentangle.io.foreign.unstated import Setting, settled
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "a generator of genforce or SeFa"
 
+_TANH = Setting("tanh", False, "a tanh at the end of the generator (final_tanh)")
+_SCALED = Setting("wscale", True, "weights scaled each time they are used (use_wscale)")
+_MULTIPLIER = Setting("lr_multiplier", 0.01, "learning rate multiplier of the mapping network (mapping_lr_mul)")
+_DEMODULATED = Setting("demodulate", True, "StyleGAN2's convolutions demodulate")
+SETTINGS = (_TANH, _SCALED, _MULTIPLIER, _DEMODULATED)
+
 _NETWORKS = ("generator_smooth", "generator")
+_NOISE = "synthesis.layer0.apply_noise.weight"  # of StyleGAN's first layer
 _MARKS = ("synthesis.layer0.style.weight", "layer0.weight")
 Fused = Literal["auto", "always", "never"]
+_USUAL = 512  # numbers of z
 
 
 def recognise(content: Content) -> bool:
@@ -45,13 +55,36 @@ def convert(content: Content, options: Options) -> Converted:
     networks = _networks(content.data)
     which = choose(networks, _NETWORKS, options.weights)
     state = tensors_of(networks[which], content.budget)
+    _refuse_variants(state)
     if "synthesis.early_layer.const" in state:
-        return _stylegan2(state, which)
-    if "synthesis.layer0.apply_noise.weight" in state:
-        return _stylegan1(state, which, options.fused)
+        return _stylegan2(state, which, options)
+    if _NOISE in state:
+        return _stylegan1(state, which, options)
     if "synthesis.layer0.style.weight" in state:
         raise CheckpointError("its synthesis network is neither StyleGAN's nor StyleGAN2's; expected one of these.")
-    return _progan(state, which, options.fused)
+    return _progan(state, which, options)
+
+
+def _refuse_variants(state: Mapping[str, Tensor]) -> None:
+    """What genforce's classes can be made to be, and no network here is."""
+    if "synthesis.early_layer.weight" in state or {_NOISE, "synthesis.layer0.weight"} <= state.keys():
+        raise CheckpointError("its first layer is no constant (const_input=False), which is not supported.")
+    if any(name.endswith("noise") and tensor.ndim == 4 and tensor.shape[1] != 1 for name, tensor in state.items()):
+        raise CheckpointError("its noise is one number a channel (noise_type='channel'), which is not supported.")
+    average, affine = state.get("truncation.w_avg"), find(state, "synthesis.layer0.style.weight")
+    if average is not None and affine is not None and average.numel() != affine.shape[-1]:
+        raise CheckpointError(
+            f"its mapping network makes {average.numel()} numbers, and its layers read {affine.shape[-1]}: a w for "
+            "each layer (repeat_w=False), which is not supported."
+        )
+    if any(name.startswith("mapping.embedding") for name in state):
+        raise CheckpointError("its classes are embedded as in no other StyleGAN; convert the pickle it was made from.")
+
+
+def _unscaled(state: dict[str, Tensor], names: Iterable[str], gain: float = 1.0) -> None:
+    """Weights that were used as they are, made such that our scaling gives them back, in place."""
+    for name in names:
+        state[name] = state[name] * (math.sqrt(state[name][0].numel()) / gain)
 
 
 def _place(match: re.Match[str], offset: int) -> str:
@@ -79,6 +112,7 @@ def _lod(state: dict[str, Tensor], name: str, decisions: list[str]) -> float:
 
 _MAPPING: list[Row] = [
     (r"mapping\.dense(\d+)\.(weight|bias)", r"mapping.fc\1.\2", None),
+    (r"mapping\.label_weight", "mapping.embed.weight", embedded_together),
     (r"truncation\.w_avg", "mapping.w_avg", None),
 ]
 
@@ -105,26 +139,29 @@ _STYLEGAN2: list[Row] = [
 ]
 
 
-def _stylegan2(source: dict[str, Tensor], which: str) -> Converted:
-    if "mapping.label_weight" in source or any(name.startswith("mapping.embedding") for name in source):
-        raise CheckpointError(
-            "it is conditional, and genforce normalises z and class together where StyleGAN2-ADA does each by itself, "
-            "so that no StyleGAN2 here gives its images; convert the pickle it was made from."
-        )
+def _stylegan2(source: dict[str, Tensor], which: str, options: Options) -> Converted:
+    values, decisions = settled(SETTINGS, options.settings)
     state = rename(source, _STYLEGAN2)
+    if not values["wscale"]:
+        _unscaled(state, [n for n in state if re.search(r"(fc\d+|affine|torgb)\.weight$", n)])
+    if not values["demodulate"] and values["wscale"]:  # ours is used as it is, which demodulation hides
+        for name in [name for name in state if re.search(r"conv[01]\.weight$", name)]:
+            state[name] = state[name] / math.sqrt(state[name][0].numel())
     channels = block_widths(state)
     painted = sum(name.endswith("torgb.weight") for name in state)
     config = {
         "kind": "stylegan2",
         "resolution": 4 << (len(channels) - 1),
         "image_channels": state[f"synthesis.b{4 << (len(channels) - 1)}.torgb.bias"].shape[0],
-        "z_dim": state["mapping.fc0.weight"].shape[1],
-        "w_dim": state["synthesis.b4.conv1.affine.weight"].shape[1],
-        "mapping_layers": mapping_depth(state),
+        **mapping_sizes(state),
+        "class_norm": "together",
+        "mapping_multiplier": values["lr_multiplier"],
         "channels": channels,
         "architecture": "skip" if painted > 1 else "orig",
+        "demodulate": values["demodulate"],
+        "last": "tanh" if values["tanh"] else "identity",
     }
-    return Converted(config, state, which)
+    return Converted(config, state, which, decisions)
 
 
 _STYLEGAN1: list[Row] = [
@@ -142,19 +179,23 @@ _STYLEGAN1: list[Row] = [
 ]
 
 
-def _stylegan1(source: dict[str, Tensor], which: str, fused: Fused) -> Converted:
-    decisions: list[str] = []
+def _stylegan1(source: dict[str, Tensor], which: str, options: Options) -> Converted:
+    values, decisions = settled((_TANH, _SCALED, _MULTIPLIER), options.settings)
     state = rename(source, _STYLEGAN1)
     channels = block_widths(state)
-    decisions += turn_fused(state, "synthesis.", len(channels), fused, first=128)
+    decisions += turn_fused(state, "synthesis.", len(channels), options.fused, first=128)
+    if not values["wscale"]:
+        _unscaled(state, [n for n in state if re.search(r"(affine|torgb)\.weight$", n)])
+        _unscaled(state, [n for n in state if re.search(r"(fc\d+|conv[01])\.weight$", n)], gain=math.sqrt(2.0))
     config = {
         "kind": "stylegan1",
         "resolution": 4 << (len(channels) - 1),
         "image_channels": state["synthesis.b4.torgb.bias"].shape[0],
-        "z_dim": state["mapping.fc0.weight"].shape[1],
-        "w_dim": state["synthesis.b4.conv1.affine.weight"].shape[1],
-        "mapping_layers": mapping_depth(state),
+        **mapping_sizes(state),
+        "class_norm": "together",
+        "mapping_multiplier": values["lr_multiplier"],
         "channels": channels,
+        "last": "tanh" if values["tanh"] else "identity",
         "lod": _lod(source, "synthesis.lod", decisions),
     }
     return Converted(config, state, which, decisions)
@@ -171,24 +212,39 @@ _PROGAN: list[Row] = [
 ]
 
 
-def _progan(source: dict[str, Tensor], which: str, fused: Fused) -> Converted:
-    decisions: list[str] = []
+def _progan(source: dict[str, Tensor], which: str, options: Options) -> Converted:
+    values, decisions = settled((_TANH, _SCALED), options.settings)
+    fused: Fused = options.fused
     state = rename(source, _PROGAN)
     channels = block_widths(state, "")
+    inputs = state["b4.conv0.weight"].shape[0]
+    if inputs != _USUAL:
+        decisions.append(
+            f"Its first layer reads {inputs} numbers, all taken as z; where some are classes, these are other pictures."
+        )
     # A fused layer of their ProGAN has its inputs first, which shows where the width changes.
     ups = {f"b{4 << i}.conv0.weight": (channels[i - 1], channels[i]) for i in range(1, len(channels))}
     if fused == "auto" and any(tuple(state[n].shape[:2]) == io and io[0] != io[1] for n, io in ups.items()):
         fused = "always"
+        decisions.append("Upsampling and convolution were one step, as its sizes show.")
+    if fused == "auto" and ups and all(wide == narrow for wide, narrow in ups.values()):
+        decisions.append(
+            "All its layers are of one width, so that sizes do not tell whether upsampling and convolution were one "
+            "step: taken as two (--fused says otherwise)."
+        )
     if fused == "always":
         state |= {name: state[name].transpose(0, 1) for name in ups}
-    decisions += turn_fused(state, "", len(channels), fused, first=8 << len(channels))
+    said = turn_fused(state, "", len(channels), fused, first=8 << len(channels))
+    decisions += said if options.fused == "always" else []
     config = {
         "kind": "progan",
         "resolution": 4 << (len(channels) - 1),
         "image_channels": state["b4.torgb.bias"].shape[0],
         "latent_dim": state["b4.conv0.weight"].shape[0],
         "channels": channels,
+        "equalized": values["wscale"],
         "first_gain": math.sqrt(2.0) / 4,
+        "last": "tanh" if values["tanh"] else "identity",
         "lod": _lod(source, "lod", decisions),
     }
     return Converted(config, state, which, decisions)

@@ -17,6 +17,7 @@ from disentangle.inert.nodes import Limits, Node
 from disentangle.io.foreign.conversion import format_of, open_content
 from disentangle.io.foreign.module_tree import class_name, is_module, state_dict
 from disentangle.io.foreign.tensorflow import variables_of
+from disentangle.io.foreign.unstated import Setting
 from disentangle.text import shown
 
 __all__ = ["contents"]
@@ -34,17 +35,20 @@ def contents(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> dict
         limits: what a file may ask of the machine.
 
     Returns:
-        ``"container"``, ``"format"`` (None if it is not known), and ``"parts"``: for each entry its ``"name"``,
-        ``"class"`` and the shapes of its ``"tensors"`` by name. Of a folder, the entries of the checkpoints in it.
+        ``"container"``, ``"format"`` (None if it is not known), ``"settings"`` that files of this format do not state
+        (by name, the ``"default"`` and ``"meaning"``), and ``"parts"``: for each entry its ``"name"``, ``"class"`` and
+        the shapes of its ``"tensors"`` by name. Of a folder, the entries of the checkpoints in it.
 
     Raises:
         CheckpointError: if it is no checkpoint or is damaged.
     """
     content = open_content(path, limits=limits)
     try:
-        known: str | None = format_of(content).NAME
+        family = format_of(content)
+        known: str | None = family.NAME
+        settings: tuple[Setting, ...] = getattr(family, "SETTINGS", ())
     except CheckpointError:
-        known = None
+        known, settings = None, ()
     if content.container == "directory":
         parts = _parts_of_folder(content.path, limits)
     elif content.container == "safetensors":
@@ -52,7 +56,8 @@ def contents(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> dict
     else:
         with reading(content.path, known or "a checkpoint"):
             parts = _parts(content.data, content.budget)
-    return {"container": content.container, "format": known, "parts": parts}
+    listed = {setting.name: {"default": setting.default, "meaning": setting.meaning} for setting in settings}
+    return {"container": content.container, "format": known, "settings": listed, "parts": parts}
 
 
 def _parts_of_folder(folder: Path, limits: Limits) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ def _common(network: Node, tensors: dict[str, Tensor]) -> dict[str, Any]:
         "w_dim": _whole(network, "w_dim"),
         "c_dim": _whole(network, "c_dim"),
         "mapping_layers": depth,
-        "mapping_multiplier": _one_of_all(network, [f"mapping.fc{i}.bias_gain" for i in range(depth)], "learning rate multiplier"),
+        "mapping_multiplier": _multiplier(network, depth),
     }
 
 
@@ -90,12 +90,11 @@ def _whole(network: Node, path: str) -> int:
     return value
 
 
-def _one_of_all(network: Node, paths: list[str], what: str) -> float:
-    first = number(network, paths[0]) if paths else 1.0
-    found = {number(network, path, first) for path in paths}
-    if len(found) != 1:
-        raise CheckpointError(f"its layers differ in their {what} ({shown(found, most=60)}); expected one for all.")
-    return found.pop()
+def _multiplier(network: Node, depth: int) -> float:
+    first = number(network, "mapping.fc0.bias_gain")
+    if any(number(network, f"mapping.fc{index}.bias_gain", first) != first for index in range(depth)):
+        raise CheckpointError("its mapping layers differ in their learning rate multiplier; expected one for all.")
+    return first
 
 
 def _activation(network: Node, names: list[str], what: str, allowed: tuple[str, ...]) -> str:
@@ -138,7 +137,8 @@ def _stylegan2(network: Node, tensors: dict[str, Tensor], which: str) -> Convert
         raise CheckpointError("its layers differ in their smoothing filters; expected one for all.")
     clamps = {scalar(network, f"{conv}.conv_clamp") for conv in convs}
     painting = [attribute(network, f"{block}.torgb") for block in blocks]
-    clamps |= {scalar(one, "conv_clamp") for one in painting if isinstance(one, Node) and "conv_clamp" in one.attributes}
+    painting = [one for one in painting if isinstance(one, Node) and "conv_clamp" in one.attributes]
+    clamps |= {scalar(one, "conv_clamp") for one in painting}
     architectures = {scalar(network, f"{block}.architecture") for block in blocks}
     if len(clamps) > 1 or len(architectures) > 1:
         raise CheckpointError("its layers differ in clamping or architecture; expected one setting for all.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -14,10 +15,13 @@ from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.reflectors import with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of
+from disentangle.io.foreign.unstated import Setting, settled
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "a StyleGAN2 checkpoint in rosinality's layout"
+
+SETTINGS = (Setting("lr_mlp", 0.01, "learning rate multiplier of the mapping network"),)
 
 _NETWORKS = ("g_ema", "g")
 _MARK = "conv1.conv.modulation.bias"
@@ -90,6 +94,7 @@ def convert(content: Content, options: Options) -> Converted:
     average = content.data.get("latent_avg")
     if isinstance(average, Tensor):
         state |= {"mapping.w_avg": tensors_of({"latent_avg": average}, content.budget)["latent_avg"].flatten()}
+    values, assumed = settled(SETTINGS, options.settings, beside=_arguments(content.data), where="its args")
     channels = block_widths(state)
     width = state["mapping.fc0.weight"].shape[0]
     config: dict[str, Any] = {
@@ -99,11 +104,13 @@ def convert(content: Content, options: Options) -> Converted:
         "z_dim": width,
         "w_dim": width,
         "mapping_layers": mapping_depth(state),
+        "mapping_multiplier": values["lr_mlp"],
         "channels": channels,
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
-        "resample_filter": taps_of(source.get("convs.0.conv.blur.kernel")),
+        **_filters(source),
     }
     decisions = []
+    decisions += assumed
     orthogonal = [
         name.removesuffix(".affine.U").removeprefix("synthesis.") for name in state if name.endswith(".affine.U")
     ]
@@ -128,6 +135,30 @@ def convert(content: Content, options: Options) -> Converted:
             )
         state = with_frames(state, orthogonal, rank, options.order)
     return Converted(config, state, which, decisions)
+
+
+def _filters(source: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The filter of the features, and that of the image, which this software's settings do not reach."""
+    found: dict[str, set[tuple[float, ...]]] = {"blur": set(), "upsample": set()}
+    for name, tensor in source.items():
+        part = name.removesuffix(".kernel").rpartition(".")[2]
+        if name.endswith(".kernel") and part in found:
+            found[part].add(taps_of(tensor))
+    for part, filters in found.items():
+        if len(filters) > 1:
+            raise CheckpointError(f"its layers differ in their smoothing filters ({part}); expected one for all.")
+    features = next(iter(found["blur"]), taps_of(None))
+    image = next(iter(found["upsample"]), features)
+    return {"resample_filter": features} | ({"image_filter": image} if image != features else {})
+
+
+def _arguments(data: Any) -> dict[str, Any]:
+    """What the arguments in a training checkpoint say of our settings."""
+    held = data.get("args") if isinstance(data, Mapping) else None
+    named = held.attributes if isinstance(held, Node) else held
+    if not isinstance(named, Mapping):
+        return {}
+    return {setting.name: named[setting.name] for setting in SETTINGS if setting.name in named}
 
 
 def _rank_in(arguments: Any) -> int | None:

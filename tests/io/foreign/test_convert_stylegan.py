@@ -102,7 +102,7 @@ def test_rosinality_name_by_name(tmp_path):
         assert torch.equal(found.state[name].flatten(), state[theirs].flatten()), name
     assert torch.equal(found.state["mapping.w_avg"], average)
     assert found.config["channels"] == (4, 2)
-    assert found.provenance["decisions"] == []
+    assert [said.rpartition(": ")[2] for said in found.provenance["decisions"]] == ["lr_mlp 0.01."]
 
 
 @pytest.mark.parametrize(
