@@ -16,6 +16,7 @@ from disentangle.models.classifier import Classifier, ClassifierConfig
 from disentangle.models.dcgan import DCGAN, DCGANConfig
 from disentangle.models.eigengan import EigenGAN, EigenGANConfig
 from disentangle.models.gan import SimpleGAN, SimpleGANConfig
+from disentangle.models.mlp_gan import MLPGAN, MLPGANConfig
 from disentangle.models.mlp_vae import MLPVAE, MLPVAEConfig
 from disentangle.models.progan import ProGAN, ProGANConfig
 from disentangle.models.stylegan1 import StyleGAN1, StyleGAN1Config
@@ -26,6 +27,7 @@ from disentangle.models.wrapped import WrappedGenerator, wrap
 
 __all__ = [
     "DCGAN",
+    "MLPGAN",
     "MLPVAE",
     "VAE",
     "AutoencoderKL",
@@ -38,6 +40,7 @@ __all__ = [
     "Encoder",
     "Generator",
     "LatentSpace",
+    "MLPGANConfig",
     "MLPVAEConfig",
     "ProGAN",
     "ProGANConfig",

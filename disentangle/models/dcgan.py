@@ -25,7 +25,10 @@ __all__ = ["DCGAN", "DCGANConfig"]
 
 
 class DCGANConfig(GeneratorConfig):
-    """Architecture of a :class:`DCGAN`: ``channels`` counts the features at 4, 8, ..., resolution / 2 pixels."""
+    """Architecture of a :class:`DCGAN`: ``channels`` counts the features at 4, 8, ..., resolution / 2 pixels.
+
+    ``bias`` says which convolutions have one; before a batch normalisation it changes training only.
+    """
 
     kind: Literal["dcgan"] = "dcgan"
     resolution: int = pydantic.Field(64, ge=8)
@@ -33,6 +36,7 @@ class DCGANConfig(GeneratorConfig):
     latent_dim: int = pydantic.Field(100, ge=1)
     channels: tuple[int, ...] = (512, 256, 128, 64)
     last: Literal["tanh", "identity"] = "tanh"
+    bias: Literal["none", "last", "all"] = "none"
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> DCGANConfig:
@@ -53,12 +57,14 @@ class DCGAN(LatentModule):
         self.config = config
         widths = (config.latent_dim, *config.channels)
         self.convs = nn.ModuleList(
-            nn.ConvTranspose2d(widths[i], widths[i + 1], 4, stride=2 if i else 1, padding=1 if i else 0, bias=False)
+            nn.ConvTranspose2d(
+                widths[i], widths[i + 1], 4, stride=2 if i else 1, padding=1 if i else 0, bias=config.bias == "all"
+            )
             for i in range(len(config.channels))
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for channels in config.channels)
         self.to_image = nn.ConvTranspose2d(
-            config.channels[-1], config.image_channels, 4, stride=2, padding=1, bias=False
+            config.channels[-1], config.image_channels, 4, stride=2, padding=1, bias=config.bias != "none"
         )
         self.spaces: Mapping[str, LatentSpace] = {"z": LatentSpace("z", (config.latent_dim,))}
         for module in self.modules():

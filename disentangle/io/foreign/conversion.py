@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,16 +16,16 @@ from disentangle.config import parse_config
 from disentangle.errors import CheckpointError, DisentangleError
 from disentangle.files import check_destination, sha256_of
 from disentangle.inert.boundary import reading
-from disentangle.inert.budget import Budget
-from disentangle.inert.container import sniff
-from disentangle.inert.nodes import Limits, Node
-from disentangle.inert.reader import read_budgeted
+from disentangle.inert.nodes import Limits
 from disentangle.io.checkpoint import save
 from disentangle.io.discriminators import save_discriminator
 from disentangle.io.foreign.discriminators import discriminator_in
 from disentangle.io.foreign.fitting import fitted, other_layers
-from disentangle.io.foreign.formats import Content, Converted, Format, Options
-from disentangle.io.foreign.registry import FORMATS
+from disentangle.io.foreign.formats import Content, Converted, Options
+from disentangle.io.foreign.locating import Located, format_of, located
+from disentangle.io.foreign.opening import open_content
+from disentangle.io.foreign.regenerated import regenerate
+from disentangle.io.foreign.stated import check_stated
 from disentangle.io.foreign.trial import check_picture
 from disentangle.io.foreign.unstated import check_given
 from disentangle.models.discriminators import StyleGAN2DiscriminatorConfig, build_discriminator
@@ -55,20 +54,6 @@ class Foreign:
     provenance: dict[str, Any]
 
 
-def open_content(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> Content:  # noqa: B008 (frozen)
-    """Read a file inertly, whatever it holds.
-
-    Raises:
-        CheckpointError: if it is no checkpoint or is damaged.
-    """
-    path = Path(path)
-    container = sniff(path)
-    if container in ("directory", "safetensors"):
-        return Content(path, container, None, Budget(limits, size=0), limits)
-    data, budget = read_budgeted(path, limits=limits)
-    return Content(path, container, data, budget, limits)
-
-
 def read(
     path: str | os.PathLike[str], *, weights: str | None = None, order: Literal["usv", "vsu"] = "usv",
     rank: int | None = None, fused: Literal["auto", "always", "never"] = "auto",
@@ -89,15 +74,21 @@ def read(
         CheckpointError: if it is damaged, of no known format, its tensors do not fit, or it asks for more.
     """
     content = open_content(path, limits=limits)
-    return _read(content, Options(weights=weights, order=order, rank=rank, fused=fused, settings=settings or {}))
+    place = located(content, Options(weights=weights, order=order, rank=rank, fused=fused, settings=settings or {}))
+    return _read(content, place)
 
 
-def _read(content: Content, options: Options) -> Foreign:
-    path, family, order = content.path, format_of(content), options.order
-    check_given(options.settings, getattr(family, "SETTINGS", ()), what=family.NAME)
+def _read(content: Content, place: Located) -> Foreign:
+    path, family, order = content.path, place.family, place.options.order
+    check_given(place.options.settings, getattr(family, "SETTINGS", ()), what=family.NAME)
     with _laid_out(path, family.NAME):
-        converted = family.convert(content, options)
+        converted = family.convert(place.content, place.options)
+        converted.which = place.which(converted.which)
+        converted.decisions[:0] = place.decisions
+        for data in (content.data, place.content.data) if place.path else (content.data,):
+            check_stated(data, converted.config, content.budget)
     with reading(path, family.NAME):
+        converted.decisions += regenerate(converted.config, converted.state, content.budget)
         _complete(path, family.NAME, converted)
         if converted.used:
             others = other_layers(fitted(path, family.NAME, converted.config, converted.state), converted.used)
@@ -152,10 +143,11 @@ def convert(
         if file is not None:
             check_destination(file, inputs=(path,))
     content = open_content(path, limits=limits)
-    found = _read(content, Options(weights=weights, order=order, rank=rank, fused=fused, settings=settings or {}))
-    opponent = None if discriminator is None else _read_discriminator(content, found)
+    place = located(content, Options(weights=weights, order=order, rank=rank, fused=fused, settings=settings or {}))
+    found = _read(content, place)
+    opponent = None if discriminator is None else _read_discriminator(place.content, found)
     with reading(path, found.format):
-        del content  # the other networks of the file
+        del content, place  # the other networks of the file
         model = fitted(path, found.format, found.config, found.state)
         check_picture(path, model)
     save(model, out, provenance=found.provenance)
@@ -187,40 +179,10 @@ def _discriminator(config: dict[str, Any]) -> nn.Module:
     return build_discriminator(parse_config(StyleGAN2DiscriminatorConfig, config))
 
 
-def format_of(content: Content) -> Format:
-    """The format that knows this file.
-
-    Raises:
-        CheckpointError: if none does.
-    """
-    with reading(content.path, "a checkpoint"):
-        for family in FORMATS:
-            if family.recognise(content):
-                return family
-    known = "`disentangle convert --help` and docs/checkpoints.md list what is known"
-    if content.container == "directory":
-        raise CheckpointError(f"{content.path} is a folder without a model of pythae or diffusers; {known}.")
-    if content.container == "safetensors":
-        raise CheckpointError(
-            f"{content.path} is a safetensors file; if it was written by this toolkit it needs no conversion, "
-            f"otherwise its layout is not known; {known}."
-        )
-    raise CheckpointError(f"{content.path} is of no known format: it holds {_described(content.data)}; {known}.")
-
-
 def _digests(folder: Path) -> dict[str, str]:
     """The sha256 of every file in a folder, by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
-
-
-def _described(data: Any) -> str:
-    if isinstance(data, Mapping):
-        names = ", ".join(shown(key, most=40) for key in islice(data, 5))
-        return f"{len(data)} entries ({names}{', ...' if len(data) > 5 else ''})"
-    if isinstance(data, Node):
-        return f"an object of the class {shown(data.path, most=80)}"
-    return f"a {type(data).__name__}"
 
 
 def _complete(path: str | os.PathLike[str], name: str, converted: Converted) -> None:

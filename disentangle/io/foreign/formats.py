@@ -21,6 +21,7 @@ from disentangle.text import shown
 
 __all__ = [
     "ONLY",
+    "PICTURE_CHANNELS",
     "Content",
     "Converted",
     "Format",
@@ -29,8 +30,10 @@ __all__ = [
     "choose",
     "mapping_depth",
     "networks_in",
+    "picture_channels",
 ]
 
+PICTURE_CHANNELS = (1, 2, 3, 4)
 ONLY = "the only one"  # name of the network of a file that holds nothing else
 
 
@@ -169,3 +172,17 @@ def block_widths(state: Mapping[str, Tensor], prefix: str = "synthesis.") -> tup
 def mapping_depth(state: Mapping[str, Tensor]) -> int:
     """Layers of the mapping network."""
     return sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state)
+
+
+def picture_channels(count: int) -> int:
+    """The channels of a picture that the last layer makes, which are few.
+
+    Raises:
+        CheckpointError: if they are those of a layer in the middle.
+    """
+    if count not in PICTURE_CHANNELS:
+        raise CheckpointError(
+            f"its last layer makes {count:,} features; expected a picture of 1 to 4 channels, it may be half of a "
+            "checkpoint."
+        )
+    return count

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
-from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.formats import (
+    Content,
+    Converted,
+    Options,
+    block_widths,
+    choose,
+    mapping_depth,
+    networks_in,
+    picture_channels,
+)
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 from disentangle.io.foreign.unstated import Setting, settled
@@ -37,8 +46,8 @@ _SQRT2 = math.sqrt(2.0)
 
 
 def recognise(content: Content) -> bool:
-    """Whether a network under "avgG" or "netG" has the first layer of one of its generators."""
-    return bool(networks_in(content.data, _NETWORKS, _MARKS).keys() & set(_NETWORKS))
+    """Whether one of its networks has the first layer of one of its generators."""
+    return bool(networks_in(content.data, _NETWORKS, _MARKS))
 
 
 def convert(content: Content, options: Options) -> Converted:
@@ -237,7 +246,7 @@ def _dcgan(source: dict[str, Tensor], which: str, values: dict[str, Any], decisi
     config = {
         "kind": "dcgan",
         "resolution": 4 << len(channels),
-        "image_channels": state["to_image.weight"].shape[1],
+        "image_channels": picture_channels(state["to_image.weight"].shape[1]),
         "latent_dim": state["convs.0.weight"].shape[0],
         "channels": channels,
         "last": "tanh" if values["tanh"] else "identity",

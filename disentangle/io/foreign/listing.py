@@ -14,8 +14,9 @@ from disentangle.errors import CheckpointError
 from disentangle.inert.boundary import reading
 from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import Limits, Node
-from disentangle.io.foreign.conversion import format_of, open_content
+from disentangle.io.foreign.locating import format_of
 from disentangle.io.foreign.module_tree import class_name, is_module, state_dict
+from disentangle.io.foreign.opening import open_content
 from disentangle.io.foreign.tensorflow import variables_of
 from disentangle.io.foreign.unstated import Setting
 from disentangle.text import shown

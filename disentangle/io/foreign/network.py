@@ -10,11 +10,12 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.inert.budget import Budget
+from disentangle.tensor_files import without_wrappers
 from disentangle.text import shown
 
 __all__ = ["find", "tensors_of"]
 
-_PREFIX = "module."  # of data parallelism
+_CHAINS = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.")  # that are in use
 _LONGEST = 500  # letters of a name
 _MOST = 5_000  # tensors; the largest networks in use have a few hundred
 _NUMBERS = 2**20  # that may be shared in any case: filters, constants
@@ -22,15 +23,23 @@ _COPIES = 3 * 4  # bytes: what a conversion turns or transposes, its float32 cop
 
 
 def find(named: Any, name: str) -> Any:
-    """An entry of a dictionary, with or without the prefix of data parallelism; None if there is none."""
+    """An entry of a dictionary, with or without what data parallelism and ``torch.compile`` put before its name.
+
+    Chains of prefixes that are in use are known, and that of the dictionary's first name; None if there is no entry.
+    """
     if not isinstance(named, Mapping):
         return None
-    found = named.get(name)
-    return named.get(_PREFIX + name) if found is None else found
+    for chain in _CHAINS:
+        if named.get(chain + name) is not None:
+            return named[chain + name]
+    first = next(iter(named), None)
+    if not isinstance(first, str) or len(first) > _LONGEST:
+        return None
+    return named.get(first.removesuffix(without_wrappers(first)) + name)
 
 
 def tensors_of(named: Mapping[Any, Any], budget: Budget) -> dict[str, Tensor]:
-    """The entries of a network's state, without the prefix of data parallelism, as they are in the file.
+    """The entries of a network's state, without what wrappers put before their names, as they are in the file.
 
     Args:
         named: tensors by name, of a file.
@@ -48,7 +57,7 @@ def tensors_of(named: Mapping[Any, Any], budget: Budget) -> dict[str, Tensor]:
     for key, tensor in named.items():
         if not isinstance(key, str) or len(key) > _LONGEST or re.search(r"\d{7}", key):
             raise CheckpointError(f"its network has an entry {shown(key)}, which is no name of a tensor.")
-        name = key.removeprefix(_PREFIX)
+        name = without_wrappers(key)
         if name in found:
             raise CheckpointError(f"two of its tensors are called {shown(name)}; it is damaged.")
         if not isinstance(tensor, Tensor):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, networks_in
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
+from disentangle.text import shown
 
 __all__ = ["NAME", "convert", "recognise"]
 
@@ -41,6 +43,11 @@ def convert(content: Content, options: Options) -> Converted:
         settings = {}
         decisions.append("The file does not say whether its weights are equalised: taken as equalised, the default.")
     channels = block_widths(state, "")
+    if isinstance(settings.get("depth"), int) and settings["depth"] != len(channels) + 1:
+        raise CheckpointError(
+            f"its settings say depth is {shown(settings['depth'])}, and its tensors make {len(channels) + 1}; it is "
+            "damaged, or half of a checkpoint."
+        )
     config = {
         "kind": "progan",
         "resolution": 4 << (len(channels) - 1),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from types import ModuleType
 
 from disentangle.io.foreign import (
+    chains,
     diffusers,
     eigengan,
     gan_zoo,
     ganspace_stylegan1,
     genforce,
     nvidia,
+    nvidia_states,
     pro_gan_pytorch,
     pythae,
     rosinality,
@@ -19,10 +21,11 @@ from disentangle.io.foreign import (
 )
 from disentangle.io.foreign.formats import Format
 
-__all__ = ["FORMATS"]
+__all__ = ["FORMATS", "GENERAL"]
 
 _MODULES: tuple[ModuleType, ...] = (
     nvidia,
+    nvidia_states,
     tensorflow,
     rosinality,
     genforce,
@@ -35,3 +38,4 @@ _MODULES: tuple[ModuleType, ...] = (
     diffusers,
 )
 FORMATS: tuple[Format, ...] = _MODULES
+GENERAL: tuple[Format, ...] = (chains,)  # what is told by shapes alone: asked where no format knows a name

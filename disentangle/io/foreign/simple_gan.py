@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in
+from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in, picture_channels
 from disentangle.io.foreign.network import find, tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 
@@ -22,13 +22,21 @@ _NETWORKS = ("netG", "generator", "model")
 
 
 def recognise(content: Content) -> bool:
-    """Whether it is a plain dictionary of tensors with one of the two first layers."""
-    marked = (find(state, mark) for state in _networks(content.data).values() for mark in _MARKS)
-    return any(isinstance(tensor, Tensor) and tensor.ndim == 4 for tensor in marked)
+    """Whether one of its networks begins as one of the two do: with 4 x 4 pixels of a latent."""
+    return bool(_networks(content.data))
 
 
 def _networks(data: Any) -> dict[str, Mapping[Any, Any]]:
-    return networks_in(data, _NETWORKS, _MARKS)
+    found = networks_in(data, _NETWORKS, _MARKS)
+    return {name: state for name, state in found.items() if _begins_with_a_latent(state)}
+
+
+def _begins_with_a_latent(state: Mapping[Any, Any]) -> bool:
+    """As their discriminators do not: those have another kernel, or no normalisation after the first layer."""
+    simple, first, mean = (find(state, name) for name in (_SIMPLE, _DCGAN, "main.1.running_mean"))
+    if isinstance(simple, Tensor):
+        return simple.ndim == 4 and simple.shape[2:] == (4, 4)
+    return isinstance(first, Tensor) and first.ndim == 4 and first.shape[2:] == (4, 4) and isinstance(mean, Tensor)
 
 
 def convert(content: Content, options: Options) -> Converted:
@@ -59,7 +67,7 @@ def _simple(source: dict[str, Tensor], which: str) -> Converted:
     config = {
         "kind": "gan",
         "resolution": 4 << (len(channels) - 1),
-        "image_channels": state["to_image.weight"].shape[0],
+        "image_channels": picture_channels(state["to_image.weight"].shape[0]),
         "latent_dim": state["first.weight"].shape[0],
         "channels": tuple(channels),
     }
@@ -67,11 +75,6 @@ def _simple(source: dict[str, Tensor], which: str) -> Converted:
 
 
 def _dcgan(source: dict[str, Tensor], which: str) -> Converted:
-    if source[_DCGAN].shape[2:] != (4, 4) or "main.1.running_mean" not in source:
-        raise CheckpointError(
-            "it is no generator (a discriminator?); expected a transposed convolution and its norm first."
-        )
-
     convs = sorted(int(m[1]) for m in (re.fullmatch(r"main\.(\d+)\.weight", n) for n in source) if m)
     convs = [index for index in convs if source[f"main.{index}.weight"].ndim == 4]
     places = {index: f"convs.{i}" for i, index in enumerate(convs[:-1])} | {convs[-1]: "to_image"}
@@ -84,7 +87,7 @@ def _dcgan(source: dict[str, Tensor], which: str) -> Converted:
     config = {
         "kind": "dcgan",
         "resolution": 4 << len(channels),
-        "image_channels": state["to_image.weight"].shape[1],
+        "image_channels": picture_channels(state["to_image.weight"].shape[1]),
         "latent_dim": state["convs.0.weight"].shape[0],
         "channels": channels,
     }

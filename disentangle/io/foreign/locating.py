@@ -1,0 +1,188 @@
+"""Which format a file has, and which of the networks in it is meant, wherever it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from torch import Tensor
+
+from disentangle.errors import CheckpointError
+from disentangle.inert.boundary import reading
+from disentangle.inert.nodes import Node
+from disentangle.io.foreign import chains
+from disentangle.io.foreign.formats import ONLY, Content, Format, Options
+from disentangle.io.foreign.network import find
+from disentangle.io.foreign.places import Place, places_in, standing
+from disentangle.io.foreign.registry import FORMATS, GENERAL
+from disentangle.text import shown
+
+__all__ = ["Located", "format_of", "located"]
+
+_MOST_LISTED = 8
+
+
+@dataclass(frozen=True)
+class Located:
+    """A network that was found in a file.
+
+    Attributes:
+        family: the format that knows it.
+        content: the file as if it held nothing but the dictionary in which the format finds the network.
+        options: what the caller decided, in the names of that dictionary.
+        path: of keys to that dictionary; empty at the file's top.
+        decisions: what is to be said of the choice.
+    """
+
+    family: Format
+    content: Content
+    options: Options
+    path: str = ""
+    decisions: tuple[str, ...] = ()
+
+    def which(self, name: str) -> str:
+        """What the file calls a network, given what its dictionary calls it."""
+        return name if not self.path else self.path if name == ONLY else f"{self.path}.{name}"
+
+
+def format_of(content: Content) -> Format:
+    """The format that knows this file.
+
+    Raises:
+        CheckpointError: if none does.
+    """
+    with reading(content.path, "a checkpoint"):
+        for family in FORMATS:
+            if family.recognise(content):
+                return family
+        found = _found(content)
+    if found:
+        return found[0][0]
+    raise _unknown(content)
+
+
+def located(content: Content, options: Options) -> Located:
+    """The network to take: of the file's top where a format knows that, else of the place that is meant.
+
+    Raises:
+        CheckpointError: if no format knows any, if several are meant, or the wanted one is not there.
+    """
+    wanted = options.weights
+    with reading(content.path, "a checkpoint"):
+        for family in FORMATS:
+            if family.recognise(content):
+                at_top = wanted is None or find(content.data, wanted) is not None
+                inner = None if at_top or wanted is None else _wanted(_found(content), wanted)
+                return _made(content, options, *inner) if inner else Located(family, content, options)
+        found = _found(content)
+    if not found:
+        raise _unknown(content)
+    if wanted is not None:
+        inner = _wanted(found, wanted)
+        if inner is None:
+            names = _named([place for _, place in found])
+            raise CheckpointError(f"{content.path} has no weights {wanted!r}; it has {names}.")
+        return _made(content, options, *inner)
+    outer = _outermost(found)
+    best = min(standing(place.path) for _, place in outer)
+    chosen = [(family, place) for family, place in outer if standing(place.path) == best]
+    if len(chosen) > 1:
+        raise CheckpointError(
+            f"{content.path} holds {len(chosen)} networks of equal standing: {_named([p for _, p in chosen])}; choose "
+            "one with --weights."
+        )
+    others = [place for _, place in outer if place is not chosen[0][1] and standing(place.path) < 3]
+    decisions = [f"The file also holds {_named(others)}, which --weights takes."] if others else []
+    return _made(content, options, *chosen[0], None, decisions)
+
+
+def _made(
+    content: Content, options: Options, family: Format, place: Place, inner: str | None = None,
+    decisions: Sequence[str] = (),
+) -> Located:  # fmt: skip
+    said = list(decisions)
+    if place.dropped:
+        said.append(f"Left out, since they only count: {', '.join(shown(name, most=40) for name in place.dropped)}.")
+    at_place = replace(content, data=place.data)
+    return Located(family, at_place, replace(options, weights=inner), place.path, tuple(said))
+
+
+def _found(content: Content) -> list[tuple[Format, Place]]:
+    """Places that a format knows; general ones count only where no other knows any."""
+    if not isinstance(content.data, (Mapping, list, tuple)):
+        return []
+    places = places_in(content.data, content.budget)
+    for families in (FORMATS, GENERAL):
+        found: list[tuple[Format, Place]] = []
+        taken: set[tuple[int, ...]] = set()
+        for place in places:
+            content.budget.steps(len(families))
+            family = next((f for f in families if f.recognise(replace(content, data=place.data))), None)
+            if family is None or (families is GENERAL and not (place.whole or standing(place.path) < 2)):
+                continue
+            same = tuple(sorted(id(value) for value in place.data.values() if isinstance(value, Tensor)))
+            if same and same in taken:  # one network in two places
+                continue
+            taken.add(same)
+            found.append((family, place))
+        if found:
+            return found
+    return []
+
+
+def _outermost(found: list[tuple[Format, Place]]) -> list[tuple[Format, Place]]:
+    """Without the networks inside of a dictionary that the same format knows as a whole."""
+
+    def inside(family: Format, place: Place) -> bool:
+        return any(
+            other is not place and of is family and (not other.path or place.path.startswith(f"{other.path}."))
+            for of, other in found
+        )
+
+    return [(family, place) for family, place in found if not inside(family, place)]
+
+
+def _wanted(found: list[tuple[Format, Place]], wanted: str) -> tuple[Format, Place, str | None] | None:
+    """The place of that name, or the dictionary that has an entry of it."""
+    for family, place in found:
+        name = wanted.removeprefix(f"{place.path}.")
+        if place.path and name != wanted and isinstance(find(place.data, name), Mapping):
+            return family, place, name
+    for family, place in _outermost(found):
+        if isinstance(find(place.data, wanted), Mapping):
+            return family, place, wanted
+    for family, place in found:
+        if place.path == wanted:
+            return family, place, None
+    matching = [(family, place) for family, place in found if place.path.endswith(f".{wanted}")]
+    return (*matching[0], None) if len(matching) == 1 else None
+
+
+def _named(places: Sequence[Place]) -> str:
+    names = [shown(place.path, most=60) if place.path else "the file itself" for place in places]
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more
+
+
+def _unknown(content: Content) -> CheckpointError:
+    path, known = content.path, "`disentangle convert --help` and docs/checkpoints.md list what is known"
+    if content.container == "directory":
+        return CheckpointError(f"{path} is a folder without a model of pythae, diffusers or accelerate; {known}.")
+    if content.container == "safetensors" and content.data is None:
+        return CheckpointError(f"{path} was written by this toolkit and needs no conversion; load it as it is.")
+    with reading(path, "a checkpoint"):
+        why = chains.explained(content)
+    if why is not None:
+        return CheckpointError(f"{path} is of no known format: {why}; {known}.")
+    return CheckpointError(f"{path} is of no known format: it holds {_described(content.data)}; {known}.")
+
+
+def _described(data: Any) -> str:
+    if isinstance(data, Mapping):
+        names = ", ".join(shown(key, most=40) for key in islice(data, 5))
+        return f"{len(data)} entries ({names}{', ...' if len(data) > 5 else ''})"
+    if isinstance(data, Node):
+        return f"an object of the class {shown(data.path, most=80)}"
+    return f"a {type(data).__name__}"

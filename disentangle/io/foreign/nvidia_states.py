@@ -1,0 +1,65 @@
+"""Tensors of NVIDIA's StyleGAN2 without the network around them: ``torch.save(G_ema.state_dict(), ...)``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from disentangle.errors import CheckpointError
+from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.network import tensors_of
+from disentangle.io.foreign.renaming import DROP, Row, rename
+from disentangle.io.foreign.smoothing import taps_of
+
+__all__ = ["NAME", "convert", "recognise"]
+
+NAME = "the tensors of a StyleGAN2 by NVIDIA's names"
+
+_NETWORKS = ("G_ema", "G")
+_MARK = "synthesis.b4.conv1.affine.weight"
+_TABLE: list[Row] = [
+    (r".*\.resample_filter", DROP, None),
+    (r"(mapping\..*|synthesis\..*)", r"\1", None),
+]
+
+
+def recognise(content: Content) -> bool:
+    """Whether one of its networks has the first modulated convolution under NVIDIA's name."""
+    return bool(networks_in(content.data, _NETWORKS, [_MARK]))
+
+
+def convert(content: Content, options: Options) -> Converted:
+    """The averaged generator, with all sizes read from the tensors."""
+    networks = networks_in(content.data, _NETWORKS, [_MARK])
+    which = choose(networks, _NETWORKS, options.weights)
+    source = tensors_of(networks[which], content.budget)
+    state = rename(source, _TABLE)
+    channels = block_widths(state)
+    largest = f"synthesis.b{4 << (len(channels) - 1)}"
+    for name in ("mapping.fc0.weight", f"{largest}.torgb.bias", "synthesis.b4.conv1.affine.weight"):
+        if name not in state:
+            raise CheckpointError(f"it lacks {name}; it is damaged, or half of a checkpoint.")
+    skips = any(re.fullmatch(r"synthesis\.b\d+\.skip\.weight", name) for name in state)
+    everywhere = "synthesis.b4.torgb.weight" in state or len(channels) == 1
+    embed = state.get("mapping.embed.weight")
+    w_dim = state["synthesis.b4.conv1.affine.weight"].shape[1]
+    config: dict[str, Any] = {
+        "kind": "stylegan2",
+        "resolution": 4 << (len(channels) - 1),
+        "image_channels": state[f"{largest}.torgb.bias"].shape[0],
+        # The label enters beside z, as many numbers as w has.
+        "z_dim": state["mapping.fc0.weight"].shape[1] - (0 if embed is None else embed.shape[0]),
+        "w_dim": w_dim,
+        "c_dim": 0 if embed is None else embed.shape[1],
+        "mapping_layers": mapping_depth(state),
+        "channels": channels,
+        "architecture": "resnet" if skips else "skip" if everywhere else "orig",
+        "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
+        "resample_filter": taps_of(source.get(f"{largest}.resample_filter")),
+        "use_noise": any(name.endswith("noise_strength") for name in state),
+    }
+    said = (
+        "The file has tensors only: the learning rate multiplier of its mapping network is taken as 0.01 and its "
+        "layers as not clamped, which are the defaults of the software (clamping only guarded half precision)."
+    )
+    return Converted(config, state, which, [said])

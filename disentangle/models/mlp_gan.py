@@ -1,0 +1,70 @@
+"""The first kind of generator: fully connected layers from a latent to all pixels at once.
+
+Source: Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014; with leaky rectifiers and a tanh at the end, as
+it has been written since Radford, Metz, Chintala, ICLR 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Literal
+
+import pydantic
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from disentangle.models.base import (
+    GeneratorConfig,
+    LatentModule,
+    LatentSpace,
+    ProjectionLayer,
+    check_latents,
+    register_model,
+)
+
+__all__ = ["MLPGAN", "MLPGANConfig"]
+
+
+class MLPGANConfig(GeneratorConfig):
+    """Architecture of an :class:`MLPGAN`; ``image_shape`` is (channels, height, width), ``slope`` the rectifiers'."""
+
+    kind: Literal["mlp-gan"] = "mlp-gan"
+    image_shape: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (1, 28, 28)
+    latent_dim: int = pydantic.Field(100, ge=1)
+    hidden: tuple[pydantic.PositiveInt, ...] = pydantic.Field((256, 512, 1024), min_length=1)
+    slope: float = pydantic.Field(0.2, ge=0, lt=1)
+
+    @property
+    def image_channels(self) -> int:
+        return self.image_shape[0]
+
+    @property
+    def resolution(self) -> int:
+        return self.image_shape[1]
+
+
+@register_model(MLPGANConfig)
+class MLPGAN(LatentModule):
+    """Generator from latents (n, latent_dim) to images (n, *image_shape) in [-1, 1]."""
+
+    def __init__(self, config: MLPGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = (config.latent_dim, *config.hidden, math.prod(config.image_shape))
+        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths))
+        self.spaces: Mapping[str, LatentSpace] = {"z": LatentSpace("z", (config.latent_dim,))}
+
+    def forward(self, latents: Tensor, *, space: str | None = None) -> Tensor:
+        x = check_latents(latents, self._space(space))
+        for layer in self.layers[:-1]:
+            x = F.leaky_relu(layer(x), self.config.slope)
+        return self.layers[-1](x).tanh().reshape(-1, *self.config.image_shape)
+
+    def projection_layers(self) -> dict[str, ProjectionLayer]:
+        """The first layer: weight (features, latent_dim)."""
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        coordinates = tuple(range(self.config.latent_dim))
+        return {"first": ProjectionLayer(first, "weight", coordinates, lambda: first.weight)}
