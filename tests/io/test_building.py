@@ -30,6 +30,7 @@ from tests.resources import cost, within_bounds
 
 SMALL: dict[str, dict[str, Any]] = {
     "vae": {"resolution": 16, "latent_dim": 4, "channels": [4, 8], "hidden": 16},
+    "mlp-gan": {"latent_dim": 4, "hidden": [8]},
     "mlp-vae": {"latent_dim": 4, "hidden": 8},
     "gan": {"resolution": 16, "latent_dim": 6, "channels": [8, 6, 4]},
     "dcgan": {"resolution": 16, "latent_dim": 6, "channels": [8, 6]},

@@ -31,6 +31,7 @@ SMALL = {
         "kind": "eigengan", "resolution": 16, "image_channels": 3, "basis": 2, "noise_dim": 5, "channels": [8, 6, 4],
     },
     "gan": {"kind": "gan", "resolution": 16, "image_channels": 3, "latent_dim": 6, "channels": [8, 6, 4]},
+    "mlp-gan": {"kind": "mlp-gan", "image_shape": [1, 8, 8], "latent_dim": 5, "hidden": [6, 16]},
 }  # fmt: skip
 
 

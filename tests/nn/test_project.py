@@ -20,6 +20,7 @@ FAMILIES = {
     "dcgan": {"kind": "dcgan", "resolution": 16, "channels": (8, 6), "latent_dim": 5},
     "progan": {"kind": "progan", "resolution": 16, "channels": (8, 6, 4), "latent_dim": 5},
     "vae": {"kind": "vae", "resolution": 16, "channels": (4, 8), "hidden": 9, "latent_dim": 4},
+    "mlp-gan": {"kind": "mlp-gan", "image_shape": (1, 4, 4), "hidden": (9, 7), "latent_dim": 4},
     "mlp-vae": {"kind": "mlp-vae", "image_shape": (1, 4, 4), "hidden": 9, "latent_dim": 4},
     "stylegan1": {"kind": "stylegan1", **STYLE},
     "stylegan2": {"kind": "stylegan2", **STYLE},

@@ -21,8 +21,9 @@ from disentangle.io.checkpoint import save
 from disentangle.io.discriminators import save_discriminator
 from disentangle.io.foreign.discriminators import discriminator_in
 from disentangle.io.foreign.fitting import fitted, other_layers
-from disentangle.io.foreign.formats import Content, Converted, Options
-from disentangle.io.foreign.locating import Located, format_of, located
+from disentangle.io.foreign.formats import ONLY, Content, Converted, Options
+from disentangle.io.foreign.locating import Located, located, said_of_counters
+from disentangle.io.foreign.network import counters_of, find
 from disentangle.io.foreign.opening import open_content
 from disentangle.io.foreign.regenerated import regenerate
 from disentangle.io.foreign.stated import check_stated
@@ -31,7 +32,7 @@ from disentangle.io.foreign.unstated import check_given
 from disentangle.models.discriminators import StyleGAN2DiscriminatorConfig, build_discriminator
 from disentangle.text import shown
 
-__all__ = ["Foreign", "convert", "format_of", "open_content", "read"]
+__all__ = ["Foreign", "convert", "open_content", "read"]
 
 _AVERAGED_OVER = 10_000  # latents of the mean of w where a file lacks it
 _AT_ONCE = 2**22  # numbers of them
@@ -83,8 +84,8 @@ def _read(content: Content, place: Located) -> Foreign:
     check_given(place.options.settings, getattr(family, "SETTINGS", ()), what=family.NAME)
     with _laid_out(path, family.NAME):
         converted = family.convert(place.content, place.options)
+        converted.decisions[:0] = [*place.decisions, *_counters(place, converted.which)]
         converted.which = place.which(converted.which)
-        converted.decisions[:0] = place.decisions
         for data in (content.data, place.content.data) if place.path else (content.data,):
             check_stated(data, converted.config, content.budget)
     with reading(path, family.NAME):
@@ -100,6 +101,15 @@ def _read(content: Content, place: Located) -> Foreign:
                 )
         provenance = _provenance(path, family.NAME, converted)
     return Foreign(family.NAME, converted.config, converted.state, provenance)
+
+
+def _counters(place: Located, which: str) -> list[str]:
+    """What is said of counters beside the network that a format took by this name."""
+    data = place.content.data
+    held = data if which == ONLY else find(data, which)
+    inner = find(held, "state_dict")
+    names = [name for part in (held, inner) if isinstance(part, Mapping) for name in counters_of(part)]
+    return [said_of_counters(names)] if names else []
 
 
 @contextmanager

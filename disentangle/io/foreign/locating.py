@@ -19,7 +19,7 @@ from disentangle.io.foreign.places import Place, places_in, standing
 from disentangle.io.foreign.registry import FORMATS, GENERAL
 from disentangle.text import shown
 
-__all__ = ["Located", "format_of", "located"]
+__all__ = ["Located", "format_of", "located", "said_of_counters"]
 
 _MOST_LISTED = 8
 
@@ -98,13 +98,18 @@ def located(content: Content, options: Options) -> Located:
     return _made(content, options, *chosen[0], None, decisions)
 
 
+def said_of_counters(names: Sequence[str]) -> str:
+    """The sentence about numbers that a wrapper kept beside a network."""
+    return f"Left out, since they only count: {', '.join(shown(name, most=40) for name in names)}."
+
+
 def _made(
     content: Content, options: Options, family: Format, place: Place, inner: str | None = None,
     decisions: Sequence[str] = (),
 ) -> Located:  # fmt: skip
     said = list(decisions)
     if place.dropped:
-        said.append(f"Left out, since they only count: {', '.join(shown(name, most=40) for name in place.dropped)}.")
+        said.append(said_of_counters(place.dropped))
     at_place = replace(content, data=place.data)
     return Located(family, at_place, replace(options, weights=inner), place.path, tuple(said))
 
@@ -120,7 +125,7 @@ def _found(content: Content) -> list[tuple[Format, Place]]:
         for place in places:
             content.budget.steps(len(families))
             family = next((f for f in families if f.recognise(replace(content, data=place.data))), None)
-            if family is None or (families is GENERAL and not (place.whole or standing(place.path) < 2)):
+            if family is None or (families is GENERAL and not _may_be_plain(place)):
                 continue
             same = tuple(sorted(id(value) for value in place.data.values() if isinstance(value, Tensor)))
             if same and same in taken:  # one network in two places
@@ -130,6 +135,12 @@ def _found(content: Content) -> list[tuple[Format, Place]]:
         if found:
             return found
     return []
+
+
+def _may_be_plain(place: Place) -> bool:
+    """Whether shapes alone may tell: of a whole network, or of one that is called a generator."""
+    level = standing(place.path)
+    return level < 2 or (level == 2 and place.whole)
 
 
 def _outermost(found: list[tuple[Format, Place]]) -> list[tuple[Format, Place]]:
@@ -173,10 +184,22 @@ def _unknown(content: Content) -> CheckpointError:
     if content.container == "safetensors" and content.data is None:
         return CheckpointError(f"{path} was written by this toolkit and needs no conversion; load it as it is.")
     with reading(path, "a checkpoint"):
-        why = chains.explained(content)
+        why = _explained(content)
     if why is not None:
         return CheckpointError(f"{path} is of no known format: {why}; {known}.")
     return CheckpointError(f"{path} is of no known format: it holds {_described(content.data)}; {known}.")
+
+
+def _explained(content: Content) -> str | None:
+    """Why the network that is likeliest a generator is none that shapes alone tell."""
+    if not isinstance(content.data, (Mapping, list, tuple)):
+        return None
+    places = [place for place in places_in(content.data, content.budget) if place.whole]
+    for place in sorted(places, key=lambda place: standing(place.path)):
+        why = chains.explained(replace(content, data=place.data))
+        if why is not None:
+            return f"{shown(place.path, most=60)}: {why}" if place.path else why
+    return None
 
 
 def _described(data: Any) -> str:

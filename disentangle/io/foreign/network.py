@@ -13,9 +13,10 @@ from disentangle.inert.budget import Budget
 from disentangle.tensor_files import without_wrappers
 from disentangle.text import shown
 
-__all__ = ["find", "tensors_of"]
+__all__ = ["counters_of", "find", "tensors_of"]
 
 _CHAINS = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.")  # that are in use
+_COUNTERS = re.compile("n_averaged|initted|steps?|global_step|(num_)?updates|decay|epoch|iterations?")
 _LONGEST = 500  # letters of a name
 _MOST = 5_000  # tensors; the largest networks in use have a few hundred
 _NUMBERS = 2**20  # that may be shared in any case: filters, constants
@@ -38,8 +39,19 @@ def find(named: Any, name: str) -> Any:
     return named.get(first.removesuffix(without_wrappers(first)) + name)
 
 
+def counters_of(named: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Names of single numbers with which wrappers count, beside a network's tensors."""
+    return tuple(
+        name
+        for name, value in named.items()
+        if isinstance(name, str) and len(name) < 20 and isinstance(value, Tensor) and value.numel() == 1
+        and _COUNTERS.fullmatch(name)
+    )  # fmt: skip
+
+
 def tensors_of(named: Mapping[Any, Any], budget: Budget) -> dict[str, Tensor]:
-    """The entries of a network's state, without what wrappers put before their names, as they are in the file.
+    """The entries of a network's state, without counters and what wrappers put before their names, as they are in the
+    file.
 
     Args:
         named: tensors by name, of a file.
@@ -51,6 +63,7 @@ def tensors_of(named: Mapping[Any, Any], budget: Budget) -> dict[str, Tensor]:
     """
     if len(named) > _MOST:
         raise CheckpointError(f"its network has {len(named):,} entries; expected {_MOST:,} at most.")
+    counters = counters_of(named)
     found: dict[str, Tensor] = {}
     held: dict[int, int] = {}
     numbers = 0
@@ -60,6 +73,8 @@ def tensors_of(named: Mapping[Any, Any], budget: Budget) -> dict[str, Tensor]:
         name = without_wrappers(key)
         if name in found:
             raise CheckpointError(f"two of its tensors are called {shown(name)}; it is damaged.")
+        if name in counters:
+            continue
         if not isinstance(tensor, Tensor):
             raise CheckpointError(f"its entry {shown(name)} is a {type(tensor).__name__}; expected a tensor.")
         if not tensor.numel():

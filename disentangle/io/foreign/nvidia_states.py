@@ -9,7 +9,7 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
-from disentangle.io.foreign.smoothing import taps_of
+from disentangle.io.foreign.smoothing import said_of_filter, taps_of
 
 __all__ = ["NAME", "convert", "recognise"]
 
@@ -62,4 +62,5 @@ def convert(content: Content, options: Options) -> Converted:
         "The file has tensors only: the learning rate multiplier of its mapping network is taken as 0.01 and its "
         "layers as not clamped, which are the defaults of the software (clamping only guarded half precision)."
     )
-    return Converted(config, state, which, [said])
+    kernel = source.get(f"{largest}.resample_filter")
+    return Converted(config, state, which, [said, *said_of_filter(kernel)])

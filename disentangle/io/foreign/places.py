@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.inert.budget import Budget
+from disentangle.io.foreign.network import counters_of
 from disentangle.tensor_files import without_wrappers
 
 __all__ = ["Place", "is_opponent", "places_in", "standing"]
@@ -24,12 +25,10 @@ _DEEPEST = 8  # containers in containers, and parts of a name
 _MOST = 64  # entries of a list that are looked at
 _LONGEST = 500  # letters of a name
 _NAME = 200  # bytes of an entry in a dictionary that is made here, with its shortened name
-_COUNTERS = re.compile(
-    "n_averaged|initted|step|steps|global_step|num_updates|updates|decay|epoch|iteration|iterations|num_batches_tracked"
-)
 _AVERAGED = {"ema", "avg", "average", "averaged", "shadow", "smooth", "swa"}
-_GENERATORS = {"g", "gen", "generator", "gs", "decoder"}
-_OPPONENTS = {"d", "disc", "discriminator", "critic", "encoder", "optim", "optimizer", "opt"}
+_GENERATORS = {"g", "gen", "generator", "gs"}
+_CODERS = {"encoder", "decoder", "vae", "autoencoder", "ae"}
+_OPPONENTS = {"d", "disc", "discriminator", "critic", "optim", "optimizer", "opt"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _laid_out(path: str, held: Mapping[Any, Any], budget: Budget) -> Iterator[Pl
         yield Place(path, held)
         return
     budget.memory(_NAME * len(tensors))
-    dropped = tuple(key for key, tensor in tensors.items() if tensor.numel() == 1 and _COUNTERS.fullmatch(key))
+    dropped = counters_of(tensors)
     named = {without_wrappers(key): tensor for key, tensor in tensors.items() if key not in dropped}
     if len(named) + len(dropped) < len(tensors):  # two of one name: left to be refused
         yield Place(path, held)
@@ -141,8 +140,11 @@ def is_opponent(path: str) -> bool:
 
 
 def standing(path: str) -> int:
-    """By the names on its path: 0 of an averaged network, 1 of a generator, 2 of any other, 3 of a discriminator."""
-    if is_opponent(path):
+    """By the names on its path: 0 of an averaged network, 1 of a generator, 2 of any other, 3 of what is none.
+
+    None are discriminators, optimisers and both halves of an autoencoder.
+    """
+    if is_opponent(path) or _words(path) & _CODERS:
         return 3
     words = _words(path)
     return 0 if words & _AVERAGED else 1 if words & _GENERATORS else 2

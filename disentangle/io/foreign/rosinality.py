@@ -14,7 +14,7 @@ from disentangle.io.foreign.formats import Content, Converted, Options, block_wi
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.reflectors import with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
-from disentangle.io.foreign.smoothing import taps_of
+from disentangle.io.foreign.smoothing import said_of_filter, taps_of
 from disentangle.io.foreign.unstated import Setting, settled
 
 __all__ = ["NAME", "SETTINGS", "convert", "recognise"]
@@ -109,8 +109,7 @@ def convert(content: Content, options: Options) -> Converted:
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
         **_filters(source),
     }
-    decisions = []
-    decisions += assumed
+    decisions = [*said_of_filter(source.get("convs.0.conv.blur.kernel")), *assumed]
     orthogonal = [
         name.removesuffix(".affine.U").removeprefix("synthesis.") for name in state if name.endswith(".affine.U")
     ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 
-__all__ = ["PUBLISHED", "taps_of"]
+__all__ = ["PUBLISHED", "said_of_filter", "taps_of"]
 
 PUBLISHED = (1.0, 3.0, 3.0, 1.0)
 _MOST = 64  # taps
@@ -44,3 +44,10 @@ def taps_of(kernel: Any) -> tuple[float, ...]:
         raise CheckpointError("its smoothing filter is not separable; expected one as [1, 3, 3, 1].")
     eighths = (taps * 8).round()
     return tuple(eighths.tolist()) if (taps * 8 - eighths).abs().max() < 1e-5 else tuple(taps.tolist())
+
+
+def said_of_filter(kernel: Any) -> list[str]:
+    """A sentence where a file lacks its filter, and :func:`taps_of` puts the papers' in its place."""
+    if isinstance(kernel, Tensor):
+        return []
+    return ["The file has no smoothing filter, which is made and not learnt: that of the papers, [1, 3, 3, 1]."]
