@@ -20,8 +20,9 @@ from disentangle.errors import CheckpointError, DisentangleError, InputError, un
 from disentangle.files import sha256_of
 from disentangle.io.building import build_as_described
 from disentangle.io.described import MODEL_FILE, configuration_in, network_header, write_network
+from disentangle.io.published import fetched
 from disentangle.io.run_checkpoints import MODEL, damage, newest_checkpoint
-from disentangle.io.zoo import zoo_entries, zoo_entry
+from disentangle.io.zoo import PublishedEntry, published_entries, zoo_entries, zoo_entry
 from disentangle.models.base import build_model, config_class, model_kinds
 from disentangle.tensor_files import read_state, read_tensors, write_state
 
@@ -139,10 +140,12 @@ def find_model(model: str | os.PathLike[str]) -> Path:
                 "checkpoint folder, or a .safetensors file."
             )
         return file
-    names = [entry.name for entry in zoo_entries()]
+    names = [*(entry.name for entry in zoo_entries()), *(entry.name for entry in published_entries())]
     if str(model) not in names:
         raise unknown_name("model", str(model), names, hint="Or give a run folder or a .safetensors file.")
     entry = zoo_entry(str(model))
+    if isinstance(entry, PublishedEntry):
+        return fetched(entry)
     if sha256_of(entry.path) != entry.sha256:
         raise CheckpointError(
             f"The bundled file of {entry.name!r} is damaged: its sha256 differs from the registry's; "

@@ -66,6 +66,7 @@ def test_a_damaged_bundled_file_is_noticed(tmp_path: Path, monkeypatch: pytest.M
     broken[-1] ^= 1
     (tmp_path / "weights" / entry.file).write_bytes(bytes(broken))
     (tmp_path / "registry.json").write_text(json.dumps([entry.model_dump(mode="json")]))
+    (tmp_path / "published.json").write_text("[]")
     monkeypatch.setattr("disentangle.io.zoo._folder", lambda: tmp_path)
     with pytest.raises(CheckpointError, match="'vae-rooms' is damaged"):
         find_model("vae-rooms")
