@@ -30,7 +30,7 @@ _SPARE = 2_000  # registrations that any file may cause
 _DRAWS = {
     "normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_",
 }  # fmt: skip
-_ARITHMETIC = {"add", "sub", "mul", "div", "true_divide", "abs", "square", "sqrt", "exp", "neg", "reciprocal"}
+_SCALINGS = {"mul", "div", "true_divide"}  # by a number
 
 
 class _TooMany(Exception):
@@ -89,7 +89,7 @@ def build_as_described(
 
 
 class _WithoutValues(TorchFunctionMode):
-    """Draws and simple arithmetic on meta by their shapes alone: torch would load its compiler, for seconds."""
+    """Draws and scalings on meta by their shapes alone: torch would load its compiler, for seconds."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -101,11 +101,8 @@ class _WithoutValues(TorchFunctionMode):
         if isinstance(target, Tensor) and target.is_meta and target.is_floating_point():
             if name in _DRAWS:
                 return target
-            others = [value for value in args if isinstance(value, Tensor)]
-            plain = all(isinstance(value, (Tensor, int, float)) for value in args) and not given
-            if name in _ARITHMETIC and plain and all(other.dtype == target.dtype for other in others):
-                shape = torch.broadcast_shapes(*(other.shape for other in others))
-                return torch.empty(shape, dtype=target.dtype, device="meta")
+            if name in _SCALINGS and not given and all(isinstance(value, (int, float)) for value in args[1:]):
+                return torch.empty_like(target)
         return func(*args, **given)
 
 

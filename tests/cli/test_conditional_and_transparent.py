@@ -141,7 +141,7 @@ def test_a_transparent_generator_end_to_end(run, transparent: Path, tmp_path: Pa
     assert Image.open(tmp_path / "t.jpg").mode == "RGB"
     photos = write_pictures(tmp_path / "photos", 1, "RGBA")
     run("invert", transparent, photos / "0.png", "--steps", 3, "--pixels-only", "--out", tmp_path / "l.safetensors")
-    assert Image.open(tmp_path / "l.png").mode == "RGBA"
+    assert Image.open(tmp_path / "l.invert.png").mode == "RGBA"
     real = write_pictures(tmp_path / "real", 3)
     scores = json.loads(
         run("evaluate", transparent, "--reference", real, "--metrics", "fid,is", "--num", 3, *LITE, "--set",

@@ -212,7 +212,7 @@ def test_a_folder_with_its_own_validation_part(tmp_path: Path):
         ({"validation": 70}, InputError, "validation is 70; expected 1 to 69"),
         ({"model.class_names": ("a", "b", "c")}, ConfigError, "has the classes lying, slanting, standing, but"),
         ({"data.options": {"flip": True}}, ConfigError, "adds the mirror image of every picture, those kept apart"),
-        ({"init": "/no/where.pth"}, CheckpointError, "There is no file /no/where.pth"),
+        ({"init": "/no/where.pth"}, CheckpointError, "/no/where.pth does not exist"),
         ({"schedule": {"kind": "step", "milestones": (0.5, 0.2)}}, ConfigError, "expected rising shares of the run"),
         ({"schedule": {"kind": "linear"}}, ConfigError, "schedule"),
         ({"label_smoothing": 1.0}, ConfigError, "label_smoothing: Input should be less than 1"),
