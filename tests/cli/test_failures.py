@@ -184,5 +184,5 @@ def test_a_worker_that_is_killed(tmp_path):
     )
     ended = subprocess.run([sys.executable, "kill.py"], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 1
-    assert "Error: A process that shared the work was ended" in ended.stderr
+    assert "worker processes was killed before it was done" in ended.stderr
     assert "Traceback" not in ended.stderr
