@@ -25,6 +25,7 @@ from disentangle.io.foreign.formats import ONLY, Content, Converted, Options
 from disentangle.io.foreign.locating import Located, located, said_of_counters
 from disentangle.io.foreign.network import counters_of, find
 from disentangle.io.foreign.opening import open_content
+from disentangle.io.foreign.plausible import said_of_pictures
 from disentangle.io.foreign.regenerated import regenerate
 from disentangle.io.foreign.stated import check_stated
 from disentangle.io.foreign.trial import check_picture
@@ -160,6 +161,7 @@ def convert(
         del content, place  # the other networks of the file
         model = fitted(path, found.format, found.config, found.state)
         check_picture(path, model)
+        found.provenance["decisions"] += said_of_pictures(model)
     save(model, out, provenance=found.provenance)
     if opponent is not None and discriminator is not None:
         save_discriminator(opponent[0], discriminator, provenance=opponent[1])

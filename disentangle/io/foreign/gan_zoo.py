@@ -38,7 +38,8 @@ _TANH = Setting("tanh", False, "a tanh at the end, which the loss decides (lossM
 _TANH_OF_DCGAN = Setting("tanh", True, _TANH.meaning)
 _TRUNCATION = Setting("truncation", 0.5, "what StyleGAN always truncates by (phiTruncation)")
 _BLEND = Setting("alpha", 0.0, "share of the smaller picture while the network grows")
-SETTINGS = (_SLOPE, _TANH, _TRUNCATION, _BLEND)
+_EQUALIZED = Setting("equalized", True, "ProGAN's weights scaled each time they are used (equalizedlR)")
+SETTINGS = (_SLOPE, _TANH, _TRUNCATION, _BLEND, _EQUALIZED)
 
 _NETWORKS = ("avgG", "netG")
 _MARKS = ("formatLayer.module.weight", "mapping.FC.0.module.weight", "formatLayer.weight")
@@ -68,7 +69,7 @@ def convert(content: Content, options: Options) -> Converted:
     if "mapping.FC.0.module.weight" in state:
         return _stylegan1(state, which, *known(_SLOPE, _TANH, _TRUNCATION, _BLEND))
     if "formatLayer.module.weight" in state:
-        return _progan(state, settings, which, *known(_SLOPE, _TANH, _BLEND))
+        return _progan(state, which, *known(_SLOPE, _TANH, _BLEND, _EQUALIZED))
     return _dcgan(state, which, *known(_TANH_OF_DCGAN))
 
 
@@ -77,6 +78,7 @@ def _in_our_terms(settings: Mapping[Any, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for theirs, ours in (
         ("leakyness", "slope"), ("leakyReluLeak", "slope"), ("phiTruncation", "truncation"), ("alpha", "alpha"),
+        ("equalizedlR", "equalized"),
     ):  # fmt: skip
         if theirs in settings:
             found[ours] = settings[theirs]
@@ -88,6 +90,7 @@ def _in_our_terms(settings: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
+_TRUNCATES = "This software always truncates, by {:g}: so does the model where a call says nothing."
 _LOSSES = {"WGANGP": False, "Logistic": False, "MSE": True, "DCGAN": True}  # whether pictures end with a tanh
 
 
@@ -108,10 +111,8 @@ def _folded(state: dict[str, Tensor], weight: str, bias: str, gain: float) -> Te
     return state[bias] * (gain / math.sqrt(state[weight][0].numel()))
 
 
-def _progan(
-    source: dict[str, Tensor], settings: Mapping[Any, Any], which: str, values: dict[str, Any], decisions: list[str]
-) -> Converted:
-    equalized = settings.get("equalizedlR", True) is not False
+def _progan(source: dict[str, Tensor], which: str, values: dict[str, Any], decisions: list[str]) -> Converted:
+    equalized = values["equalized"]
     state = dict(source)
     if equalized:
         for name in source:
@@ -227,7 +228,7 @@ def _stylegan1(source: dict[str, Tensor], which: str, values: dict[str, Any], de
         [
             *decisions,
             *_said_of_blending(values),
-            f"This software always truncates, by {psi:g}: so does the model where a call says nothing.",
+            *([] if psi == 1 else [_TRUNCATES.format(psi)]),
             "It draws noise anew for every image: so does the model; its stored noise is of seed 0.",
         ],
     )

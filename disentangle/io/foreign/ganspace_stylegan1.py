@@ -7,10 +7,12 @@ import re
 import torch
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import ONLY, Content, Converted, Options, block_widths, mapping_depth
+from disentangle.io.foreign.formats import ONLY, Content, Converted, Options, block_widths
 from disentangle.io.foreign.fused import turn_fused
+from disentangle.io.foreign.mapping_sizes import mapping_sizes
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
+from disentangle.io.foreign.smoothing import taps_of_channels
 
 __all__ = ["NAME", "convert", "recognise"]
 
@@ -62,6 +64,12 @@ def convert(content: Content, options: Options) -> Converted:
     state = rename(source, _TABLE + top)
     channels = block_widths(state)
     decisions = turn_fused(state, "synthesis.", count, options.fused, first=128)
+    filters = {taps_of_channels(kernel) for name, kernel in source.items() if name.endswith(".intermediate.kernel")}
+    if len(filters) > 1:
+        raise CheckpointError("its layers differ in their smoothing filters; expected one for all.")
+    taps = next(iter(filters), (1.0, 2.0, 1.0))
+    if len(taps) % 2 == 0:
+        raise CheckpointError(f"its smoothing filter has {len(taps)} taps; expected an odd number, as [1, 2, 1].")
     random = torch.Generator().manual_seed(0)
     for index in range(count):
         for part in ("conv0", "conv1"):
@@ -72,10 +80,9 @@ def convert(content: Content, options: Options) -> Converted:
         "kind": "stylegan1",
         "resolution": 2 << count,
         "image_channels": state[f"synthesis.b{2 << count}.torgb.bias"].shape[0],
-        "z_dim": state["mapping.fc0.weight"].shape[1],
-        "w_dim": state["mapping.fc0.weight"].shape[0],
-        "mapping_layers": mapping_depth(state),
+        **mapping_sizes(state),
         "channels": channels,
+        "blur_filter": taps[::-1],  # theirs is not turned round as a convolution's is
         "norm_eps": 1e-5,
         "rgb_first": count - 1,
         "noise": "random",

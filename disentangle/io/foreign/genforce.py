@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
@@ -15,7 +16,9 @@ from disentangle.io.foreign.fused import turn_fused
 from disentangle.io.foreign.mapping_sizes import embedded_together, mapping_sizes
 from disentangle.io.foreign.network import find, tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
+from disentangle.io.foreign.smoothing import taps_of_channels
 from disentangle.io.foreign.unstated import Setting, settled
+from disentangle.text import shown
 
 __all__ = ["NAME", "SETTINGS", "convert", "recognise"]
 
@@ -81,6 +84,20 @@ def _refuse_variants(state: Mapping[str, Tensor]) -> None:
         raise CheckpointError("its classes are embedded as in no other StyleGAN; convert the pickle it was made from.")
 
 
+def _check_filters(source: Mapping[str, Tensor], published: tuple[float, ...]) -> None:
+    """The filters in a file, which its authors' code always makes of the same taps."""
+    wanted = torch.tensor(published, dtype=torch.float64)
+    for name, kernel in source.items():
+        if not name.endswith(".kernel"):
+            continue
+        taps = torch.tensor(taps_of_channels(kernel), dtype=torch.float64)
+        if len(taps) != len(wanted) or (taps / taps.sum() - wanted / wanted.sum()).abs().max() > 1e-5:
+            raise CheckpointError(
+                f"its smoothing filter {shown(name, most=60)} is of {len(taps)} other taps; expected "
+                f"{[round(tap) for tap in published]}."
+            )
+
+
 def _unscaled(state: dict[str, Tensor], names: Iterable[str], gain: float = 1.0) -> None:
     """Weights that were used as they are, made such that our scaling gives them back, in place."""
     for name in names:
@@ -141,6 +158,7 @@ _STYLEGAN2: list[Row] = [
 
 def _stylegan2(source: dict[str, Tensor], which: str, options: Options) -> Converted:
     values, decisions = settled(SETTINGS, options.settings)
+    _check_filters(source, (1.0, 3.0, 3.0, 1.0))
     state = rename(source, _STYLEGAN2)
     if not values["wscale"]:
         _unscaled(state, [n for n in state if re.search(r"(fc\d+|affine|torgb)\.weight$", n)])
@@ -181,6 +199,7 @@ _STYLEGAN1: list[Row] = [
 
 def _stylegan1(source: dict[str, Tensor], which: str, options: Options) -> Converted:
     values, decisions = settled((_TANH, _SCALED, _MULTIPLIER), options.settings)
+    _check_filters(source, (1.0, 2.0, 1.0))
     state = rename(source, _STYLEGAN1)
     channels = block_widths(state)
     decisions += turn_fused(state, "synthesis.", len(channels), options.fused, first=128)

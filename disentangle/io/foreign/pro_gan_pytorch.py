@@ -8,11 +8,14 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, networks_in
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
+from disentangle.io.foreign.unstated import Setting, settled
 from disentangle.text import shown
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "a ProGAN of pro_gan_pytorch"
+
+SETTINGS = (Setting("equalized", True, "weights scaled each time they are used (use_eql)"),)
 
 _NETWORKS = ("shadow_generator", "generator")
 _MARK = "layers.0.conv_1.weight"
@@ -37,11 +40,12 @@ def convert(content: Content, options: Options) -> Converted:
     which = choose(networks, _NETWORKS, options.weights)
     state = rename(tensors_of(networks[which], content.budget), _TABLE)
     part = content.data.get(which)
-    settings = part.get("conf", {}) if isinstance(part, dict) else {}
-    decisions = []
-    if not isinstance(settings, dict) or "use_eql" not in settings:
-        settings = {}
-        decisions.append("The file does not say whether its weights are equalised: taken as equalised, the default.")
+    settings = part.get("conf") if isinstance(part, dict) else None
+    settings = settings if isinstance(settings, dict) else {}
+    stated = {}
+    if "use_eql" in settings:
+        stated["equalized"] = bool(settings["use_eql"])
+    values, decisions = settled(SETTINGS, options.settings, stated=stated)
     channels = block_widths(state, "")
     if isinstance(settings.get("depth"), int) and settings["depth"] != len(channels) + 1:
         raise CheckpointError(
@@ -54,7 +58,7 @@ def convert(content: Content, options: Options) -> Converted:
         "image_channels": state["b4.torgb.bias"].shape[0],
         "latent_dim": state["b4.conv0.weight"].shape[0],
         "channels": channels,
-        "equalized": bool(settings.get("use_eql", True)),
+        "equalized": values["equalized"],
         "first_gain": math.sqrt(2.0),
         "first_norm": False,
         "rgb_gain": math.sqrt(2.0),

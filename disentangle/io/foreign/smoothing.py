@@ -9,10 +9,25 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 
-__all__ = ["PUBLISHED", "said_of_filter", "taps_of"]
+__all__ = ["PUBLISHED", "said_of_filter", "taps_of", "taps_of_channels"]
 
 PUBLISHED = (1.0, 3.0, 3.0, 1.0)
 _MOST = 64  # taps
+_MOST_CHANNELS = 1 << 14
+
+
+def taps_of_channels(kernel: Tensor) -> tuple[float, ...]:
+    """The 1-D taps behind the filters (channels, ..., k, k) of a depthwise convolution, one for all channels.
+
+    Raises:
+        CheckpointError: if they differ, or are no filters.
+    """
+    if kernel.ndim < 2 or kernel.numel() > _MOST_CHANNELS * _MOST**2:
+        raise CheckpointError("its smoothing filter is no filter; expected one as [1, 3, 3, 1].")
+    kernels = kernel.reshape(-1, *kernel.shape[-2:])
+    if not torch.equal(kernels, kernels[:1].expand_as(kernels)):
+        raise CheckpointError("its smoothing filter differs from channel to channel; expected one for all.")
+    return taps_of(kernels[0])
 
 
 def taps_of(kernel: Any) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from disentangle.errors import CheckpointError, reason
 from disentangle.looking import looks_at
 
-__all__ = ["check_picture"]
+__all__ = ["check_picture", "pictures_within"]
 
 _PICTURE = 2**21  # features of one layer above which a trial picture is not taken further: 64 pixels of StyleGAN2
 _RESULT = 2**25  # numbers of the result of any operation, which is not begun if it would have more
@@ -69,12 +69,40 @@ def check_picture(path: str | os.PathLike[str], model: Any) -> None:
             hook.remove()
 
 
+@looks_at("model")
+def pictures_within(
+    model: Any, latents: Tensor, options: Callable[[int], dict[str, Any]], *, most: int, largest: int
+) -> Tensor:
+    """Pictures (n, ...) of as many of the latents, one by one, as ``most`` products are enough for; n may be 0.
+
+    Args:
+        model: a network that :func:`check_picture` let pass.
+        latents: (k, ...).
+        options: keywords of the call for the latent of a number.
+        most: products of all convolutions and matrices together.
+        largest: numbers of one result, of more than those of any trial.
+    """
+    made: list[Tensor] = []
+    foreseen = _Foreseen(most, max(_RESULT, largest))
+    try:
+        with (
+            torch.enable_grad(),
+            torch.autograd.graph.saved_tensors_hooks(lambda _: torch.empty(0), lambda empty: empty),
+        ):
+            for number, latent in enumerate(latents.split(1)):
+                with foreseen:
+                    made.append(model(latent.detach().requires_grad_(), **options(number)).detach())
+    except (_Enough, RuntimeError, MemoryError):
+        pass
+    return torch.cat(made) if made else torch.empty(0)
+
+
 class _Foreseen(TorchDispatchMode):
     """Sees every operation before it is done, and leaves where it would make too much of too little."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _PRODUCTS, largest: int = _RESULT) -> None:
         super().__init__()
-        self.products = 0
+        self.products, self.most, self.largest = 0, most, largest
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -86,7 +114,7 @@ class _Foreseen(TorchDispatchMode):
     ) -> Any:
         numbers, products = _foreseen(operation.overloadpacket.__name__, args, kwargs or {})
         self.products += products
-        if numbers > _RESULT or self.products > _PRODUCTS:
+        if numbers > self.largest or self.products > self.most:
             raise _Enough
         return operation(*args, **(kwargs or {}))
 

@@ -42,6 +42,18 @@ CASES = {
     "NVIDIA StyleGAN2, resnet, clamped": ({**SG2, "architecture": "resnet", "clamp": 2.0}, nvidia_stylegan2),
     "NVIDIA StyleGAN2, orig": ({**SG2, "architecture": "orig"}, nvidia_stylegan2),
     "NVIDIA StyleGAN2, classes": ({**SG2, "c_dim": 4}, nvidia_stylegan2),
+    "NVIDIA StyleGAN2, other nonlinearities": (
+        {**SG2, "activation": "swish", "mapping_activation": "relu", "clamp": 0.9}, nvidia_stylegan2,
+    ),
+    "NVIDIA StyleGAN2, linear, resnet": (
+        {**SG2, "activation": "linear", "mapping_activation": "linear", "architecture": "resnet"}, nvidia_stylegan2,
+    ),
+    "NVIDIA StyleGAN2, three taps": ({**SG2, "resample_filter": (1.0, 2.0, 1.0)}, nvidia_stylegan2),
+    "NVIDIA StyleGAN2, one tap": ({**SG2, "resample_filter": (8.0,), "architecture": "resnet"}, nvidia_stylegan2),
+    "NVIDIA StyleGAN2, other widths": (
+        {**SG2, "c_dim": 4, "mapping_width": 7, "class_width": 5}, nvidia_stylegan2,
+    ),
+    "NVIDIA StyleGAN2 of classes alone": ({**SG2, "c_dim": 4, "z_dim": 0}, nvidia_stylegan2),
     "NVIDIA StyleGAN3-T": (SG3, nvidia_stylegan3),
     "NVIDIA StyleGAN3-R": ({**SG3, "kernel": 1, "radial": True}, nvidia_stylegan3),
     "NVIDIA StyleGAN3, classes": ({**SG3, "c_dim": 4}, nvidia_stylegan3),
@@ -85,11 +97,18 @@ CASES = {
         ),
     ),
     "rosinality": (SG2, rosinality),
+    "rosinality, another filter": (
+        {**SG2, "resample_filter": (1.0, 4.0, 2.0, 1.0, 3.0, 5.0), "image_filter": (1.0, 3.0, 3.0, 1.0)}, rosinality,
+    ),
     "rosinality in training": (SG2, lambda m: rosinality(m, training=True)),
     "HouseholderGAN 2": (
         {**SG2, **householder("b8.conv0", "b16.conv0")}, lambda m: rosinality(m, training=True, rank=3),
     ),
     "genforce StyleGAN2": (SG2, genforce),
+    "genforce StyleGAN2 with classes": (
+        {**SG2, "c_dim": 4, "class_width": 9, "class_norm": "together", "mapping_width": 7}, genforce,
+    ),
+    "genforce StyleGAN with classes": ({**SG1, "c_dim": 4, "class_norm": "together"}, genforce),
     "genforce StyleGAN": (SG1, genforce),
     "genforce StyleGAN in training": (SG1, lambda m: genforce(m, trained=True)),
     "genforce ProGAN": (PROGAN, genforce),

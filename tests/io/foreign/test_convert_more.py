@@ -242,7 +242,7 @@ def test_other_weights_on_request(tmp_path):
 def test_an_equalised_network_is_assumed_and_said(tmp_path):
     found = foreign.read(written(tmp_path, pro_gan_pytorch(made(PGP), bare=True)))
     assert found.config["equalized"]
-    assert any("equalised" in said for said in found.provenance["decisions"])
+    assert any("equalized true" in said for said in found.provenance["decisions"])
 
 
 def test_the_distance_of_a_basis_from_orthonormal_is_said_and_kept(tmp_path):

@@ -8,8 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from test_convert import PROGAN, SG1, SG2, refused, written
-from writers import rough, tensorflow_pickle, tensorflow_progan, tensorflow_stylegan1, tensorflow_stylegan2
+from sample_files import persistent_pickle, torch_bytes
+from test_convert import PROGAN, SG1, SG2, SG3, refused, written
+from test_convert_stylegan import inside, network
+from writers import (
+    genforce,
+    nvidia_stylegan2,
+    nvidia_stylegan3,
+    rosinality,
+    rough,
+    tensorflow_pickle,
+    tensorflow_progan,
+    tensorflow_stylegan1,
+    tensorflow_stylegan2,
+)
 
 from disentangle.errors import CheckpointError
 from disentangle.io import foreign, load
@@ -112,3 +124,51 @@ def test_a_stylegan_without_noise(tmp_path):
 def test_variables_that_are_none(tmp_path):
     path = written(tmp_path, tensorflow_pickle({"lod": torch.tensor(0.0)}, {}, settings={}))
     assert "is no generator of ProGAN, StyleGAN or StyleGAN2" in refused(path)
+
+
+# ---------------------------------------------------------------------------------------------- the other software
+
+NVIDIA: list[tuple[dict[str, Any], Callable[..., bytes], str, dict[str, Any], str]] = [
+    (SG2, nvidia_stylegan2, "mapping.fc1", {"activation": "elu"}, "activation of its mapping network is elu, lrelu"),
+    (SG2, nvidia_stylegan2, "synthesis.b8.conv0", {"activation": "tanh"}, "synthesis network is lrelu, tanh"),
+    (SG2, nvidia_stylegan2, "synthesis.b8.conv0", {"activation": "relu"}, "synthesis network is lrelu, relu"),
+    (SG2, nvidia_stylegan2, "mapping.fc2", {"bias_gain": 0.5}, "differ in their learning rate multiplier"),
+    (SG2, nvidia_stylegan2, "synthesis.b8.torgb", {"conv_clamp": 3.0}, "differ in clamping"),
+    (SG3, nvidia_stylegan3, "mapping.fc0", {"activation": "relu"}, "activation of its mapping network is lrelu, relu"),
+]
+
+
+@pytest.mark.parametrize(("config", "write", "where", "change", "said"), NVIDIA, ids=[case[4] for case in NVIDIA])
+def test_other_layers_of_nvidia_are_refused_by_name(config, write, where, change, said, tmp_path):
+    made = network(write(rough(config)), tmp_path)
+    inside(made, where).update(change)
+    assert said in refused(written(tmp_path, persistent_pickle({"G_ema": made})))
+
+
+def test_filters_that_differ(tmp_path):
+    made = network(nvidia_stylegan2(rough(SG2)), tmp_path)
+    inside(made, "synthesis.b8.conv0")["_buffers"]["resample_filter"] = torch.ones(2, 2)
+    assert "differ in their smoothing filters" in refused(written(tmp_path, persistent_pickle({"G_ema": made})))
+    (tmp_path / "file.pkl").unlink()
+    data = foreign.read_inert(written(tmp_path, rosinality(rough(SG2)), "whole"))
+    (tmp_path / "whole").unlink()
+    state = {**data["g_ema"], "convs.2.conv.blur.kernel": torch.ones(4, 4)}
+    assert "differ in their smoothing filters (blur)" in refused(written(tmp_path, torch_bytes({"g_ema": state})))
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "said"),
+    [
+        (SG2, {"synthesis.layer1.filter.kernel": torch.ones(1, 1, 4, 4)}, "expected [1, 3, 3, 1]"),
+        (SG1, {"synthesis.layer2.blur.kernel": torch.ones(8, 1, 3, 3)}, "expected [1, 2, 1]"),
+        (SG1, {"synthesis.layer2.blur.kernel": torch.arange(72.0).reshape(8, 1, 3, 3)}, "from channel to channel"),
+        (SG1, {"synthesis.layer0.apply_noise.noise": torch.ones(1, 8, 1, 1)}, "noise_type='channel'"),
+        (SG1, {"synthesis.layer0.weight": torch.ones(8, 12, 4, 4)}, "const_input=False"),
+        (SG2, {"truncation.w_avg": torch.ones(72)}, "repeat_w=False"),
+    ],
+)
+def test_variants_of_genforce_are_refused_by_name(config, changes, said, tmp_path):
+    data = foreign.read_inert(written(tmp_path, genforce(rough(config)), "whole"))
+    (tmp_path / "whole").unlink()
+    state = {**data["generator_smooth"], **changes}
+    assert said in refused(written(tmp_path, torch_bytes({"generator_smooth": state})))

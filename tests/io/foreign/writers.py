@@ -106,9 +106,13 @@ def nvidia_stylegan2(model: Any, *, half: tuple[int, ...] = (), discriminator: P
     attributes: dict[str, dict[str, Any]] = {
         "": nvidia_root(config),
         "mapping": {"num_layers": config.mapping_layers},
-        "mapping.fc0": {"bias_gain": config.mapping_multiplier, "activation": "lrelu"},
     }
-    fir = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
+    for index in range(config.mapping_layers):
+        attributes[f"mapping.fc{index}"] = {
+            "bias_gain": config.mapping_multiplier, "activation": config.mapping_activation
+        }  # fmt: skip
+    taps = torch.tensor(config.resample_filter) / sum(config.resample_filter)
+    fir = torch.outer(taps, taps)
     for index in range(len(config.channels)):
         block = f"synthesis.b{4 << index}"
         state[f"{block}.resample_filter"] = fir
@@ -116,7 +120,9 @@ def nvidia_stylegan2(model: Any, *, half: tuple[int, ...] = (), discriminator: P
             "architecture": config.architecture, "resolution": 4 << index, "use_fp16": (4 << index) in half
         }  # fmt: skip
         for part in ("conv0", "conv1"):
-            attributes[f"{block}.{part}"] = {"conv_clamp": config.clamp, "activation": "lrelu"}
+            attributes[f"{block}.{part}"] = {"conv_clamp": config.clamp, "activation": config.activation}
+            if f"{block}.{part}.weight" in state:  # what does not enlarge has a filter too, and does not use it
+                state[f"{block}.{part}.resample_filter"] = fir if part == "conv0" else torch.ones(4, 4) / 16
     return persistent_pickle({"G": None, "D": discriminator, "G_ema": tree(state, attributes)})
 
 
@@ -298,9 +304,10 @@ def rosinality(
         noisy(f"convs.{2 * i}", f"synthesis.b{8 << i}.conv0", 2 * i + 1)
         noisy(f"convs.{2 * i + 1}", f"synthesis.b{8 << i}.conv1", 2 * i + 2)
         rgb(f"to_rgbs.{i}", f"synthesis.b{8 << i}.torgb")
-        fir = torch.outer(torch.tensor(config.resample_filter), torch.tensor(config.resample_filter))
-        state[f"convs.{2 * i}.conv.blur.kernel"] = 4 * fir / fir.sum()
-        state[f"to_rgbs.{i}.upsample.kernel"] = 4 * fir / fir.sum()
+        image = config.image_filter or config.resample_filter
+        for name, taps in ((f"convs.{2 * i}.conv.blur", config.resample_filter), (f"to_rgbs.{i}.upsample", image)):
+            fir = torch.outer(torch.tensor(taps), torch.tensor(taps))
+            state[f"{name}.kernel"] = 4 * fir / fir.sum()
     if not training:
         return torch_bytes({"g_ema": state, "latent_avg": s["mapping.w_avg"]})
     arguments = Namespace(size=config.resolution, **({} if rank is None else {"diag_size": rank}))
@@ -321,6 +328,8 @@ def genforce(model: Any, *, trained: bool = False, fused: bool = False) -> bytes
             for part in ("weight", "bias"):
                 state[f"mapping.dense{i}.{part}"] = s[f"mapping.fc{i}.{part}"]
         state["truncation.w_avg"] = s["mapping.w_avg"]
+        if config.c_dim:
+            state["mapping.label_weight"] = s["mapping.embed.weight"].T / config.c_dim**0.5
     if kind == "stylegan2":
         state["synthesis.early_layer.const"] = s["synthesis.b4.const"][None]
     elif kind == "stylegan1":

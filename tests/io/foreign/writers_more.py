@@ -194,7 +194,9 @@ def ganspace_stylegan(model: Any, *, fused_from: int = 128) -> bytes:
             kernel = s[f"{ours}.conv0.weight"]
             state[f"{block}.conv0_up.weight"] = kernel.flip(2, 3) if size >= fused_from else kernel
             state[f"{block}.conv0_up.bias"] = s[f"{ours}.conv0.bias"]
-            state[f"{block}.conv0_up.intermediate.kernel"] = torch.ones(1, 1, 3, 3) / 9
+            state[f"{block}.conv0_up.intermediate.kernel"] = (
+                torch.outer(torch.tensor([1.0, 2, 1]), torch.tensor([1.0, 2, 1]))[None, None] / 16
+            )
         for part in ("weight", "bias"):
             state[f"{block}.{'conv1' if index else 'conv'}.{part}"] = s[f"{ours}.conv1.{part}"]
     for part in ("weight", "bias"):
