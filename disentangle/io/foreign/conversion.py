@@ -21,7 +21,7 @@ from disentangle.io.checkpoint import save
 from disentangle.io.discriminators import save_discriminator
 from disentangle.io.foreign.discriminators import discriminator_in
 from disentangle.io.foreign.fitting import fitted, other_layers
-from disentangle.io.foreign.formats import ONLY, Content, Converted, Options
+from disentangle.io.foreign.formats import ONLY, Content, Converted, Options, mapping_depth
 from disentangle.io.foreign.locating import Located, located, said_of_counters
 from disentangle.io.foreign.network import counters_of, find
 from disentangle.io.foreign.opening import open_content
@@ -209,7 +209,9 @@ def _complete(path: str | os.PathLike[str], name: str, converted: Converted) -> 
         if tensor.is_floating_point() and not torch.isfinite(state[key]).all():
             raise CheckpointError(f"{path} looks like {name}, but its tensor {shown(key)} holds NaN or infinity.")
     if "mapping.fc0.weight" in state and "mapping.w_avg" not in state:
-        state["mapping.w_avg"] = torch.zeros(state["mapping.fc0.weight"].shape[0])
+        state["mapping.w_avg"] = torch.zeros(
+            len(state.get(f"mapping.fc{mapping_depth(state) - 1}.weight", state["mapping.fc0.weight"]))
+        )
         model: Any = fitted(path, name, converted.config, state)
         random = torch.Generator().manual_seed(0)
         total = torch.zeros_like(state["mapping.w_avg"], dtype=torch.float64)

@@ -196,7 +196,7 @@ _TENSORFLOW: list[Row] = [
 def _tensorflow(content: Content) -> Converted:
     data = content.data
     network = data[1] if isinstance(data, (tuple, list)) and len(data) > 1 else None
-    named = tensorflow.variables_of(network, content.budget) if isinstance(network, Node) else {}
+    named = tensorflow.variables_of(network, content.budget, every=True) if isinstance(network, Node) else {}
     if not named or not isinstance(network, Node):
         raise CheckpointError("it holds no discriminator; expected one in the middle of its three networks.")
     variables = tensors_of(named, content.budget)

@@ -98,7 +98,11 @@ def _beside(path: Path) -> tuple[dict[str, Any], str]:
     """The configuration of the training that the checkpoint ``<name>_s5_i96000.pt`` is of, and its file's name."""
     label = re.fullmatch(r"(.+?)(_s\d+_i\d+)?", path.stem)
     file = path.with_name(f"{label[1] if label else path.stem}_train_config.json")
-    if not file.is_file():
+    try:
+        there = file.is_file()
+    except OSError:  # a name that is too long
+        there = False
+    if not there:
         return {}, ""
     held = read_json(file, what="the configuration of a training", error=CheckpointError)
     if not isinstance(held, dict):

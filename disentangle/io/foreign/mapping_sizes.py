@@ -27,7 +27,7 @@ def mapping_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     layers = [state.get(f"mapping.fc{index}.weight") for index in range(depth)]
     embed = state.get("mapping.embed.weight")
     matrices = [layer for layer in (*layers, *([] if embed is None else [embed])) if layer is not None]
-    if not depth or None in layers or any(layer.ndim != 2 for layer in matrices):
+    if not depth or any(layer is None for layer in layers) or any(layer.ndim != 2 for layer in matrices):
         raise CheckpointError(f"its mapping network of {depth} layers lacks one, or one is no matrix; it is damaged.")
     first, last = matrices[0], matrices[depth - 1]
     sizes: dict[str, Any] = {"w_dim": last.shape[0], "mapping_layers": depth}

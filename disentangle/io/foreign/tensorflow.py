@@ -41,7 +41,7 @@ def convert(content: Content, options: Options) -> Converted:
     networks = {name: part for name, part in networks.items() if isinstance(part, Node)}
     which = choose(networks, ("Gs", "G"), options.weights)
     network = networks[which]
-    variables = tensors_of(variables_of(network, content.budget), content.budget)
+    variables = tensors_of(variables_of(network, content.budget, every=True), content.budget)
     settings = settings_of(network, content.budget)
     # Decided by what the network holds, not by what its source text says it does.
     if "synthesis/4x4/Conv/mod_weight" in variables:
@@ -66,10 +66,13 @@ def convert(content: Content, options: Options) -> Converted:
     return converted
 
 
-def variables_of(network: Node, budget: Budget) -> dict[str, Tensor]:
+def variables_of(network: Node, budget: Budget, *, every: bool = False) -> dict[str, Tensor]:
     """Its own variables and those of its components, by "component/name"; what is shared counts in each place.
 
     A variable without dimensions is a number in the file, since a session returns numpy's scalars for these.
+
+    Raises:
+        CheckpointError: if one is neither an array nor a number and ``every`` is wanted; it is left out otherwise.
     """
     found: dict[str, Tensor] = {}
     for prefix, part in (("", network), *_components(network)):
@@ -82,6 +85,8 @@ def variables_of(network: Node, budget: Budget) -> dict[str, Tensor]:
                 if isinstance(value, (int, float)) and abs(value) < 1e38:
                     value = torch.tensor(float(value))
                 if not isinstance(value, Tensor):
+                    if not every:
+                        continue
                     raise CheckpointError(
                         f"its variable {shown(prefix + pair[0], most=80)} is {shown(value, most=40)}; expected an "
                         "array or a number."

@@ -98,7 +98,7 @@ def convert(variables: Mapping[str, Tensor], settings: Mapping[str, Any], which:
     stated = settings.get("fused_scale", "auto")
     fused: Literal["auto", "always", "never"] = "auto" if stated == "auto" else "always" if stated else "never"
     turn_fused(state, "synthesis.", count, fused, first=128)
-    if settings.get("use_wscale", True) is False:
+    if not settings.get("use_wscale", True):
         unscaled(state)
     if not any(name.endswith("noise_strength") for name in state):
         decisions.append("It has no noise: the strengths of the model's are zero.")
@@ -118,7 +118,7 @@ def convert(variables: Mapping[str, Tensor], settings: Mapping[str, Any], which:
         **mapping_sizes(state),
         "mapping_multiplier": number_of(settings, "mapping_lrmul", 0.01),
         "mapping_activation": word_of(settings, "mapping_nonlinearity", "lrelu"),
-        "mapping_norm": settings.get("normalize_latents", True),
+        "mapping_norm": bool(settings.get("normalize_latents", True)),
         "class_norm": "together",
         "channels": channels,
         "blur": bool(taps),

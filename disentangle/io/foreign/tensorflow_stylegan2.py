@@ -146,7 +146,7 @@ def convert(variables: Mapping[str, Tensor], settings: Mapping[str, Any], which:
         **mapping_sizes(state),
         "mapping_multiplier": number_of(settings, "mapping_lrmul", 0.01),
         "mapping_activation": word_of(settings, "mapping_nonlinearity", "lrelu"),
-        "mapping_norm": settings.get("normalize_latents", True),
+        "mapping_norm": bool(settings.get("normalize_latents", True)),
         "class_norm": "together" if "mapping/LabelConcat/weight" in variables else "apart",
         "channels": channels,
         "architecture": "resnet" if f"{top}.skip.weight" in state else "skip" if painted > 1 else "orig",

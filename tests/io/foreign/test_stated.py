@@ -24,7 +24,10 @@ from writers import (
 )
 
 from disentangle.errors import CheckpointError
+from disentangle.inert.budget import Budget
+from disentangle.inert.nodes import Limits
 from disentangle.io import foreign, load
+from disentangle.io.foreign.tensorflow import variables_of
 from disentangle.io.foreign.tensorflow_settings import check_settings, number_of
 
 REFUSED: list[tuple[dict[str, Any], Callable[..., bytes], dict[str, Any], str]] = [
@@ -172,3 +175,25 @@ def test_variants_of_genforce_are_refused_by_name(config, changes, said, tmp_pat
     (tmp_path / "whole").unlink()
     state = {**data["generator_smooth"], **changes}
     assert said in refused(written(tmp_path, torch_bytes({"generator_smooth": state})))
+
+
+def test_a_mean_of_w_is_computed_behind_hidden_layers_of_another_width(tmp_path):
+    """NVIDIA's networks without ``w_avg_beta`` hold no mean."""
+    model = rough({**SG2, "mapping_width": 7})
+    made = network(nvidia_stylegan2(model), tmp_path)
+    del inside(made, "mapping")["_buffers"]["w_avg"]
+    found = foreign.read(written(tmp_path, persistent_pickle({"G_ema": made})))
+    assert found.state["mapping.w_avg"].shape == (12,)
+    assert any("computed from 10,000" in said for said in found.provenance["decisions"])
+
+
+def test_a_variable_that_is_no_array(tmp_path):
+    """It is refused where it is needed, and left out where a file is only listed."""
+    path = written(tmp_path, tensorflow_pickle({"lod": torch.tensor(0.0)}, {}, settings={}))
+    network = foreign.read_inert(path)[2]
+    budget = Budget(Limits(), size=10_000)
+    network.attributes["variables"].append(("name", "text"))
+    assert list(variables_of(network, budget)) == ["lod"]
+    with pytest.raises(CheckpointError, match="its variable name is text"):
+        variables_of(network, budget, every=True)
+    assert variables_of(network, budget)["lod"].shape == ()
