@@ -63,7 +63,7 @@ class StyleGAN1Config(MappedConfig):
             )
         if self.rgb_first >= len(self.channels) or self.lod > len(self.channels) - 1 - self.rgb_first:
             raise ValueError(f"rgb_first {self.rgb_first} and lod {self.lod} leave no layer to the image")
-        if abs(sum(self.blur_filter)) < 1e-6 * max(map(abs, self.blur_filter)):
+        if abs(sum(self.blur_filter)) <= 1e-6 * max(map(abs, self.blur_filter)):
             raise ValueError("the taps of blur_filter sum to zero; expected a smoothing one")
         return self
 

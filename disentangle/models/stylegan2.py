@@ -92,7 +92,7 @@ class StyleGAN2Config(MappedConfig):
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel is {self.kernel}; expected an odd number")
         for taps in (self.resample_filter, self.image_filter or (1.0,)):
-            if abs(sum(taps)) < 1e-6 * max(map(abs, taps)):
+            if abs(sum(taps)) <= 1e-6 * max(map(abs, taps)):
                 raise ValueError("the taps of a filter sum to zero; expected a smoothing one")
         if not self.z_dim and not self.c_dim:
             raise ValueError("z_dim and c_dim are 0; expected a z, classes or both")

@@ -26,6 +26,7 @@ from disentangle.models.ops.styled import styled_conv2d
 from disentangle.nn.derived import Derived
 
 TAPS = [(1, 3, 3, 1), (1.0, 2.0, 4.0, 3.0), (1, 1)]
+ODD = [(2.0,), (1, 2, 1), (1.0, 2.0, 5.0, 1.0, 3.0), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)]
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -46,6 +47,34 @@ def test_upsampling_is_stuffing_and_filtering(taps):
     expected = upfirdn_reference(x, taps, up=2, padding=(margin, margin - 1), gain=4.0)
     close(upsample(x, taps), expected)
     close(upsample(x.contiguous(memory_format=torch.channels_last), taps), expected)
+
+
+@pytest.mark.parametrize("taps", [*TAPS, *ODD])
+def test_upsampling_by_any_number_of_taps(taps):
+    """As in the published networks: (t + 1) // 2 zeros before, (t - 2) // 2 after, which crops where it is negative."""
+    x = randn(2, 3, 5, 4)
+    expected = upfirdn_reference(x, taps, up=2, padding=((len(taps) + 1) // 2, (len(taps) - 2) // 2), gain=4.0)
+    assert expected.shape == (2, 3, 10, 8)
+    close(upsample(x, taps), expected)
+
+
+@pytest.mark.parametrize("taps", [*TAPS, *ODD])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_enlarging_convolutions_by_any_number_of_taps(taps, kernel):
+    """Stuffed with zeros, filtered, then convolved with the kernel turned round: the order does not matter."""
+    x, weight, styles = randn(2, 3, 5, 4), randn(4, 3, kernel, kernel, seed=1), randn(2, 3, seed=2)
+    around = kernel // 2
+    padding = (around + (len(taps) + 1) // 2, around + (len(taps) - 2) // 2)
+    filtered = upfirdn_reference(x * styles[:, :, None, None], taps, up=2, padding=padding, gain=4.0)
+    expected = F.conv2d(filtered, weight.flip(2, 3))
+    close(modulated_conv2d(x, weight, styles, up=2, taps=taps), expected)
+
+
+def test_smoothing_with_other_margins():
+    x = randn(2, 3, 6, 5)
+    expected = upfirdn_reference(x, (1, 2, 1), padding=(1, 0))
+    close(smooth(x, (1, 2, 1), padding=(1, 1), after=0), expected)
+    close(smooth(x, (2.0,), padding=(0, 0), after=-1), upfirdn_reference(x, (2.0,), padding=(0, -1)))
 
 
 @pytest.mark.parametrize("taps", TAPS)

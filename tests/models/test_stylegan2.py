@@ -321,7 +321,7 @@ def test_published_widths():
     [
         ({"resolution": 24, "channels": (1, 1, 1)}, "power of two"),
         ({"channels": (4, 4)}, "16 pixels need 3"),
-        ({"resample_filter": (1.0, -1.0)}, "resample_filter"),
+        ({"resample_filter": (1, -1)}, "sum to zero"),
         ({"kernel": 2}, "odd number"),
         ({"clamp": -1.0}, "greater than 0"),
     ],

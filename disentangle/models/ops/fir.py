@@ -37,8 +37,9 @@ def smooth(
         after: zeros below and on the right, where they are others; fewer than none crops.
         gain: sum of the filter.
     """
-    if after is not None and padding != (after, after):
-        x, padding = F.pad(x, (padding[1], after, padding[0], after)), (0, 0)
+    below, right = padding if after is None else (after, after)
+    if (below, right) != padding or min(padding) < 0:
+        x, padding = F.pad(x, (padding[1], right, padding[0], below)), (0, 0)
     kernel = fir_filter(taps, gain=gain, like=x).flip(0, 1)
     channels = x.shape[1]
     weight = kernel.expand(channels, 1, *kernel.shape)
