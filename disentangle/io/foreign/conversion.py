@@ -30,6 +30,7 @@ from disentangle.io.foreign.regenerated import regenerate
 from disentangle.io.foreign.stated import check_stated
 from disentangle.io.foreign.trial import check_picture
 from disentangle.io.foreign.unstated import check_given
+from disentangle.io.foreign.whole_modules import check_module
 from disentangle.models.discriminators import StyleGAN2DiscriminatorConfig, build_discriminator
 from disentangle.text import shown
 
@@ -89,6 +90,9 @@ def _read(content: Content, place: Located) -> Foreign:
         converted.which = place.which(converted.which)
         for data in (content.data, place.content.data) if place.path else (content.data,):
             check_stated(data, converted.config, content.budget)
+        if place.module is not None:
+            check_module(place.module, converted.config, content.budget)
+            converted.decisions.append("The file has the network whole: how its layers are set was compared too.")
     with reading(path, family.NAME):
         converted.decisions += regenerate(converted.config, converted.state, content.budget)
         _complete(path, family.NAME, converted)

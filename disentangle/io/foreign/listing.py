@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from disentangle.inert.nodes import Limits, Node
 from disentangle.io.foreign.locating import format_of
 from disentangle.io.foreign.module_tree import class_name, is_module, state_dict
 from disentangle.io.foreign.opening import open_content
+from disentangle.io.foreign.places import is_opponent
 from disentangle.io.foreign.tensorflow import variables_of
 from disentangle.io.foreign.unstated import Setting
 from disentangle.text import shown
 
 __all__ = ["contents"]
 
+_DEEPEST = 8  # dictionaries in dictionaries
 _ENTRY = (
     800  # bytes of an entry of a list of what a file holds: its name, its shape, and the line that is printed of it
 )
@@ -86,10 +89,36 @@ def _parts(data: Any, budget: Budget) -> list[dict[str, Any]]:
     else:
         named = [("", data)]
     parts = []
-    for name, part in named:
+    for name, part in _unfolded(named, budget):
         listed = _listed(_tensors(part, budget), budget)
         parts.append({"name": _name(name, budget), "class": class_name(part), "tensors": listed})
     return parts
+
+
+def _unfolded(named: Iterable[tuple[Any, Any]], budget: Budget) -> Iterator[tuple[Any, Any]]:
+    """Entries, and in place of a dictionary of dictionaries its own, by path; none of them twice."""
+    waiting = deque((name, part, 0) for name, part in named)
+    seen: set[int] = set()
+    while waiting:
+        name, part, depth = waiting.popleft()
+        optimiser = isinstance(name, str) and len(name) < 1000 and is_opponent(name)
+        if id(part) in seen or depth == _DEEPEST or optimiser or not _holds_containers(part):
+            yield name, part
+            continue
+        seen.add(id(part))
+        budget.steps(2 * len(part))
+        for key, value in part.items():
+            if isinstance(value, (Mapping, Node)):
+                waiting.append((f"{_name(name, budget)}.{_name(key, budget)}", value, depth + 1))
+
+
+def _holds_containers(part: Any) -> bool:
+    """Whether it is a dictionary of others and of no tensors: nothing would be listed of it."""
+    if not isinstance(part, Mapping) or "state_dict" in part:
+        return False
+    inner = [key for key, value in part.items() if isinstance(value, (Mapping, Node))]
+    tensors = any(isinstance(value, Tensor) for value in part.values())
+    return bool(inner) and not tensors and all(isinstance(key, str) for key in inner)
 
 
 def _listed(tensors: Iterable[tuple[Any, Tensor]], budget: Budget) -> dict[str, list[int]]:

@@ -34,6 +34,7 @@ class Located:
         options: what the caller decided, in the names of that dictionary.
         path: of keys to that dictionary; empty at the file's top.
         decisions: what is to be said of the choice.
+        module: the network itself, where the file has it whole.
     """
 
     family: Format
@@ -41,6 +42,7 @@ class Located:
     options: Options
     path: str = ""
     decisions: tuple[str, ...] = ()
+    module: Node | None = None
 
     def which(self, name: str) -> str:
         """What the file calls a network, given what its dictionary calls it."""
@@ -111,12 +113,12 @@ def _made(
     if place.dropped:
         said.append(said_of_counters(place.dropped))
     at_place = replace(content, data=place.data)
-    return Located(family, at_place, replace(options, weights=inner), place.path, tuple(said))
+    return Located(family, at_place, replace(options, weights=inner), place.path, tuple(said), place.module)
 
 
 def _found(content: Content) -> list[tuple[Format, Place]]:
     """Places that a format knows; general ones count only where no other knows any."""
-    if not isinstance(content.data, (Mapping, list, tuple)):
+    if not isinstance(content.data, (Mapping, list, tuple, Node)):
         return []
     places = places_in(content.data, content.budget)
     for families in (FORMATS, GENERAL):
@@ -192,7 +194,7 @@ def _unknown(content: Content) -> CheckpointError:
 
 def _explained(content: Content) -> str | None:
     """Why the network that is likeliest a generator is none that shapes alone tell."""
-    if not isinstance(content.data, (Mapping, list, tuple)):
+    if not isinstance(content.data, (Mapping, list, tuple, Node)):
         return None
     places = [place for place in places_in(content.data, content.budget) if place.whole]
     for place in sorted(places, key=lambda place: standing(place.path)):

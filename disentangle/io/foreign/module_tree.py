@@ -12,7 +12,7 @@ from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import Node
 from disentangle.text import shown
 
-__all__ = ["attribute", "class_name", "is_module", "number", "scalar", "state_dict"]
+__all__ = ["attribute", "class_name", "is_module", "number", "scalar", "state_dict", "walk"]
 
 _DEEPEST = 64  # modules inside modules
 _ENTRY = 400  # bytes of a tensor's entry in a state and what is listed of it, without its name
@@ -40,7 +40,7 @@ def state_dict(module: Node, budget: Budget) -> dict[str, Tensor]:
         CheckpointError: if modules contain themselves.
     """
     found: dict[str, Tensor] = {}
-    for prefix, part in _walk(module, budget):
+    for prefix, part in walk(module, budget):
         attributes = part.attributes
         transient = attributes.get("_non_persistent_buffers_set")
         transient = transient if isinstance(transient, (set, frozenset)) else set()
@@ -60,7 +60,7 @@ def state_dict(module: Node, budget: Budget) -> dict[str, Tensor]:
     return found
 
 
-def _walk(module: Node, budget: Budget) -> Iterator[tuple[str, Node]]:
+def walk(module: Node, budget: Budget) -> Iterator[tuple[str, Node]]:
     """(prefix, module) of every module below, depth first; a module that hangs in two places counts in both."""
     above = [id(module)]
     waiting = [_below("", module, budget)]

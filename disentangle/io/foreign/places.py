@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
+from disentangle.errors import CheckpointError
 from disentangle.inert.budget import Budget
+from disentangle.inert.nodes import Node
+from disentangle.io.foreign.module_tree import is_module, state_dict
 from disentangle.io.foreign.network import counters_of
 from disentangle.tensor_files import without_wrappers
 
@@ -24,6 +27,7 @@ __all__ = ["Place", "is_opponent", "places_in", "standing"]
 _DEEPEST = 8  # containers in containers, and parts of a name
 _MOST = 64  # entries of a list that are looked at
 _LONGEST = 500  # letters of a name
+_WRAPPERS = ("module", "_orig_mod")
 _NAME = 200  # bytes of an entry in a dictionary that is made here, with its shortened name
 _AVERAGED = {"ema", "avg", "average", "averaged", "shadow", "smooth", "swa"}
 _GENERATORS = {"g", "gen", "generator", "gs"}
@@ -40,12 +44,14 @@ class Place:
         data: the dictionary; names in it have no prefixes of wrappers.
         whole: whether it is all that its container holds of tensors, and not one of several prefixes' part.
         dropped: names of counters that a wrapper kept beside the tensors, which nothing is made of.
+        module: of a network that was pickled whole, the object; its class and settings are in the file.
     """
 
     path: str
     data: Mapping[Any, Any]
     whole: bool = True
     dropped: tuple[str, ...] = ()
+    module: Node | None = None
 
 
 def places_in(data: Any, budget: Budget) -> list[Place]:
@@ -65,15 +71,51 @@ def places_in(data: Any, budget: Budget) -> list[Place]:
         seen.add(id(value))
         if isinstance(value, (list, tuple)):
             value = dict(enumerate(value[:_MOST]))
+        elif isinstance(value, Node) and _is_foreign_module(value):
+            found += _of_module(path, value, budget)
+            continue
         elif not isinstance(value, Mapping):
             continue
         budget.steps(len(value) + 1)
         found += _laid_out(path, value, budget)
         if depth < _DEEPEST:
             for key, part in value.items():
-                if isinstance(part, (Mapping, list, tuple)) and isinstance(key, (str, int)):
+                if isinstance(part, (Mapping, list, tuple, Node)) and isinstance(key, (str, int)):
                     waiting.append((_joined(path, key, budget), part, depth + 1))
     return found
+
+
+def _is_foreign_module(value: Node) -> bool:
+    """Whether it is a torch module; those of NVIDIA's container have a format of their own."""
+    return is_module(value) and not value.path.startswith("torch_utils.persistence:")
+
+
+def _of_module(path: str, module: Node, budget: Budget) -> Iterator[Place]:
+    """The places of a network that was pickled whole, as those of its tensors by name."""
+    try:
+        state = state_dict(module, budget)
+    except CheckpointError:  # one that contains itself
+        return
+    for place in _laid_out(path, state, budget):
+        inside = place.path[len(path) :].strip(".")
+        part = module
+        for name in inside.split(".") if inside else ():
+            part = _part(part, name)
+        yield replace(place, module=part)
+
+
+def _part(module: Node, name: str) -> Node:
+    """A module inside of another, behind wrappers that have no name in a place's path."""
+    for _ in range(_DEEPEST):
+        below = module.attributes.get("_modules")
+        inner = below.get(name) if isinstance(below, Mapping) else None
+        if isinstance(inner, Node) and is_module(inner):
+            return inner
+        wrapped = next((below[key] for key in _WRAPPERS if is_module(below.get(key))), None) if below else None
+        if wrapped is None:
+            break
+        module = wrapped
+    return module
 
 
 def _joined(path: str, key: Any, budget: Budget) -> str:

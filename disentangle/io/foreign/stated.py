@@ -12,7 +12,7 @@ from disentangle.inert.nodes import Name, Node
 from disentangle.io.foreign.places import is_opponent
 from disentangle.text import shown
 
-__all__ = ["check_stated"]
+__all__ = ["check_setting", "check_stated"]
 
 _HOLDERS = re.compile(
     r"(model_|gan_|g_|gen_|generator_)?(args|cfg|conf|config|configuration|hparams|hyper_parameters|hyperparameters|"
@@ -52,9 +52,18 @@ def check_stated(data: Any, config: Mapping[str, Any], budget: Budget) -> None:
         CheckpointError: if one is another than the tensors show, or is one that the toolkit's network does not have.
     """
     for name, value in _settings(data, budget):
-        problem = _problem(name.lower(), value, config)
-        if problem is not None:
-            raise CheckpointError(f"its settings say {shown(name, most=60)} is {_written(value)}, and {problem}.")
+        check_setting(name, value, config)
+
+
+def check_setting(name: str, value: Any, config: Mapping[str, Any]) -> None:
+    """One setting, a number, a word or the name of a class, as :func:`check_stated` compares all.
+
+    Raises:
+        CheckpointError: as there.
+    """
+    problem = _problem(name.lower(), value, config)
+    if problem is not None:
+        raise CheckpointError(f"its settings say {shown(name, most=60)} is {_written(value)}, and {problem}.")
 
 
 def _settings(data: Any, budget: Budget) -> Iterator[tuple[str, Any]]:
@@ -124,7 +133,8 @@ def _problem(name: str, value: Any, config: Mapping[str, Any]) -> str | None:
 
 
 def _other_number(name: str, value: float, config: Mapping[str, Any]) -> str | None:
-    kind, slope = str(config.get("kind")), _SLOPES.get(str(config.get("kind")), 0.2)
+    kind = str(config.get("kind"))
+    slope = config.get("slope", _SLOPES.get(kind, 0.2))
     if name in ("leakyreluleak", "negative_slope", "leaky_slope", "lrelu_slope"):
         return None if value == slope or kind not in _ACTIVATIONS else f"the toolkit's {kind} has a slope of {slope:g}"
     shape = config.get("image_shape")

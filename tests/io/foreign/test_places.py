@@ -276,6 +276,62 @@ def test_a_fully_connected_generator(channels, tmp_path):
     torch.testing.assert_close(load(tmp_path / "m.safetensors")(z), expected, rtol=0, atol=1e-6)
 
 
+# --------------------------------------------------------------------------------------------- pickled whole
+
+
+def small(**changes: Any) -> list[nn.Module]:
+    """A DCGAN of torch's layers, some of them replaced."""
+    layers: dict[str, nn.Module] = {
+        "conv": nn.ConvTranspose2d(5, 4, 4, bias=False), "norm": nn.BatchNorm2d(4), "between": nn.ReLU(),
+        "last": nn.ConvTranspose2d(4, 3, 4, 2, 1, bias=False), "end": nn.Tanh(),
+    }  # fmt: skip
+    return list({**layers, **changes}.values())
+
+
+@pytest.mark.parametrize("wrap", ["whole", "parallel", "in a dictionary", "inside of a module"])
+def test_a_network_pickled_whole(wrap, tmp_path):
+    network = nn.Sequential(*small())
+    network(torch.randn(8, 5, 1, 1))
+    held = {
+        "whole": network, "parallel": nn.DataParallel(network),
+        "in a dictionary": {"netG": network, "netD": nn.Sequential(nn.Conv2d(3, 4, 4), nn.LeakyReLU(0.2))},
+        "inside of a module": nn.ModuleDict({"generator": network, "critic": nn.Sequential(nn.Linear(3, 4))}),
+    }[wrap]  # fmt: skip
+    found = foreign.convert(written(tmp_path, held), tmp_path / "m.safetensors")
+    assert any("has the network whole" in said for said in found.provenance["decisions"])
+    z = torch.randn(3, 5)
+    with torch.no_grad():
+        expected = network.eval()(z[:, :, None, None])
+    torch.testing.assert_close(load(tmp_path / "m.safetensors")(z), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"between": nn.LeakyReLU(0.2)}, "is a LeakyReLU"),
+        ({"end": nn.Sigmoid()}, "is a Sigmoid"),
+        ({"between": nn.Upsample(scale_factor=2)}, "is a Upsample"),
+        ({"last": nn.ConvTranspose2d(4, 3, 4, 4, 0, bias=False)}, "has stride"),
+        ({"norm": nn.BatchNorm2d(4, eps=0.8)}, "has eps 0.8"),
+    ],
+)
+def test_a_whole_network_with_other_settings(changes, said, tmp_path):
+    assert said in refused(written(tmp_path, {"generator": nn.Sequential(*small(**changes))}))
+
+
+@pytest.mark.parametrize("between", [nn.ReLU(), nn.LeakyReLU(0.1)])
+def test_the_slope_of_a_whole_network(between, tmp_path):
+    network = nn.Sequential(nn.Linear(6, 20), between, nn.Linear(20, 30), between, nn.Linear(30, 64), nn.Tanh())
+    foreign.convert(written(tmp_path, network), tmp_path / "m.safetensors")
+    z = torch.randn(3, 6)
+    with torch.no_grad():
+        expected = network(z).reshape(3, 1, 8, 8)
+    torch.testing.assert_close(load(tmp_path / "m.safetensors")(z), expected, rtol=0, atol=1e-6)
+
+
+# --------------------------------------------------------------------------------------------- what is refused
+
+
 def changed(change: Callable[[dict[str, Tensor]], Any]) -> Callable[[], dict[str, Tensor]]:
     def make() -> dict[str, Tensor]:
         state = own_names(made(DC))
@@ -436,3 +492,11 @@ def test_prefixes_without_end_take_no_time(tmp_path):
     path = written(tmp_path, {"state_dict": {f"{name}{i}.weight": torch.ones(1) for i in range(20)}})
     spent = cost(lambda: refused(path))
     assert spent.seconds < 20
+
+
+def test_what_a_nested_file_holds_is_listed_by_path(tmp_path):
+    state = own_names(made(DC))
+    optimiser = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": []}
+    listed = foreign.contents(written(tmp_path, {"run": {"day": state, "night": {"x": state}}, "optim": optimiser}))
+    assert [part["name"] for part in listed["parts"]] == ["optim", "run.day", "run.night.x"]
+    assert listed["parts"][1]["tensors"]["paint.weight"] == [5, 3, 4, 4]
