@@ -1,22 +1,30 @@
-"""Tensors of NVIDIA's StyleGAN2 without the network around them: ``torch.save(G_ema.state_dict(), ...)``."""
+"""Tensors of NVIDIA's StyleGAN2 and 3 without the network around them: ``torch.save(G_ema.state_dict(), ...)``."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.network import tensors_of
+from disentangle.io.foreign.nvidia_stylegan3_state import described_stylegan3
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import said_of_filter, taps_of
 
 __all__ = ["NAME", "convert", "recognise"]
 
-NAME = "the tensors of a StyleGAN2 by NVIDIA's names"
+NAME = "the tensors of a StyleGAN2 or StyleGAN3 by NVIDIA's names"
 
 _NETWORKS = ("G_ema", "G")
-_MARK = "synthesis.b4.conv1.affine.weight"
+_MARKS = ("synthesis.b4.conv1.affine.weight", "synthesis.input.freqs")
+_SAID = (
+    "The file has tensors only: the learning rate multiplier of its mapping network is taken as 0.01 and the limit of "
+    "its layers' outputs as {}, which are the defaults of the software."
+)
 _TABLE: list[Row] = [
     (r".*\.resample_filter", DROP, None),
     (r"(mapping\..*|synthesis\..*)", r"\1", None),
@@ -24,16 +32,30 @@ _TABLE: list[Row] = [
 
 
 def recognise(content: Content) -> bool:
-    """Whether one of its networks has the first modulated convolution under NVIDIA's name."""
-    return bool(networks_in(content.data, _NETWORKS, [_MARK]))
+    """Whether one of its networks has the first modulated convolution, or the Fourier features, by NVIDIA's names."""
+    return bool(networks_in(content.data, _NETWORKS, _MARKS))
 
 
 def convert(content: Content, options: Options) -> Converted:
     """The averaged generator, with all sizes read from the tensors."""
-    networks = networks_in(content.data, _NETWORKS, [_MARK])
+    networks = networks_in(content.data, _NETWORKS, _MARKS)
     which = choose(networks, _NETWORKS, options.weights)
     source = tensors_of(networks[which], content.budget)
     state = rename(source, _TABLE)
+    if _MARKS[1] in state:
+        if "mapping.fc0.weight" not in state or "synthesis.input.affine.weight" not in state:
+            raise CheckpointError("it lacks mapping.fc0.weight or its input; it is damaged, or half of a checkpoint.")
+        if "mapping.w_avg" not in state:
+            state["mapping.w_avg"] = torch.zeros_like(state["mapping.fc0.weight"][:, 0])
+            config = described_stylegan3(content.path, NAME, state)
+            del state["mapping.w_avg"]  # computed, and said
+        else:
+            config = described_stylegan3(content.path, NAME, state)
+        return Converted(config, state, which, [_SAID.format("256")])
+    return _stylegan2(source, state, which)
+
+
+def _stylegan2(source: dict[str, Tensor], state: dict[str, Tensor], which: str) -> Converted:
     channels = block_widths(state)
     largest = f"synthesis.b{4 << (len(channels) - 1)}"
     for name in ("mapping.fc0.weight", f"{largest}.torgb.bias", "synthesis.b4.conv1.affine.weight"):
@@ -58,9 +80,5 @@ def convert(content: Content, options: Options) -> Converted:
         "resample_filter": taps_of(source.get(f"{largest}.resample_filter")),
         "use_noise": any(name.endswith("noise_strength") for name in state),
     }
-    said = (
-        "The file has tensors only: the learning rate multiplier of its mapping network is taken as 0.01 and its "
-        "layers as not clamped, which are the defaults of the software (clamping only guarded half precision)."
-    )
     kernel = source.get(f"{largest}.resample_filter")
-    return Converted(config, state, which, [said, *said_of_filter(kernel)])
+    return Converted(config, state, which, [_SAID.format("none"), *said_of_filter(kernel)])

@@ -20,6 +20,7 @@ from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import DamagedError, Limits
 from disentangle.io import foreign, load
 from disentangle.io.foreign.places import places_in, standing
+from disentangle.models import build_model
 from tests.resources import cost
 
 SG2 = {
@@ -454,6 +455,44 @@ def test_batches_that_nobody_counted(tmp_path):
     state = {k: t for k, t in own_names(made(DC)).items() if "num_batches" not in k}
     found = foreign.read(written(tmp_path, state))
     assert any("does not count the batches of 2" in said for said in found.provenance["decisions"])
+
+
+# --------------------------------------------------------------------------------------------- StyleGAN3's tensors
+
+SG3 = {"kind": "stylegan3", "resolution": 16, "z_dim": 8, "w_dim": 12, "num_layers": 4, "num_critical": 1,
+       "channel_base": 128, "channel_max": 8, "margin_size": 4}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"kernel": 1, "radial": True}, {"c_dim": 3}, {"num_critical": 2, "margin_size": 10, "resolution": 32}],
+    ids=str,
+)
+def test_a_stylegan3_of_tensors_only(changes, tmp_path):
+    model = build_model({**SG3, **changes}, seed=0).eval()
+    state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name in state:
+        if name.endswith("magnitude_ema"):
+            state[name] = torch.tensor(1.5)
+            model.get_buffer(name.removeprefix("module.")).fill_(1.5)
+    found = foreign.convert(written(tmp_path, {"ema": state}), tmp_path / "m.safetensors")
+    z = model.sample_latents(2, generator=torch.Generator().manual_seed(0))
+    label = {"label": 1} if "c_dim" in changes else {}
+    with torch.no_grad():
+        expected = model(z, **label)
+    torch.testing.assert_close(load(tmp_path / "m.safetensors")(z, **label), expected, rtol=0, atol=2e-5)
+    assert "tensors only" in found.provenance["decisions"][0]
+
+
+def test_a_stylegan3_of_other_rules_is_refused(tmp_path):
+    other = build_model({**SG3, "last_stopband_rel": 1.9}, seed=0).state_dict()
+    assert "the filters of its 5 layers are not those of the published rules" in refused(written(tmp_path, other))
+    odd = {name.replace("L1_24_8", "L1_24_7"): tensor for name, tensor in other.items()}
+    assert "are not those of the published rules" in refused(written(tmp_path, odd))
+    gone = {name: tensor for name, tensor in other.items() if "L1_" not in name}
+    assert "not one after the other" in refused(written(tmp_path, gone))
+    huge = {name.replace("_24_8.", "_99999_99999."): tensor for name, tensor in other.items()}
+    assert "published rules" in refused(written(tmp_path, huge))
 
 
 # --------------------------------------------------------------------------------------------- files without end
