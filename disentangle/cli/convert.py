@@ -21,7 +21,7 @@ __all__ = ["command"]
 @output_option("--out", suffixes=(".safetensors",), help="The model file to write, .safetensors.")
 @output_option("--discriminator", suffixes=(".safetensors",), help="A second file, for the discriminator in FILE.")
 @click.option("--list", "only_list", is_flag=True, help="Show what FILE holds and write nothing.")
-@click.option("--weights", help="Which of the networks in it, by its name there; default: the averaged one.")
+@click.option("--weights", help="Which of the networks in it, by its name or path there; default: the averaged one.")
 @click.option(
     "--order", type=click.Choice(["usv", "vsu"]), default="usv", show_default=True, help="Of HouseholderGAN's factors."
 )
@@ -48,8 +48,9 @@ def command(
     """Another project's checkpoint FILE (or folder) as a model file of the toolkit.
 
     Known are StyleGAN2-ADA and StyleGAN3 pickles, TensorFlow's of ProGAN, StyleGAN and StyleGAN2, rosinality's
-    StyleGAN2, HouseholderGAN, genforce and SeFa, pytorch_GAN_zoo, pro_gan_pytorch, EigenGAN, simple GANs and DCGANs,
-    and folders of pythae and diffusers. The format is told by the content. No code in the file is run, and none can be.
+    StyleGAN2, HouseholderGAN, genforce and SeFa, pytorch_GAN_zoo, pro_gan_pytorch, EigenGAN, simple GANs, DCGANs, fully
+    connected GANs, and folders of pythae and diffusers. The format is told by the content, wherever in it a network
+    lies. No code in the file is run, and none can be.
 
     \b
     Examples:
