@@ -22,6 +22,8 @@ from disentangle.text import shown
 __all__ = ["Located", "format_of", "located", "said_of_counters"]
 
 _MOST_LISTED = 8
+_MOST = 256  # networks of a file
+_ASKED = 200  # entries that asking all formats about one place counts for: it takes about as long as reading so many
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,11 @@ def located(content: Content, options: Options) -> Located:
     with reading(content.path, "a checkpoint"):
         for family in FORMATS:
             if family.recognise(content):
-                at_top = wanted is None or find(content.data, wanted) is not None
-                inner = None if at_top or wanted is None else _wanted(_found(content), wanted)
+                if wanted is None:
+                    _check_one_stands_out(content, family)
+                    return Located(family, content, options)
+                known = not isinstance(content.data, Mapping) or _has(family, content.data, wanted)
+                inner = None if known else _wanted(_found(content), wanted)
                 return _made(content, options, *inner) if inner else Located(family, content, options)
         found = _found(content)
     if not found:
@@ -91,10 +96,9 @@ def located(content: Content, options: Options) -> Located:
     best = min(standing(place.path) for _, place in outer)
     chosen = [(family, place) for family, place in outer if standing(place.path) == best]
     if len(chosen) > 1:
-        raise CheckpointError(
-            f"{content.path} holds {len(chosen)} networks of equal standing: {_named([p for _, p in chosen])}; choose "
-            "one with --weights."
-        )
+        raise _several([shown(place.path, most=60) or "the file itself" for _, place in chosen], content)
+    with reading(content.path, "a checkpoint"):
+        _check_one_stands_out(replace(content, data=chosen[0][1].data), chosen[0][0])
     others = [place for _, place in outer if place is not chosen[0][1] and standing(place.path) < 3]
     decisions = [f"The file also holds {_named(others)}, which --weights takes."] if others else []
     return _made(content, options, *chosen[0], None, decisions)
@@ -103,6 +107,38 @@ def located(content: Content, options: Options) -> Located:
 def said_of_counters(names: Sequence[str]) -> str:
     """The sentence about numbers that a wrapper kept beside a network."""
     return f"Left out, since they only count: {', '.join(shown(name, most=40) for name in names)}."
+
+
+def _has(family: Format, data: Mapping[Any, Any], name: str) -> bool:
+    """Whether a dictionary has a network of this name, which is one that the format itself knows."""
+    return name in getattr(family, "_NETWORKS", ()) and isinstance(find(data, name), (Mapping, Node))
+
+
+def _check_one_stands_out(content: Content, family: Format) -> None:
+    """Of the networks side by side in a dictionary that a format knows, one must be the one that is meant."""
+    if not isinstance(content.data, Mapping) or len(content.data) > _MOST:
+        return
+    found: dict[tuple[int, ...], str] = {}
+    for key, held in content.data.items():
+        if isinstance(key, str) and isinstance(held, Mapping) and family.recognise(replace(content, data=held)):
+            found.setdefault(_identity(held.get("state_dict", held)), key)
+    names = list(found.values())
+    best = [name for name in names if standing(name) == min(map(standing, names))]
+    if len(best) > 1:
+        raise _several([shown(name, most=60) for name in best], content)
+
+
+def _identity(held: Any) -> tuple[int, ...]:
+    values = held.values() if isinstance(held, Mapping) else ()
+    return tuple(sorted(id(value) for value in values if isinstance(value, Tensor)))
+
+
+def _several(names: Sequence[str], content: Content) -> CheckpointError:
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    listed = ", ".join(names[:_MOST_LISTED]) + more
+    return CheckpointError(
+        f"{content.path} holds {len(names)} networks of equal standing: {listed}; choose one with --weights."
+    )
 
 
 def _made(
@@ -125,15 +161,17 @@ def _found(content: Content) -> list[tuple[Format, Place]]:
         found: list[tuple[Format, Place]] = []
         taken: set[tuple[int, ...]] = set()
         for place in places:
-            content.budget.steps(len(families))
+            content.budget.steps(_ASKED)
             family = next((f for f in families if f.recognise(replace(content, data=place.data))), None)
             if family is None or (families is GENERAL and not _may_be_plain(place)):
                 continue
-            same = tuple(sorted(id(value) for value in place.data.values() if isinstance(value, Tensor)))
+            same = _identity(place.data)
             if same and same in taken:  # one network in two places
                 continue
             taken.add(same)
             found.append((family, place))
+            if len(found) > _MOST:
+                raise CheckpointError(f"{content.path} holds more than {_MOST} networks; it is no checkpoint of one.")
         if found:
             return found
     return []
@@ -161,10 +199,10 @@ def _wanted(found: list[tuple[Format, Place]], wanted: str) -> tuple[Format, Pla
     """The place of that name, or the dictionary that has an entry of it."""
     for family, place in found:
         name = wanted.removeprefix(f"{place.path}.")
-        if place.path and name != wanted and isinstance(find(place.data, name), Mapping):
+        if place.path and name != wanted and _has(family, place.data, name):
             return family, place, name
     for family, place in _outermost(found):
-        if isinstance(find(place.data, wanted), Mapping):
+        if _has(family, place.data, wanted):
             return family, place, wanted
     for family, place in found:
         if place.path == wanted:

@@ -32,7 +32,8 @@ _NAME = 200  # bytes of an entry in a dictionary that is made here, with its sho
 _AVERAGED = {"ema", "avg", "average", "averaged", "shadow", "smooth", "swa"}
 _GENERATORS = {"g", "gen", "generator", "gs"}
 _CODERS = {"encoder", "decoder", "vae", "autoencoder", "ae"}
-_OPPONENTS = {"d", "disc", "discriminator", "critic", "optim", "optimizer", "opt"}
+_OPTIMISERS = {"optim", "optimizer", "optimizers", "optimiser"}
+_OPPONENTS = _OPTIMISERS | {"d", "disc", "discriminator", "critic", "optim", "optimizer", "opt"}
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,15 @@ def places_in(data: Any, budget: Budget) -> list[Place]:
         found += _laid_out(path, value, budget)
         if depth < _DEEPEST:
             for key, part in value.items():
-                if isinstance(part, (Mapping, list, tuple, Node)) and isinstance(key, (str, int)):
+                inner = isinstance(part, (Mapping, list, tuple, Node)) and isinstance(key, (str, int))
+                if inner and not _is_optimiser(key):
                     waiting.append((_joined(path, key, budget), part, depth + 1))
     return found
+
+
+def _is_optimiser(key: Any) -> bool:
+    """Whether a state of an optimiser lies under this key: a dictionary for each tensor, and no network."""
+    return isinstance(key, str) and len(key) <= _LONGEST and bool(_words(key) & _OPTIMISERS)
 
 
 def _is_foreign_module(value: Node) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from disentangle.errors import CheckpointError
 from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import Name, Node
-from disentangle.io.foreign.places import is_opponent
+from disentangle.io.foreign.places import standing
 from disentangle.text import shown
 
 __all__ = ["check_setting", "check_stated"]
@@ -78,12 +78,13 @@ def _settings(data: Any, budget: Budget) -> Iterator[tuple[str, Any]]:
         seen.add(id(named))
         budget.steps(len(named) + 1)
         for name, value in named.items():
-            if not isinstance(name, str) or len(name) > 100 or (is_opponent(name.split(".")[-1]) and name != "opt"):
+            if not isinstance(name, str) or len(name) > 100 or (name != "opt" and standing(name) == 3):
                 continue
             if isinstance(value, (bool, int, float, Name)) or (isinstance(value, str) and len(value) <= 100):
                 yield name, value
-            elif isinstance(value, Node) and not value.attributes and not value.args:
-                yield name, Name(value.path)
+            elif isinstance(value, Node) and not _holds(name):  # an object, as nn.ReLU(), or a partial of a class
+                made = value.args[0] if value.args and isinstance(value.args[0], Name) else None
+                yield name, made if made is not None and value.path.endswith("partial") else Name(value.path)
             elif depth < _DEEPEST and _holds(name):
                 waiting.append((value, depth + 1))
             elif depth == 0 and isinstance(value, Mapping):  # a network with its own settings beside its tensors

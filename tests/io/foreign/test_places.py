@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,28 @@ def test_two_of_equal_standing_are_listed_and_chosen(tmp_path):
     assert "has no weights 'noon'; it has run.day, run.night" in refused(path, weights="noon")
 
 
+def test_two_side_by_side_under_names_that_a_format_knows(tmp_path):
+    state = held(tmp_path, example_dcgan(made(DC)))
+    other = {name: tensor + 1 for name, tensor in state.items()}
+    path = written(tmp_path, {"netG": state, "generator": other})
+    assert "2 networks of equal standing: netG, generator; choose" in refused(path)
+    found = foreign.read(path, weights="generator")
+    assert torch.equal(found.state["to_image.weight"], other["main.6.weight"])
+    path = written(tmp_path, {"run": {"netG": state, "generator": other}})
+    assert "2 networks of equal standing: netG, generator; choose" in refused(path)
+    assert foreign.read(path, weights="generator").provenance["which"] == "run.generator"
+    path = written(tmp_path, {"netG": state, "generator": state})
+    assert foreign.read(path).provenance["which"] == "netG"
+    data = held(tmp_path, rosinality(made(SG2)))
+    other = {k: t if k.endswith("kernel") else t + 1 for k, t in data["g_ema"].items()}
+    path = written(tmp_path, {**data, "my_ema": other})
+    assert "g_ema, my_ema; choose" in refused(path)
+    found = foreign.read(path, weights="my_ema")
+    assert found.provenance["which"] == "my_ema"
+    assert torch.equal(found.state["synthesis.b4.const"], other["input.input"][0])
+    assert foreign.read(path, weights="g_ema").provenance["which"] == "g_ema"
+
+
 def test_an_average_comes_first_and_the_others_are_said(tmp_path):
     state = own_names(made(DC))
     other = {name: tensor + 1 for name, tensor in state.items()}
@@ -401,6 +424,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "channels": (DC, {"opt": {"nc": 1}}, "nc is 1, and its tensors make that 3"),
     "an activation": (DC, {"hyper_parameters": {"activation": "elu"}}, "has relu between layers"),
     "its class": (DC, {"config": {"act": torch.nn.SELU}}, "has relu between layers"),
+    "an object": (DC, {"config": {"activation": torch.nn.LeakyReLU(0.2)}}, "has relu between layers"),
+    "a partial": (DC, {"config": {"act": partial(torch.nn.LeakyReLU, 0.2)}}, "has relu between layers"),
     "a slope": (DC, {"hparams": {"negative_slope": 0.2}}, "a slope of 0"),
     "the end": (DC, {"config": {"model": 1, "output_activation": "sigmoid"}}, "ends with a tanh"),
     "no tanh": (DC, {"config": {"use_tanh": False}}, "ends with a tanh"),
@@ -539,3 +564,18 @@ def test_what_a_nested_file_holds_is_listed_by_path(tmp_path):
     listed = foreign.contents(written(tmp_path, {"run": {"day": state, "night": {"x": state}}, "optim": optimiser}))
     assert [part["name"] for part in listed["parts"]] == ["optim", "run.day", "run.night.x"]
     assert listed["parts"][1]["tensors"]["paint.weight"] == [5, 3, 4, 4]
+
+
+def test_networks_without_end_take_no_time(tmp_path):
+    """A dictionary takes a hundred bytes of a file, and asking every format about it is much more."""
+    tensors = [torch.ones(1, 1, 4, 4), torch.ones(1)]
+    state = {"main.0.weight": tensors[0], "main.1.running_mean": tensors[1]}
+    many = [{**state, str(i): torch.ones(1)} for i in range(2000)]
+    path = written(tmp_path, [many[i : i + 60] for i in range(0, 2000, 60)])
+    spent = cost(lambda: refused(path))
+    assert spent.outcome == "returned"
+    assert spent.seconds < 20
+    nothing = [[[{"a": tensors[0]} for _ in range(60)] for _ in range(60)] for _ in range(8)]
+    spent = cost(lambda: refused(written(tmp_path, nothing)))
+    assert spent.outcome == "returned"
+    assert spent.seconds < 20
