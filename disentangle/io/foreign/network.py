@@ -44,8 +44,8 @@ def counters_of(named: Mapping[Any, Any]) -> tuple[str, ...]:
     return tuple(
         name
         for name, value in named.items()
-        if isinstance(name, str) and len(name) < 20 and isinstance(value, Tensor) and value.numel() == 1
-        and _COUNTERS.fullmatch(name)
+        if isinstance(name, str) and len(name) < 100 and isinstance(value, Tensor) and value.numel() == 1
+        and _COUNTERS.fullmatch(without_wrappers(name))
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def tensors_of(named: Mapping[Any, Any], budget: Budget) -> dict[str, Tensor]:
         name = without_wrappers(key)
         if name in found:
             raise CheckpointError(f"two of its tensors are called {shown(name)}; it is damaged.")
-        if name in counters:
+        if key in counters:
             continue
         if not isinstance(tensor, Tensor):
             raise CheckpointError(f"its entry {shown(name)} is a {type(tensor).__name__}; expected a tensor.")

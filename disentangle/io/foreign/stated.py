@@ -18,6 +18,7 @@ _HOLDERS = re.compile(
     r"(model_|gan_|g_|gen_|generator_)?(args|cfg|conf|config|configuration|hparams|hyper_parameters|hyperparameters|"
     r"kwargs|opt|options|params|settings)"
 )
+_INSIDE = re.compile("model|network|net|net_?g|g|gen|generator|arch|architecture")  # of settings, those of a network
 _DEEPEST = 3
 _LATENT = {"nz", "z_dim", "zdim", "dim_z", "latent_dim", "latent_size", "z_size", "noise_dim", "latentvectordim"}
 _IMAGE_CHANNELS = {"nc", "image_channels", "img_channels", "num_channels", "channels_img", "dimoutput"}
@@ -82,11 +83,11 @@ def _settings(data: Any, budget: Budget) -> Iterator[tuple[str, Any]]:
                 continue
             if isinstance(value, (bool, int, float, Name)) or (isinstance(value, str) and len(value) <= 100):
                 yield name, value
-            elif isinstance(value, Node) and not _holds(name):  # an object, as nn.ReLU(), or a partial of a class
+            elif depth < _DEEPEST and (_holds(name) or (depth and _INSIDE.fullmatch(name.lower()))):
+                waiting.append((value, depth + 1))
+            elif isinstance(value, Node):  # an object, as nn.ReLU(), or a partial of a class
                 made = value.args[0] if value.args and isinstance(value.args[0], Name) else None
                 yield name, made if made is not None and value.path.endswith("partial") else Name(value.path)
-            elif depth < _DEEPEST and _holds(name):
-                waiting.append((value, depth + 1))
             elif depth == 0 and isinstance(value, Mapping):  # a network with its own settings beside its tensors
                 budget.steps(len(value))
                 named_so = (part for key, part in value.items() if isinstance(key, str) and _holds(key))

@@ -99,6 +99,7 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
         "initted": torch.tensor(True), "step": torch.tensor(4), **prefixed(s, "ema_model."),
         **prefixed({name: torch.zeros_like(tensor) for name, tensor in s.items()}, "online_model."),
     },
+    "averaged and compiled": lambda s: {"_orig_mod.n_averaged": torch.tensor(9), **prefixed(s, "_orig_mod.module.")},
     "averaged": lambda s: {"n_averaged": torch.tensor(9), **prefixed(s, "module.")},
     "six deep": lambda s: {"a": {"b": {"c": {"k": {"e": {"state_dict": s}}}}}},
 }  # fmt: skip
@@ -421,6 +422,7 @@ def test_what_is_no_plain_generator_is_refused(case, tmp_path):
 SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "a latent": (DC, {"args": Namespace(nz=9)}, "nz is 9, and its tensors make that 7"),
     "a size": (DC, {"config": {"image_size": 64}}, "image_size is 64, and its tensors make that 16"),
+    "deeper": (DC, {"config": {"model": {"generator": {"z_dim": 64}}}}, "z_dim is 64, and its tensors make that 7"),
     "channels": (DC, {"opt": {"nc": 1}}, "nc is 1, and its tensors make that 3"),
     "an activation": (DC, {"hyper_parameters": {"activation": "elu"}}, "has relu between layers"),
     "its class": (DC, {"config": {"act": torch.nn.SELU}}, "has relu between layers"),
