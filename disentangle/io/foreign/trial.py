@@ -57,7 +57,7 @@ def check_picture(path: str | os.PathLike[str], model: Any) -> None:
         with (
             torch.enable_grad(),
             torch.autograd.graph.saved_tensors_hooks(lambda _: torch.empty(0), lambda empty: empty),
-            _Foreseen(),
+            _Foreseen(_PRODUCTS, _RESULT),
         ):
             check_finite(model(latents, **label))
     except _Enough:
@@ -100,7 +100,7 @@ def pictures_within(
 class _Foreseen(TorchDispatchMode):
     """Sees every operation before it is done, and leaves where it would make too much of too little."""
 
-    def __init__(self, most: int = _PRODUCTS, largest: int = _RESULT) -> None:
+    def __init__(self, most: int, largest: int) -> None:
         super().__init__()
         self.products, self.most, self.largest = 0, most, largest
 
