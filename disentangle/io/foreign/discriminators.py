@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from disentangle.io.foreign.formats import Content, Converted
 from disentangle.io.foreign.module_tree import attribute, class_name, is_module, number, scalar, state_dict
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
-from disentangle.io.foreign.smoothing import taps_of
+from disentangle.io.foreign.smoothing import PUBLISHED, taps_of
 from disentangle.io.foreign.tensorflow_settings import ANY, Allowed, check_settings, number_of, taps_stated
 from disentangle.io.foreign.tensorflow_stylegan2 import INPUTS_AND_TRAINING
 
@@ -82,6 +82,14 @@ def _sized(
     return Converted(config, state, which, decisions)
 
 
+def _one_filter(kernels: Iterable[Any]) -> tuple[float, ...]:
+    """The taps of all filters of a discriminator; the published ones where there is none."""
+    found = {taps_of(kernel) for kernel in kernels if isinstance(kernel, Tensor)}
+    if len(found) > 1:
+        raise CheckpointError("its discriminator's layers differ in their smoothing filters; expected one for all.")
+    return next(iter(found), PUBLISHED)
+
+
 def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names by resolution, ``b64.conv0``, as ours: ``blocks.0.conv0`` for the first."""
     resolutions = [int(m[1]) for m in (re.fullmatch(rf"{_BLOCK}\.conv1\.weight", name) for name in state) if m]
@@ -124,7 +132,10 @@ def _nvidia(content: Content) -> Converted:
     if len(clamps) > 1:
         raise CheckpointError("its discriminator's layers differ in clamping; expected one setting for all.")
     clamp = clamps.pop() if clamps else None
-    taps = taps_of(attribute(network, f"{layers[1]}.resample_filter", None)) if layers else (1.0, 3.0, 3.0, 1.0)
+    shrinking = [
+        attribute(network, f"{block}.{part}.resample_filter") for block in blocks for part in ("conv1", "skip")
+    ]
+    taps = _one_filter(shrinking)
     group = scalar(network, "b4.mbstd.group_size", _GROUP)
     multiplier = number(network, "mapping.fc0.bias_gain", 0.01)
     return _sized(state, "D", taps, None if clamp is None else float(clamp), group, multiplier)
@@ -151,8 +162,8 @@ def _rosinality(content: Content) -> Converted:
     if not isinstance(held, Mapping) or not held:
         raise CheckpointError("it holds no discriminator; expected one under the name d: keep the training checkpoint.")
     tensors = tensors_of(held, content.budget)
-    kernel = next((tensor for name, tensor in tensors.items() if name.endswith(".kernel")), None)
-    return _sized(rename(tensors, _ROSINALITY), "d", taps_of(kernel))
+    kernels = [tensor for name, tensor in tensors.items() if name.endswith(".kernel")]
+    return _sized(rename(tensors, _ROSINALITY), "d", _one_filter(kernels))
 
 
 _STATED: Allowed = {

@@ -14,11 +14,12 @@ from disentangle.io.foreign.formats import mapping_depth
 __all__ = ["embedded_together", "mapping_sizes"]
 
 
-def mapping_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+def mapping_sizes(state: Mapping[str, Tensor], *, class_norm: str = "apart") -> dict[str, Any]:
     """What a configuration says of the mapping network: z_dim, w_dim, depth, classes, widths that are not w's.
 
     Args:
         state: tensors by our names, ``mapping.fc0.weight`` and so on; of classes ``mapping.embed.weight``.
+        class_norm: how classes enter, where there are any.
 
     Raises:
         CheckpointError: if it has no layers, one is missing, or one is no matrix.
@@ -35,7 +36,7 @@ def mapping_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         sizes["mapping_width"] = first.shape[0]
     sizes["z_dim"] = first.shape[1]
     if embed is not None:
-        sizes["c_dim"] = embed.shape[1]
+        sizes |= {"c_dim": embed.shape[1], "class_norm": class_norm}
         sizes["z_dim"] -= embed.shape[0]
         if embed.shape[0] != last.shape[0]:
             sizes["class_width"] = embed.shape[0]

@@ -115,11 +115,10 @@ def convert(variables: Mapping[str, Tensor], settings: Mapping[str, Any], which:
         "kind": "stylegan1",
         "resolution": 4 << (count - 1),
         "image_channels": state[f"{top}.torgb.bias"].shape[0],
-        **mapping_sizes(state),
+        **mapping_sizes(state, class_norm="together"),
         "mapping_multiplier": number_of(settings, "mapping_lrmul", 0.01),
         "mapping_activation": word_of(settings, "mapping_nonlinearity", "lrelu"),
         "mapping_norm": bool(settings.get("normalize_latents", True)),
-        "class_norm": "together",
         "channels": channels,
         "blur": bool(taps),
         "blur_filter": taps[::-1] or (1.0, 2.0, 1.0),  # theirs is not turned round as a convolution's is
