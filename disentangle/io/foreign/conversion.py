@@ -209,6 +209,11 @@ def _complete(path: str | os.PathLike[str], name: str, converted: Converted) -> 
             raise CheckpointError(
                 f"{path} looks like {name}, but its tensor {shown(key)} is complex; expected real numbers."
             )
+        if not tensor.is_floating_point() and not key.endswith("num_batches_tracked"):
+            raise CheckpointError(
+                f"{path} looks like {name}, but its tensor {shown(key)} holds {tensor.dtype} numbers; expected "
+                "floating point ones."
+            )
         state[key] = tensor.detach().to(torch.float32) if tensor.is_floating_point() else tensor.detach()
         if tensor.is_floating_point() and not torch.isfinite(state[key]).all():
             raise CheckpointError(f"{path} looks like {name}, but its tensor {shown(key)} holds NaN or infinity.")

@@ -13,7 +13,7 @@ from disentangle.io.foreign.formats import Content, Converted, Options, block_wi
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.nvidia_stylegan3_state import described_stylegan3
 from disentangle.io.foreign.renaming import DROP, Row, rename
-from disentangle.io.foreign.smoothing import said_of_filter, taps_of
+from disentangle.io.foreign.smoothing import filter_in, said_of_filter, taps_of
 
 __all__ = ["NAME", "convert", "recognise"]
 
@@ -56,7 +56,7 @@ def convert(content: Content, options: Options) -> Converted:
 
 
 def _stylegan2(source: dict[str, Tensor], state: dict[str, Tensor], which: str) -> Converted:
-    channels = block_widths(state)
+    channels, kernel = block_widths(state), filter_in(source, ".resample_filter")
     largest = f"synthesis.b{4 << (len(channels) - 1)}"
     for name in ("mapping.fc0.weight", f"{largest}.torgb.bias", "synthesis.b4.conv1.affine.weight"):
         if name not in state:
@@ -77,8 +77,7 @@ def _stylegan2(source: dict[str, Tensor], state: dict[str, Tensor], which: str) 
         "channels": channels,
         "architecture": "resnet" if skips else "skip" if everywhere else "orig",
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
-        "resample_filter": taps_of(source.get(f"{largest}.resample_filter")),
+        "resample_filter": taps_of(kernel),
         "use_noise": any(name.endswith("noise_strength") for name in state),
     }
-    kernel = source.get(f"{largest}.resample_filter")
     return Converted(config, state, which, [_SAID.format("none"), *said_of_filter(kernel)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 
-__all__ = ["PUBLISHED", "said_of_filter", "taps_of", "taps_of_channels"]
+__all__ = ["PUBLISHED", "filter_in", "said_of_filter", "taps_of", "taps_of_channels"]
 
 PUBLISHED = (1.0, 3.0, 3.0, 1.0)
 _MOST = 64  # taps
@@ -59,6 +60,18 @@ def taps_of(kernel: Any) -> tuple[float, ...]:
         raise CheckpointError("its smoothing filter is not separable; expected one as [1, 3, 3, 1].")
     eighths = (taps * 8).round()
     return tuple(eighths.tolist()) if (taps * 8 - eighths).abs().max() < 1e-5 else tuple(taps.tolist())
+
+
+def filter_in(tensors: Mapping[str, Tensor], suffix: str) -> Tensor | None:
+    """The filter that layers of a file keep under names with this end, each its own copy; None if none does.
+
+    Raises:
+        CheckpointError: if they differ by more than a gain.
+    """
+    found = [tensor for name, tensor in tensors.items() if name.endswith(suffix)]
+    if len({taps_of(tensor) for tensor in found}) > 1:
+        raise CheckpointError("its layers have different smoothing filters; expected the same in all.")
+    return found[0] if found else None
 
 
 def said_of_filter(kernel: Any) -> list[str]:

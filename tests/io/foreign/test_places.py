@@ -478,6 +478,20 @@ def test_what_a_file_lacks_is_made_and_said(tmp_path):
     assert all(torch.equal(tensor, again.state[name]) for name, tensor in found.state.items())
 
 
+def test_smoothing_filters_of_all_layers_count(tmp_path):
+    state = nvidia_state(tmp_path, made({**SG2, "resample_filter": (1.0, 1.0, 1.0, 1.0)}))
+    del state["synthesis.b16.resample_filter"]
+    assert foreign.read(written(tmp_path, state)).config["resample_filter"] == (2.0,) * 4
+    state["synthesis.b8.resample_filter"] = torch.outer(*2 * [torch.tensor([1.0, 3, 3, 1])])
+    assert "different smoothing filters" in refused(written(tmp_path, state))
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    state = own_names(made(DC))
+    state["up_0.weight"] = state["up_0.weight"].to(torch.int8)
+    assert "holds torch.int8 numbers; expected floating point" in refused(written(tmp_path, state))
+
+
 def test_batches_that_nobody_counted(tmp_path):
     state = {k: t for k, t in own_names(made(DC)).items() if "num_batches" not in k}
     found = foreign.read(written(tmp_path, state))
