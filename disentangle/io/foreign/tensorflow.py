@@ -57,7 +57,7 @@ def convert(content: Content, options: Options) -> Converted:
             "ProGAN, StyleGAN or StyleGAN2; expected mapping and synthesis networks, or ProGAN's layers."
         )
     psi, cutoff = settings.get("truncation_psi"), settings.get("truncation_cutoff")
-    if "mapping.w_avg" in converted.state and isinstance(psi, (int, float)) and psi != 1:
+    if "mapping.w_avg" in converted.state and isinstance(psi, (int, float)) and psi != 1 and abs(psi) < 1e30:
         rows = "" if cutoff is None else f" of {shown(cutoff, most=20)} layers"
         converted.decisions.append(
             f"It states a truncation by {psi:g}{rows} for calls that give none; the model truncates only if asked."

@@ -80,7 +80,7 @@ def half_precision(settings: Mapping[Any, Any]) -> list[str]:
     if settings.get("dtype", "float32") != "float32":
         return ["It was run in half precision; here everything is float32."]
     if isinstance(count, int) and count > 0:
-        return [f"Its {count} largest resolutions were run in half precision; here all are float32."]
+        return [f"Its {shown(count, most=20)} largest resolutions were run in half precision; here all are float32."]
     return []
 
 
