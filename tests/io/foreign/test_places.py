@@ -22,7 +22,7 @@ from disentangle.inert.nodes import DamagedError, Limits
 from disentangle.io import foreign, load
 from disentangle.io.foreign.places import places_in, standing
 from disentangle.models import build_model
-from tests.resources import cost
+from tests.resources import cost, within_bounds
 
 SG2 = {
     "kind": "stylegan2", "resolution": 16, "z_dim": 12, "w_dim": 12, "mapping_layers": 3, "channels": (8, 8, 6),
@@ -570,8 +570,7 @@ def test_walking_is_taken_from_the_budget():
 def test_prefixes_without_end_take_no_time(tmp_path):
     name = "module." * 200_000
     path = written(tmp_path, {"state_dict": {f"{name}{i}.weight": torch.ones(1) for i in range(20)}})
-    spent = cost(lambda: refused(path))
-    assert spent.seconds < 20
+    assert within_bounds(cost(lambda: refused(path)), path.stat().st_size)
 
 
 def test_what_a_nested_file_holds_is_listed_by_path(tmp_path):
@@ -589,9 +588,10 @@ def test_networks_without_end_take_no_time(tmp_path):
     many = [{**state, str(i): torch.ones(1)} for i in range(2000)]
     path = written(tmp_path, [many[i : i + 60] for i in range(0, 2000, 60)])
     spent = cost(lambda: refused(path))
-    assert spent.outcome == "returned"
-    assert spent.seconds < 20
+    assert spent.outcome == "returned", spent.message
+    assert within_bounds(spent, path.stat().st_size)
     nothing = [[[{"a": tensors[0]} for _ in range(60)] for _ in range(60)] for _ in range(8)]
-    spent = cost(lambda: refused(written(tmp_path, nothing)))
-    assert spent.outcome == "returned"
-    assert spent.seconds < 20
+    path = written(tmp_path, nothing)
+    spent = cost(lambda: refused(path))
+    assert spent.outcome == "returned", spent.message
+    assert within_bounds(spent, path.stat().st_size)
