@@ -116,7 +116,7 @@ def _problem(name: str, value: Any, config: Mapping[str, Any]) -> str | None:
         return _other_number(name, value, config)
     words = set(re.findall(r"[a-z]+", name))
     last = bool(words & {"out", "output", "last", "final"}) or name == "generationactivation"
-    ends = _LAST.get(kind, _TANH if config.get("last") == "tanh" else _NOTHING)
+    ends = _LAST.get(kind, _NOTHING) if "last" not in config else _TANH if config["last"] == "tanh" else _NOTHING
     if name in ("tanh", "use_tanh", "final_tanh", "output_tanh") and isinstance(value, bool):
         said = "tanh" if value else "none"
         return None if said in ends else f"the toolkit's {kind} ends with {'a' if ends is _TANH else 'no'} tanh"
@@ -127,6 +127,8 @@ def _problem(name: str, value: Any, config: Mapping[str, Any]) -> str | None:
         if last:
             return None if word in ends else f"the toolkit's {kind} ends with {'a' if ends is _TANH else 'no'} tanh"
         known = _ACTIVATIONS.get(kind)
+        if known is _LEAKY and config.get("activation", "lrelu") != "lrelu":
+            known = {str(config["activation"])}
         return None if known is None or word in known else f"the toolkit's {kind} has {sorted(known)[0]} between layers"
     if words & {"upsample", "upsampling", "resample", "resampling", "upscale"} or name in ("up_mode", "upsample_mode"):
         ways = _RESAMPLING.get(kind)
