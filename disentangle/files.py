@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from disentangle.errors import OutputError, reason
+from disentangle.errors import InputError, OutputError, reason
 from disentangle.text import escaped
 
 __all__ = [
+    "cache_folder",
     "check_destination",
     "check_folder",
     "failure_of",
@@ -280,6 +281,19 @@ def _check_regular(found: os.stat_result) -> None:
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is a device, FIFO or socket, not a file")
+
+
+def cache_folder(kind: str) -> Path:
+    """Where what was fetched is kept: ``~/.cache/disentangle/KIND``, or below ``XDG_CACHE_HOME``; it need not exist.
+
+    Raises:
+        InputError: if there is no home folder.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "disentangle" / kind
+    except RuntimeError as error:
+        raise InputError(f"There is no home folder to keep {kind} in ({reason(error)}); set HOME.") from None
 
 
 def sha256_of(path: PathLike) -> str:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from disentangle import files
 from disentangle.errors import DataError, DisentangleError, reason
 
 __all__ = [
@@ -68,7 +69,7 @@ def reads_files(function: Callable[Given, Found]) -> Callable[Given, Found]:
 
 def cache_folder() -> Path:
     """The folder that downloads go to, ``~/.cache/disentangle/data``; it need not exist."""
-    return Path.home() / ".cache" / "disentangle" / "data"
+    return files.cache_folder("data")
 
 
 def expanded(path: PathLike) -> Path:

@@ -9,7 +9,8 @@ from typing import Any
 import pydantic
 
 from disentangle.config import Config, parse_config
-from disentangle.errors import CheckpointError, reason, unknown_name
+from disentangle.errors import CheckpointError, unknown_name
+from disentangle.files import cache_folder
 from disentangle.json_files import read_json
 
 __all__ = ["PublishedEntry", "ZooEntry", "published_entries", "zoo_entries", "zoo_entry"]
@@ -58,11 +59,7 @@ class PublishedEntry(Config):
     @property
     def path(self) -> Path:
         """Where it lies once it was fetched."""
-        try:
-            home = Path.home()
-        except RuntimeError as error:
-            raise CheckpointError(f"There is no home folder to keep models in ({reason(error)}); set HOME.") from None
-        return home / ".cache" / "disentangle" / "models" / f"{self.name}.safetensors"
+        return cache_folder("models") / f"{self.name}.safetensors"
 
     @property
     def record(self) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from disentangle import files
 from disentangle.errors import CheckpointError, InputError, reason
 from disentangle.files import sha256_of
 from disentangle.text import escaped
@@ -111,7 +112,7 @@ LPIPS_HEADS = {
 
 def cache_folder() -> Path:
     """Where downloaded weights are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "disentangle" / "weights"
+    return files.cache_folder("weights")
 
 
 @dataclass(frozen=True)
