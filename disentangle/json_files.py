@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
+import stat
 from typing import Any
 
 from disentangle.errors import DisentangleError, InputError, reason
@@ -11,6 +14,7 @@ from disentangle.files import open_regular
 
 __all__ = ["parse_json", "read_json"]
 
+_PATIENCE = 5.0  # seconds without a byte from a pipe
 # Bytes. A list of empty lists takes twenty-four times its text in memory; the largest that the toolkit writes, scores
 # with their parts, are a few megabytes.
 _LARGEST = 16 * 2**20
@@ -51,8 +55,11 @@ def read_json(path: str | os.PathLike[str], *, what: str, error: type[Disentangl
         DisentangleError: of the class ``error``, if it is missing, cannot be read, is too large or no JSON.
     """
     try:
-        with open_regular(path) as file:
-            content = file.read(_LARGEST + 1)
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # what a shell's `<(command)` is
+            content = _piped(path)
+        else:
+            with open_regular(path) as file:
+                content = file.read(_LARGEST + 1)
     except FileNotFoundError:
         raise error(f"{path} does not exist; expected {what}, a JSON file.") from None
     except (OSError, ValueError) as problem:  # the latter of a name with a zero byte
@@ -60,3 +67,20 @@ def read_json(path: str | os.PathLike[str], *, what: str, error: type[Disentangl
     if len(content) > _LARGEST:
         raise error(f"{path} has more than {_LARGEST:,} bytes; expected {what}, a JSON file of a smaller size.")
     return parse_json(content, source=str(path), error=error)
+
+
+def _piped(path: str | os.PathLike[str]) -> bytes:
+    """What somebody writes into a pipe, whom one would wait for without end if there is nobody."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        content = b""
+        while len(content) <= _LARGEST:
+            if not select.select([handle], [], [], _PATIENCE)[0]:
+                raise OSError(errno.ETIMEDOUT, f"nobody writes into this pipe for {_PATIENCE:g} s")
+            piece = os.read(handle, 1 << 16)
+            if not piece:
+                break
+            content += piece
+        return content
+    finally:
+        os.close(handle)

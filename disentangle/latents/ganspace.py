@@ -208,17 +208,17 @@ def read_ganspace(path: str | os.PathLike[str], *, space: str = "w", top: int | 
             if key not in file.names:
                 raise CheckpointError(f"{path} has no {key}; expected components saved by GANSpace.")
         named = [key for key in ("lat_comp", "lat_stdev", "lat_mean") if key in file.names]
-        if not all(file.header(key).dtype.kind == "f" for key in named):
-            raise CheckpointError(f"{path} {fault} (they are no floating point numbers).")
+        if any(file.header(key).dtype.kind in "biu" for key in named):
+            raise CheckpointError(f"{path} {fault} (they are whole numbers); expected floating point.")
         arrays = {key: torch.from_numpy(file.read(key).astype(np.float32)) for key in named}
     if not arrays["lat_comp"].ndim:
         raise CheckpointError(f"{path} {fault} (lat_comp is one number); expected a row for each component.")
     vectors = arrays["lat_comp"].flatten(1)[:top] if arrays["lat_comp"].ndim > 1 else arrays["lat_comp"][None]
     scale, mean = arrays["lat_stdev"].flatten()[:top], arrays.get("lat_mean")
-    if not vectors.numel() or len(vectors) != len(scale) or len(vectors) > _MOST_COMPONENTS:
+    if not vectors.numel() or max(len(vectors), len(scale)) > _MOST_COMPONENTS:
         raise CheckpointError(
-            f"{path} {fault} (it has {len(vectors):,} components and {len(scale):,} deviations); expected as many of "
-            f"both, at most {_MOST_COMPONENTS:,}."
+            f"{path} {fault} (it has {len(vectors):,} components of {vectors[:1].numel()} numbers); expected at least "
+            f"one, and at most {_MOST_COMPONENTS:,}."
         )
     try:
         return Directions(

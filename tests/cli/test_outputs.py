@@ -225,7 +225,7 @@ def test_the_files_of_a_run_are_its_own(place, capsys, vae_run):
     before = tree(vae_run)
     for name in ("config.json", "environment.json", "checkpoints/new.json"):
         line = refused(capsys, "evaluate", vae_run, "--data", "sprites", "--out", vae_run / name)
-        assert "belongs to" in line
+        assert "'s own file" in line
     assert tree(vae_run) == before
 
 
