@@ -50,6 +50,13 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @click.option("--random-weights", is_flag=True, help="An extractor without training, and named so.")
 @click.option("--metrics", default="mig,sap,dci", show_default=True, help="Names separated by commas, or all.")
 @click.option("--protocol", help="Named settings, e.g. dlib-2018 (default), ubisoft-2023.")
+@click.option(
+    "--fit",
+    type=click.Choice(["as-is", "center-crop", "squash", "pad"]),
+    default="as-is",
+    show_default=True,
+    help="How files of --images and --reference become squares: by the protocol, or as a training takes them.",
+)
 @click.option("--set", "changes", multiple=True, metavar="METRIC.OPTION=VALUE", help="Another value for one setting.")
 @click.option("--factor-kinds", help="discrete, continuous or periodic[:PERIOD], for all or for each.")
 @click.option("--baselines/--no-baselines", default=True, show_default=True, help="Chance and ceiling too.")
@@ -77,8 +84,9 @@ def command(
     ctx: click.Context, model: str | None, data: str | None, split: str | None, check_overlap: bool,
     data_dir: Path | None, codes: Path | None, factors: Path | None, encoder: str | None, resolution: int | None,
     images: str | None, reference: str | None, extractor: str, weights: Path | None, download: bool,
-    random_weights: bool, metrics: str, protocol: str | None, changes: tuple[str, ...], factor_kinds: str | None,
-    baselines: bool, bootstrap: int, label: int | None, classes: str | None, num: int | None, jobs: int,
+    random_weights: bool, metrics: str, protocol: str | None, fit: str, changes: tuple[str, ...],
+    factor_kinds: str | None, baselines: bool, bootstrap: int, label: int | None, classes: str | None,
+    num: int | None, jobs: int,
     out: Path | None, figure: Path | None, page: Path | None, as_json: bool, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
     """Scores of MODEL, by its kind, of given --codes and --factors, or of --images.
@@ -118,13 +126,15 @@ def command(
         evaluate_images(
             ctx, model, images, reference, data, data_dir,
             ImageMeasurement(
-                metrics=metrics if _of_images(metrics) else "fid", protocol=protocol or "clean", changes=changes,
-                extractor=extractor, weights=weights, download=download, random=random_weights,
+                metrics=metrics if _of_images(metrics) else "fid", protocol=protocol or "clean", fit=fit,
+                changes=changes, extractor=extractor, weights=weights, download=download, random=random_weights,
                 label=label, classes=classes, num=num or 50_000,
                 seed=setting(ctx, "seed", seed, 0), device=where, out=out, as_json=as_json,
             ),
         )  # fmt: skip
         return
+    if fit != "as-is":
+        raise click.UsageError("--fit is for scores of images.")
     if label is not None or classes is not None:
         raise click.UsageError("--label and --classes are for scores of a generator's images.")
     num = num or 15_000

@@ -36,6 +36,7 @@ class ImageMeasurement:
 
     metrics: str
     protocol: str
+    fit: str
     changes: tuple[str, ...]
     extractor: str
     weights: Path | None
@@ -165,16 +166,16 @@ def _score_sets(
     )
     made: ImageSet | FeatureStatistics
     classes: dict[str, Any] = {}
+    side = getattr(getattr(getattr(generator, "generator", None), "config", None), "resolution", None)
     if images is not None:
-        made = _images_or_statistics(Path(images))
+        made = _images_or_statistics(Path(images), how.fit, side)
     else:
         made = generated_images(
             generator.generator, how.num, name=str(model), seed=how.seed, rounding=protocol.rounding, **drawn
         )
         classes = plan_classes(generator, how.num, **drawn).settings
-    side = getattr(getattr(getattr(generator, "generator", None), "config", None), "resolution", None)
     count = made.n if isinstance(made, FeatureStatistics) else made.count
-    real = _reference(reference, data_dir, side, count or how.num, how.seed) if reference is not None else None
+    real = _reference(reference, data_dir, side, count or how.num, how) if reference is not None else None
     common: dict[str, Any] = {"device": device}
 
     def features(which: ImageSet, stage: str, logits: bool) -> dict[str, Any]:
@@ -236,36 +237,39 @@ def _described(
     real: ImageSet | FeatureStatistics | None, classes: dict[str, Any],
 ) -> Score:  # fmt: skip
     """The score with what is known outside of it, and the name that it has earned."""
-    from disentangle.evaluations.features import PROTOCOLS
+    from disentangle.evaluations.features import PROTOCOLS, ImageSet
 
     family, _, rest = score.name.partition("/")
     published = extractor.has_published_weights and family in PUBLISHED
     own = (extractor.centre, extractor.spread)
     scale = PROTOCOLS[how.protocol].scale(*own)
     notes = [*getattr(made, "notes", ()), *getattr(real, "notes", ())]
+    fits = " and ".join(sorted({part.fit for part in (made, real) if isinstance(part, ImageSet) and part.fit}))
     settings = {
         **score.settings, "protocol": how.protocol, "weights_sha256": extractor.sha256 or None, **classes,
+        **({"fit": fits} if fits else {}),
         **({"notes": sorted(set(notes))} if notes else {}), **({"input_scale": list(scale)} if scale != own else {}),
     }  # fmt: skip
     return replace(score, name=PUBLISHED[family] if published else f"{family}/{rest}", settings=settings)
 
 
 def _reference(
-    reference: str, data_dir: Path | None, side: int | None, n: int, seed: int
+    reference: str, data_dir: Path | None, side: int | None, n: int, how: ImageMeasurement
 ) -> ImageSet | FeatureStatistics:
     """Real images, all of a folder; of a data set as many as were made, at their size; or precomputed statistics."""
     from disentangle.data import open_data
     from disentangle.evaluations.features import data_images
 
     if Path(reference).exists():
-        return _images_or_statistics(Path(reference))
+        return _images_or_statistics(Path(reference), how.fit, side)
     source = open_data(reference, data_dir=data_dir, resolution=side)
-    return data_images(source, name=reference, n=max(n, 2), seed=seed)
+    return data_images(source, name=reference, n=max(n, 2), seed=how.seed)
 
 
-def _images_or_statistics(path: Path) -> ImageSet | FeatureStatistics:
+def _images_or_statistics(path: Path, fit: str, side: int | None) -> ImageSet | FeatureStatistics:
     """What is at a path: precomputed statistics (an .npz with mu), or images."""
     from disentangle.array_files import ArrayFile
+    from disentangle.errors import InputError
     from disentangle.evaluations.features import file_images
     from disentangle.evaluations.generation import FeatureStatistics
 
@@ -274,7 +278,9 @@ def _images_or_statistics(path: Path) -> ImageSet | FeatureStatistics:
             names = file.names
         if "mu" in names:
             return FeatureStatistics.load(path)
-    return file_images(path)
+    if fit in ("squash", "pad") and side is None:
+        raise InputError(f"--fit {fit} brings {path} to a generator's size, and there is none; expected center-crop.")
+    return file_images(path, fit=fit, resolution=None if fit == "as-is" else side)
 
 
 def _score_generator(

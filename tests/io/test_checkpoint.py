@@ -47,6 +47,13 @@ def test_one_file_is_a_complete_model(saved):
     assert info["provenance"] == {"step": 12}
 
 
+def test_a_compiled_or_data_parallel_model_is_saved_as_itself(saved, tmp_path):
+    model, path = saved
+    for number, wrapped in enumerate((torch.compile(model), torch.nn.DataParallel(model))):
+        disentangle.save(wrapped, tmp_path / f"{number}.safetensors", provenance={"step": 12})
+        assert (tmp_path / f"{number}.safetensors").read_bytes() == path.read_bytes()
+
+
 def test_half_precision_file(saved, tmp_path):
     model, path = saved
     small = tmp_path / "half.safetensors"
