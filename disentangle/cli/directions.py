@@ -83,6 +83,8 @@ def find(
 
     if source is not None and method != "ganspace":
         raise click.UsageError("--from reads components of GANSpace; give --method ganspace.")
+    if label is not None and (source is not None or method not in ("ganspace", "style-channel")):
+        raise click.UsageError(f"--label chooses the class of pictures, and {method} makes none here; leave it out.")
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
     if not isinstance(generator, Generator):
         raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")

@@ -156,7 +156,7 @@ def test_absolute_positions(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("style", ["--label", "1"], "has no classes"),
+        ("style", ["--label", "1"], "makes none here"),
         ("classes", ["--method", "ganspace", "--samples", "50"], "3 classes and none was given"),
         ("classes", ["--method", "ganspace", "--label", "3", "--samples", "50"], "expected 0 to 2"),
         ("style", ["--space", "s"], "sefa finds directions in 'w' on this model, not in 's'"),
@@ -182,7 +182,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(model, options, message, f
     [
         ("gan", [], "live in space 'w', which this generator lacks"),
         ("style", ["--space", "s"], "holds directions in 'w', not in 's'"),
-        ("style", ["--label", "1"], "has no classes"),
+        ("style", ["--label", "1"], "makes none here"),
         ("style", ["--layers", "9"], "name layer 9"),
         ("style", ["--dims", "7"], "no direction 7"),
         ("style", ["--start", "{d}"], "holds directions; expected a file of latents"),
