@@ -182,7 +182,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(model, options, message, f
     [
         ("gan", [], "live in space 'w', which this generator lacks"),
         ("style", ["--space", "s"], "holds directions in 'w', not in 's'"),
-        ("style", ["--label", "1"], "makes none here"),
+        ("style", ["--label", "1"], "has no classes"),
         ("style", ["--layers", "9"], "name layer 9"),
         ("style", ["--dims", "7"], "no direction 7"),
         ("style", ["--start", "{d}"], "holds directions; expected a file of latents"),
