@@ -34,6 +34,7 @@ from disentangle.text import shown
 __all__ = [
     "FLOATS",
     "FileKind",
+    "is_own",
     "read_header",
     "read_state",
     "read_tensors",
@@ -198,10 +199,14 @@ def read_tensors(path: PathLike, *, what: str = "named tensors") -> dict[str, Te
         CheckpointError: if it is missing or damaged.
     """
     with _opened(path, what) as file:
-        names = list(file.keys())
-        if len(names) > _MOST_TENSORS:
-            raise CheckpointError(f"{path} holds {len(names):,} tensors; expected {what}, {_MOST_TENSORS:,} at most.")
-        return {name: file.get_tensor(name) for name in names}
+        return {name: file.get_tensor(name) for name in _names(file, path, what)}
+
+
+def _names(file: Any, path: PathLike, what: str) -> list[str]:
+    names = list(file.keys())
+    if len(names) > _MOST_TENSORS:
+        raise CheckpointError(f"{path} holds {len(names):,} tensors; expected {what}, {_MOST_TENSORS:,} at most.")
+    return names
 
 
 def tensor_shapes(path: PathLike, *, what: str = "named tensors") -> dict[str, tuple[int, ...]]:
@@ -211,7 +216,17 @@ def tensor_shapes(path: PathLike, *, what: str = "named tensors") -> dict[str, t
         CheckpointError: if it is missing or damaged.
     """
     with _opened(path, what) as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        return {name: tuple(file.get_slice(name).get_shape()) for name in _names(file, path, what)}
+
+
+def is_own(path: PathLike) -> bool:
+    """Whether a safetensors file is one of the toolkit's own, by its header.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    with _opened(path, "named tensors") as file:
+        return _KEY in (file.metadata() or {})
 
 
 def read_header(path: PathLike, *, kind: FileKind) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
@@ -18,6 +17,7 @@ from disentangle.io.foreign.formats import Content, Converted, Options, choose
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 from disentangle.json_files import parse_json
+from disentangle.tensor_files import read_tensors
 from disentangle.text import shown
 
 __all__ = ["NAME", "convert", "recognise"]
@@ -95,12 +95,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 def _tensors(path: Path, content: Content) -> tuple[dict[Any, Any], Budget]:
     if sniff(path) == "safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-                return tensors, Budget(content.limits, size=path.stat().st_size)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"its {path.name} cannot be read ({error}); it is damaged or cut off.") from None
+        return dict(read_tensors(path)), Budget(content.limits, size=path.stat().st_size)
     data, budget = read_budgeted(path, limits=content.limits)
     if not isinstance(data, dict) or not all(isinstance(tensor, Tensor) for tensor in data.values()):
         raise CheckpointError(f"its {path.name} holds no plain dictionary of tensors; it is damaged.")

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
@@ -21,6 +20,7 @@ from disentangle.io.foreign.opening import open_content
 from disentangle.io.foreign.places import is_opponent
 from disentangle.io.foreign.tensorflow import variables_of
 from disentangle.io.foreign.unstated import Setting
+from disentangle.tensor_files import tensor_shapes
 from disentangle.text import shown
 
 __all__ = ["contents"]
@@ -56,7 +56,8 @@ def contents(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> dict
     if content.container == "directory":
         parts = _parts_of_folder(content.path, limits)
     elif content.container == "safetensors":
-        parts = [{"name": "", "class": "safetensors", "tensors": _shapes(content.path)}]
+        shapes = {name: list(shape) for name, shape in tensor_shapes(content.path).items()}
+        parts = [{"name": "", "class": "safetensors", "tensors": shapes}]
     else:
         with reading(content.path, known or "a checkpoint"):
             parts = _parts(content.data, content.budget)
@@ -139,14 +140,6 @@ def _name(key: Any, budget: Budget) -> str:
     budget.memory(_ENTRY)
     budget.text(len(name))
     return name
-
-
-def _shapes(path: Path) -> dict[str, list[int]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); it is damaged or cut off.") from None
 
 
 def _tensors(part: Any, budget: Budget) -> Iterable[tuple[Any, Tensor]]:

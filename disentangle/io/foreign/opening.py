@@ -6,20 +6,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
-from disentangle.errors import CheckpointError, reason
+from disentangle.errors import CheckpointError
 from disentangle.inert.boundary import reading
 from disentangle.inert.budget import Budget
 from disentangle.inert.container import sniff
 from disentangle.inert.nodes import Limits
 from disentangle.inert.reader import read_budgeted
 from disentangle.io.foreign.formats import Content
-from disentangle.tensor_files import read_tensors
+from disentangle.tensor_files import is_own, read_tensors
 
 __all__ = ["open_content"]
 
-_OWN = "disentangle"  # in the metadata of the toolkit's own files
 _IN_FOLDERS = ("model*.safetensors", "pytorch_model*.bin")  # as accelerate writes the networks of a training
 _MOST = 16  # of such files
 
@@ -43,12 +40,7 @@ def open_content(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> 
 
 def _tensors_in(path: Path) -> Any:
     """By name; None of a file of the toolkit's own."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            own = _OWN in (file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read ({reason(error)}); it is damaged or cut off.") from None
-    return None if own else read_tensors(path)
+    return None if is_own(path) else read_tensors(path)
 
 
 def _networks_in(folder: Path, limits: Limits) -> tuple[Any, int]:
