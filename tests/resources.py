@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from disentangle.errors import DisentangleError
 
 MIB = 2**20
@@ -43,6 +45,7 @@ def cost(call: Callable[[], object], *, seconds: int = 60, memory: int = 6 * 2**
     if not child:
         try:
             os.close(reader)
+            torch.set_num_threads(1)  # the threads of the parent are not forked: whoever waits for them waits for ever
             os.write(writer, pickle.dumps(_measured(call, seconds, memory))[:60_000])
         finally:
             os._exit(0)

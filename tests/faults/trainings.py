@@ -67,15 +67,20 @@ FAMILIES: dict[str, Callable[[Path], Any]] = {
 
 
 def train(config: Any, out: Path) -> TrainingResult:
-    loops = {VAETraining: train_vae, ClassifierTraining: train_classifier}
-    return loops.get(type(config), train_gan)(config, out, device="cpu")  # type: ignore[operator]
+    """In one thread, wherever it runs: with another number of threads sums have other roundings."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        loops = {VAETraining: train_vae, ClassifierTraining: train_classifier}
+        return loops.get(type(config), train_gan)(config, out, device="cpu")  # type: ignore[operator]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _work(name: str, data: Path, out: Path, fields: dict[str, Any], said: Path, event: int | None) -> None:
     """Train, in a process of its own; it ends with 0, with 3 after a sentence, with 4 after any other exception."""
     from disentangle.config import with_fields
 
-    torch.set_num_threads(1)
     try:
         config = with_fields(FAMILIES[name](data), fields)
         if event is not None:
