@@ -64,7 +64,7 @@ def open_rows(path: Path, name: str, header: ArrayHeader, *, in_memory: bool = F
     """The rows of one array of unsigned bytes, in the shape of the header (which may merge the file's leading axes).
 
     An HDF5 dataset is read row by row and an uncompressed array is mapped, unless ``in_memory`` asks for all of it; a
-    compressed .npz member is always loaded.
+    compressed .npz member is always loaded. The checksum of a part of an .npz is compared once, here.
 
     Raises:
         DataError: the array is not of unsigned bytes, or the file is damaged.
@@ -75,6 +75,8 @@ def open_rows(path: Path, name: str, header: ArrayHeader, *, in_memory: bool = F
         rows = Hdf5Rows(path, name, header.shape)
         return rows if rows.in_order() and not in_memory else TensorRows(rows.read_all())
     if header.offset is not None and not in_memory:
+        with ArrayFile(path, what=_WHAT, fault=_FAULT, error=DataError) as file:
+            file.verify(name)
         return MappedRows(path, header)
     _log.info("reading %s of %s: %.1f GB of memory", name, path, header.nbytes / 1e9)
     count, *picture = header.shape

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from disentangle.data import LabelledImageSource, check_classes, hold_out, open_data, with_classes
 from disentangle.data.folder import split_folders
 from disentangle.errors import ConfigError
+from disentangle.looking import own_randomness
 from disentangle.models import Projection
 from disentangle.models.classifier import Classifier
 from disentangle.nn import spectral_layers
@@ -135,8 +136,7 @@ def open_parts(config: ClassifierTraining) -> tuple[LabelledImageSource, Labelle
 def initial_model(config: ClassifierTraining, *, fresh: bool) -> nn.Module:
     """The network at step 0, with the weights of ``config.init`` (not needed any more once there is a checkpoint)."""
     weights = read_weights(config.init) if config.init is not None and fresh else None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with own_randomness(config.seed):
         return Classifier(config.model, weights=weights)
 
 

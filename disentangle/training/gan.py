@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from disentangle.data import ImageSource, LabelledImageSource, check_classes, open_data
 from disentangle.errors import InputError
+from disentangle.looking import own_randomness
 from disentangle.models.base import Projection
 from disentangle.models.discriminators import build_discriminator
 from disentangle.training.augmentation import Augmentation
@@ -48,8 +49,7 @@ def _train(session: Session, config: GANTraining) -> nn.Module:
     fresh = session.run.latest is None
 
     generator = session.place(initial_generator(config, fresh=fresh))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed + 1)
+    with own_randomness(config.seed + 1):
         discriminator = session.place(build_discriminator(config.discriminator))
     if fresh:
         start_discriminator(discriminator, config)

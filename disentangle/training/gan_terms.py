@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from disentangle.looking import own_randomness
 from disentangle.models.discriminators import StridedDiscriminator, StridedDiscriminatorConfig
 from disentangle.optim import hessian_penalty, jacobian_penalty, rademacher, variation_loss
 from disentangle.training.adversarial import LOSSES, drift_penalty, gradient_penalty, path_lengths, r1_penalty
@@ -159,8 +160,7 @@ class GeneratorTerms:
             channels=tuple(min(32 << i, 256) for i in range(halvings)),
             outputs=len(self.space.walk),
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed + 2)
+        with own_randomness(self.config.seed + 2):
             return self.session.place(StridedDiscriminator(predictor))
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from disentangle.data import ImageSource, open_data
+from disentangle.looking import own_randomness
 from disentangle.models import VAE
 from disentangle.training.config import FactorVAEObjective, VAETraining
 from disentangle.training.initial import initial_generator
@@ -52,8 +53,7 @@ def _train(session: Session, config: VAETraining) -> nn.Module:
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
     critic = critic_optimizer = None
     if isinstance(config.objective, FactorVAEObjective):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed + 1)
+        with own_randomness(config.seed + 1):
             critic = CodeDiscriminator(config.model.latent_dim, config.objective.discriminator_width)
         critic = critic.to(session.device)
         critic_optimizer = torch.optim.Adam(critic.parameters(), lr=config.objective.discriminator_lr, betas=(0.5, 0.9))

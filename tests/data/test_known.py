@@ -121,6 +121,19 @@ def test_dsprites(tmp_path: Path, compress: bool, in_memory: bool) -> None:
     assert torch.equal(SmallSprites(tmp_path).images(torch.arange(3)), data.images(torch.arange(3)))  # by its folder
 
 
+def test_a_turned_bit_of_pictures_that_are_mapped_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    write_sprites(path, compress=False)
+    SmallSprites(path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("imgs.npy")
+    content[info.header_offset + info.file_size] ^= 1  # within its last pictures
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="a.npz cannot be read .*checksum"):
+        SmallSprites(path)
+
+
 def test_dsprites_as_hdf5_and_as_npy(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     imgs = write_sprites(tmp_path / "a.npz")
