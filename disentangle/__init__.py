@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle._version import __version__
 
-# `evaluations/` and `pretrained/` are mapped into this package at installation. A Python started in the
-# repository root meets the checkout's folder first, which lacks them; the installed part fills the gap.
+# `evaluations/` and `pretrained/` are links to the checkout's root folders. A checkout on a system without links lacks
+# them, and a Python started in its root meets it first; the installed part, where they are mapped, fills the gap.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 _MODULES = (

@@ -7,6 +7,9 @@ and ``labels (n,)``, features, images, or a callable.
 import importlib
 from typing import Any
 
+if __name__ != "disentangle.evaluations":  # a second copy of every module, whose classes are not the first one's
+    raise ImportError(f"{__name__} is a part of disentangle; expected import disentangle.evaluations.")
+
 from disentangle.evaluations.classification import (
     accuracy,
     classification_scores,

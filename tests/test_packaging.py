@@ -47,6 +47,36 @@ def test_the_package_list_is_the_disk():
     assert packages() == on_disk
 
 
+def test_the_root_folders_are_linked_into_the_package():
+    """For editors, type checkers and bare checkouts; without links the map in setup.cfg does it at installation."""
+    for folder in ("evaluations", "pretrained"):
+        link = ROOT / "disentangle" / folder
+        assert link.is_symlink()
+        assert link.readlink() == Path("..", folder)
+
+
+@pytest.mark.parametrize("folder", ["evaluations", "pretrained"])
+def test_a_second_copy_of_the_modules_is_never_imported(folder):
+    code = f"import disentangle.{folder}; import {folder}"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stderr.endswith(
+        f"ImportError: {folder} is a part of disentangle; expected import disentangle.{folder}.\n"
+    )
+
+
+def test_a_bare_checkout_is_whole(tmp_path):
+    """Nothing installed but what it needs: the checkout's own folder on the path."""
+    code = (
+        "import sys; sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in repr(finder)];"
+        f"sys.path.insert(0, {str(ROOT)!r});"
+        "import disentangle.evaluations.disentanglement as d, disentangle.pretrained as p; print(d.__file__, p.__file__)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for path in result.stdout.split():
+        assert Path(path).is_relative_to(ROOT / "disentangle")
+
+
 def test_only_disentangle_at_the_top_level(wheel):
     with zipfile.ZipFile(wheel) as archive:
         top = {name.split("/")[0] for name in archive.namelist()}

@@ -20,6 +20,7 @@ def orthogonality_loss(weight: Tensor, *, reduction: Literal["sum", "mean"] = "s
         reduction: ``"sum"`` over the entries of ``W W^T - I`` (the squared Frobenius norm), or ``"mean"``, which
             EigenGAN uses with weight 100 (He et al. 2021, and the code of the TPAMI 2023 paper).
 
+    >>> import torch
     >>> orthogonality_loss(2 * torch.eye(2, 3)).item()
     18.0
     """
