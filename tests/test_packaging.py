@@ -69,7 +69,8 @@ def test_a_bare_checkout_is_whole(tmp_path):
     code = (
         "import sys; sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in repr(finder)];"
         f"sys.path.insert(0, {str(ROOT)!r});"
-        "import disentangle.evaluations.disentanglement as d, disentangle.pretrained as p; print(d.__file__, p.__file__)"
+        "import disentangle.evaluations.disentanglement as d, disentangle.pretrained as p;"
+        "print(d.__file__, p.__file__)"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
