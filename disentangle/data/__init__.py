@@ -45,3 +45,7 @@ __all__ = [
     "splits",
     "with_classes",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

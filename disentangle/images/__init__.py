@@ -24,3 +24,7 @@ __all__ = [
     "open_shelf",
     "read_picture_file",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

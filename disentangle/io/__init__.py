@@ -27,3 +27,7 @@ __all__ = [
     "zoo_entries",
     "zoo_entry",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

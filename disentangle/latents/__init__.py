@@ -28,3 +28,7 @@ __all__ = [
     "style_channels",
     "traverse",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -31,3 +31,7 @@ __all__ = [
     "orthogonality_error",
     "polar",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -62,3 +62,7 @@ __all__ = [
     "register_model",
     "wrap",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -25,3 +25,7 @@ __all__ = [
     "replace_pool",
     "spectral_layers",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -16,3 +16,7 @@ __all__ = [
     "rademacher",
     "variation_loss",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

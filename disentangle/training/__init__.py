@@ -56,3 +56,7 @@ __all__ = [
     "train_gan",
     "train_vae",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

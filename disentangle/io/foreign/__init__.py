@@ -6,3 +6,7 @@ from disentangle.io.foreign.conversion import Foreign, convert, read
 from disentangle.io.foreign.listing import contents
 
 __all__ = ["Foreign", "Limits", "Name", "Node", "contents", "convert", "read", "read_inert"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

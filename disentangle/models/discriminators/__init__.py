@@ -41,3 +41,7 @@ def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
         case StyleGAN2DiscriminatorConfig():
             return StyleGAN2Discriminator(config)
     return ProGANDiscriminator(config)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

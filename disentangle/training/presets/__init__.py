@@ -67,3 +67,7 @@ def preset_config(
     data = {**data, "resolution": height}
     config: Config = vae_config(row, data, channels) if kind == "vae" else gan_config(row, data, channels)
     return with_fields(config, fields)  # type: ignore[return-value]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
