@@ -2,14 +2,14 @@
 # A second call finds everything in place and takes no time. PYTHON=... chooses another interpreter for a new .venv.
 
 find_python() {
-    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
+    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 python; do
         if command -v "$candidate" >/dev/null 2>&1 &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
     done
-    echo "No Python 3.10 or newer was found; install one, or name it: PYTHON=/path/to/python $0" >&2
+    echo "No Python 3.11 or newer was found; install one, or name it: PYTHON=/path/to/python $0" >&2
     return 1
 }
 
