@@ -68,3 +68,7 @@ __all__ = [
     "wasserstein_correlation",
     "z_max_variance",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

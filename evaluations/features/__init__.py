@@ -29,3 +29,7 @@ __all__ = [
     "load_extractor",
     "to_uint8",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

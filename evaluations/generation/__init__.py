@@ -32,3 +32,7 @@ __all__ = [
     "train_factor_predictor",
     "variation_predictability",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
