@@ -29,7 +29,7 @@ _LOOKED_INTO = ("data_dir", "weights")
 _OF_RUNS = ("config.json", "environment.json", "stats.jsonl", "latest", "checkpoints", "samples")  # a training's own
 
 
-class OutputPath(click.ParamType):
+class OutputPath(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """The name of a file to write, or of a folder to write files into.
 
     Args:

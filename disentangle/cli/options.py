@@ -30,7 +30,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class IntegerRanges(click.ParamType):
+class IntegerRanges(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """``0-3,8`` as ``(0, 1, 2, 3, 8)``; at most 10,000 numbers, none of which is built before they are counted."""
 
     name = "ranges"
@@ -71,7 +71,7 @@ class FiniteFloat(click.FloatRange):
         return number
 
 
-class Assignments(click.ParamType):
+class Assignments(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """``model.basis=4`` as ``("model.basis", 4)``; the value is JSON, or a string if it is not."""
 
     name = "field=value"

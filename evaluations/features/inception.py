@@ -91,7 +91,7 @@ def _pool(x: Tensor) -> Tensor:
     return avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
-class _A(inception.InceptionA):
+class _A(inception.InceptionA):  # type: ignore[misc]  # torchvision has no types
     def _forward(self, x: Tensor) -> list[Tensor]:
         return [
             self.branch1x1(x),
@@ -101,7 +101,7 @@ class _A(inception.InceptionA):
         ]
 
 
-class _C(inception.InceptionC):
+class _C(inception.InceptionC):  # type: ignore[misc]
     def _forward(self, x: Tensor) -> list[Tensor]:
         double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         return [
@@ -112,7 +112,7 @@ class _C(inception.InceptionC):
         ]
 
 
-class _E(inception.InceptionE):
+class _E(inception.InceptionE):  # type: ignore[misc]
     def _pooled(self, x: Tensor) -> Tensor:
         return _pool(x)
 
