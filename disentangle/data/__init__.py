@@ -13,9 +13,10 @@ from disentangle.data.images import ImageSource, LabelledImageSource
 from disentangle.data.known import MPI3D, DSprites, Shapes3D
 from disentangle.data.labelled import Subset, check_classes, hold_out, overlap, with_classes
 from disentangle.data.lsun import LSUN
-from disentangle.data.registry import DataInfo, list_data, open_data, splits
+from disentangle.data.registry import list_data, open_data, register, splits
 from disentangle.data.rooms import Rooms
 from disentangle.data.smallnorb import SmallNORB
+from disentangle.data.source import DataInfo, DataSource, Request
 from disentangle.data.sprites import Sprites
 
 __all__ = [
@@ -27,11 +28,13 @@ __all__ = [
     "CelebA",
     "DSprites",
     "DataInfo",
+    "DataSource",
     "FactorDataset",
     "FashionMNIST",
     "ImageFolder",
     "ImageSource",
     "LabelledImageSource",
+    "Request",
     "Rooms",
     "Shapes3D",
     "SmallNORB",
@@ -42,6 +45,7 @@ __all__ = [
     "list_data",
     "open_data",
     "overlap",
+    "register",
     "splits",
     "with_classes",
 ]

@@ -7,10 +7,11 @@ from pathlib import Path
 from disentangle.data.decoding import PictureDecoder
 from disentangle.data.encoded import CACHE_BYTES, EncodedImages
 from disentangle.data.places import PathLike, reads_files
+from disentangle.data.source import DataSource
 from disentangle.errors import DataError, unknown_name
 from disentangle.images import open_shelf
 
-__all__ = ["CROPS", "CelebA", "find_celeba"]
+__all__ = ["CROPS", "SOURCE", "CelebA", "find_celeba"]
 
 PICTURES = "img_align_celeba"
 SIZE = (178, 218)  # width, height
@@ -74,3 +75,23 @@ def find_celeba(data_dir: PathLike) -> Path | None:
                 return candidate
     # The folder itself, by its name or by its first picture.
     return root if root.is_dir() and (root.name == PICTURES or (root / "000001.jpg").is_file()) else None
+
+
+def _found(place: Path) -> list[Path]:
+    path = find_celeba(place)
+    return [] if path is None else [path]
+
+
+SOURCE = DataSource(
+    name="celeba",
+    title="CelebA",
+    kind="images",
+    factors="none; 202,599 aligned faces",
+    image_shape="3 x R x R",
+    source="Liu et al. 2015, http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+    licence="for non-commercial research",
+    open=lambda asked: asked.build(CelebA, asked.first(), asked.needed_resolution()),
+    files=("img_align_celeba", "img_align_celeba.zip"),
+    folders=("", "celeba", "CelebA"),
+    find=_found,
+)

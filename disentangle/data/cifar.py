@@ -7,6 +7,7 @@ so it is never opened.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from disentangle.data.images import ImageSource
 from disentangle.data.indices import check_indices
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, reads_files, search_places
+from disentangle.data.source import DataSource, Request
 from disentangle.errors import DataError, InputError, unknown_name
 
-__all__ = ["CIFAR10", "CIFAR100", "SIDE", "find_cifar", "holds_cifar"]
+__all__ = ["CIFAR10", "CIFAR100", "SIDE", "SOURCES", "find_cifar", "holds_cifar"]
 
 SIDE = 32
 _PICTURE = 3 * SIDE * SIDE
@@ -209,3 +212,36 @@ def _missing(classes: int, split: str, data_dir: PathLike | None) -> DataError:
         f"sub-folder {listed(_FOLDERS[classes])}; unpack the binary version {_ARCHIVE[classes]} and name its folder "
         f"with data_dir= (--data-dir) or the environment variable {ENVIRONMENT_VARIABLE}."
     )
+
+
+def _source(classes: int, reader: Callable[..., ImageSource], factors: str) -> DataSource:
+    def located(data_dir: PathLike | None) -> list[Path]:
+        folder = find_cifar(classes, "train", data_dir)
+        return [] if folder is None else [folder]
+
+    def opened(asked: Request) -> ImageSource:
+        size = SIDE if asked.resolution is None else asked.resolution
+        return asked.build(reader, asked.split, resolution=size, data_dir=asked.place)
+
+    return DataSource(
+        name=f"cifar{classes}",
+        title=f"CIFAR-{classes}",
+        kind="images",
+        factors=factors,
+        image_shape="3 x R x R, R = 32 and more",
+        source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html (the binary version)",
+        licence="not stated",
+        open=opened,
+        aliases={f"cifar-{classes}": {}},
+        splits=("train", "test"),
+        divided=True,
+        files=(f"{_FOLDERS[classes][0]}/{_FILES[classes]['train'][0]}",),
+        locate=located,
+        recognise=lambda folder: holds_cifar(folder) == classes,
+    )
+
+
+SOURCES = (
+    _source(10, CIFAR10, "10 classes; 50,000 train, 10,000 test"),
+    _source(100, CIFAR100, "100 classes in 20 groups; 50,000 train, 10,000 test"),
+)

@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from disentangle.data.idx import read_idx
+from disentangle.data.images import ImageSource
 from disentangle.data.indices import check_indices
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, cache_folder, listed, reads_files, search_places
+from disentangle.data.source import DataSource, Request
 from disentangle.errors import DataError, InputError, reason, unknown_name
 
-__all__ = ["CLASSES", "DEBIAN_FOLDER", "FashionMNIST", "find_fashion_mnist"]
+__all__ = ["CLASSES", "DEBIAN_FOLDER", "SOURCE", "FashionMNIST", "find_fashion_mnist"]
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = (
@@ -190,3 +192,31 @@ def _missing(split: str, data_dir: PathLike | None, download: bool) -> Path:
             "Debian's package with 'apt-get install dataset-fashion-mnist'."
         ) from error
     return root / _TORCHVISION_FOLDER
+
+
+def _open(asked: Request) -> ImageSource:
+    size = SIDE if asked.resolution is None else asked.resolution
+    return asked.build(FashionMNIST, asked.split, resolution=size, data_dir=asked.place, download=asked.download)
+
+
+def _located(data_dir: PathLike | None) -> list[Path]:
+    folder = find_fashion_mnist("train", data_dir)
+    return [] if folder is None else [folder]
+
+
+SOURCE = DataSource(
+    name="fashion-mnist",
+    title="Fashion-MNIST",
+    kind="images",
+    factors="10 classes; 60,000 train, 10,000 test",
+    image_shape="1 x R x R, R = 28, or 32 and more",
+    source="Xiao, Rasul and Vollgraf 2017, https://github.com/zalandoresearch/fashion-mnist",
+    licence="MIT",
+    open=_open,
+    aliases={"fashionmnist": {}},
+    splits=("train", "test"),
+    divided=True,
+    locate=_located,
+    recognise=lambda folder: _file(folder, "train-images-idx3-ubyte") is not None,
+    remedy="'apt-get install dataset-fashion-mnist', or download=True (--download)",
+)

@@ -1,4 +1,4 @@
-"""The published data sets with known factors, read from local files: dSprites, 3D Shapes, MPI3D, Cars3D, SmallNORB.
+"""The published data sets with known factors, read from local files: dSprites, 3D Shapes and MPI3D.
 
 Nothing in a file is ever unpickled: dSprites' ``metadata`` entry, a pickle, is not opened, and the factors' sizes are
 constants here, checked against the arrays. Each class has its published grid as an attribute (``grid``); a subclass
@@ -11,20 +11,18 @@ A compressed .npz file allows no access to single pictures. Where its size in me
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from disentangle.data.arrays import array_headers, open_rows
-from disentangle.data.places import PathLike, expanded, listed, pick_file
+from disentangle.data.arrays import ArrayHeader, array_headers, open_rows
+from disentangle.data.images import ImageSource
+from disentangle.data.places import PathLike, expanded, listed, pick_file, search_places
+from disentangle.data.source import DataSource, Request
 from disentangle.data.stored import StoredFactors, check_labels, find_pictures
-from disentangle.errors import DataError
+from disentangle.errors import DataError, InputError, unknown_name
 
-__all__ = [
-    "DSPRITES_FILES",
-    "MPI3D",
-    "MPI3D_FILES",
-    "SHAPES3D_FILES",
-    "DSprites",
-    "Shapes3D",
-]
+__all__ = ["MPI3D", "SOURCES", "DSprites", "Shapes3D"]
 
 DSPRITES_FILES = (
     "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
@@ -146,3 +144,99 @@ class MPI3D(StoredFactors):
         grid = by_length.get(length, self.grids[0])
         name, header = find_pictures(headers, "images", path, grid, 3)
         super().__init__(open_rows(path, name, header, in_memory=in_memory), grid, source=path)
+
+
+def _opens(reader: type[StoredFactors], pictures: str) -> Callable[[Request], ImageSource]:
+    def opened(asked: Request) -> ImageSource:
+        return _stored(asked, asked.first(), reader, pictures)
+
+    return opened
+
+
+def _stored(asked: Request, path: Path, reader: type[StoredFactors], pictures: str) -> ImageSource:
+    if asked.resolution is not None and path.is_file():
+        headers = array_headers(path)  # no picture is loaded before the resolution is known to fit
+        stored = headers.get(pictures) or headers.get("")
+        if stored is not None and len(stored.shape) >= 3:
+            asked.check_side(stored.shape[-2])
+    return asked.build(reader, path)
+
+
+def _open_mpi3d(asked: Request) -> ImageSource:
+    options = dict(asked.options)
+    variant = options.pop("variant", None) if asked.path is None else None
+    asked = replace(asked, options=options)
+    return _stored(asked, asked.path or _one_mpi3d(asked.data_dir, variant), MPI3D, "images")
+
+
+def _one_mpi3d(data_dir: PathLike | None, variant: str | None) -> Path:
+    if variant is not None and variant not in MPI3D_FILES:
+        raise unknown_name("variant of MPI3D", variant, MPI3D_FILES)
+    files = MPI3D_FILES[variant] if variant is not None else None
+    for place in search_places(data_dir):
+        found = _MPI3D.find_in(place, files)
+        held = {name for name, usual in MPI3D_FILES.items() for path in found if path.name in usual}
+        if len(held) > 1:
+            raise InputError(
+                f"MPI3D is here in several variants ({listed(found, 'and')}); say which with variant= or by the name, "
+                f"such as 'mpi3d-{sorted(held)[0]}'."
+            )
+        if found:
+            return found[0]
+    raise _MPI3D.not_found(data_dir, files)
+
+
+def _shape(headers: Mapping[str, ArrayHeader]) -> tuple[int, ...]:
+    """Of the array ``images``, or of the only one; () for another file."""
+    stored = headers.get("images") or headers.get("")
+    return () if stored is None else stored.shape
+
+
+_DSPRITES = DataSource(
+    name="dsprites",
+    title="dSprites",
+    kind="factors",
+    factors="shape 3, scale 6, orientation 40, pos_x 32, pos_y 32",
+    image_shape="1 x 64 x 64",
+    source="Matthey et al. 2017, https://github.com/google-deepmind/dsprites-dataset",
+    licence="Apache-2.0",
+    open=_opens(DSprites, "imgs"),
+    files=DSPRITES_FILES,
+    folders=("", "dsprites"),
+    arrays=lambda: "'imgs' (dSprites)",
+    holds=lambda headers: "imgs" in headers or _shape(headers)[:-2] == (math.prod(DSprites.grid),),
+)
+_SHAPES3D = DataSource(
+    name="shapes3d",
+    title="3D Shapes",
+    kind="factors",
+    factors="floor_hue 10, wall_hue 10, object_hue 10, scale 8, shape 4, orientation 15",
+    image_shape="3 x 64 x 64",
+    source="Burgess and Kim 2018, https://github.com/google-deepmind/3d-shapes",
+    licence="Apache-2.0",
+    open=_opens(Shapes3D, "images"),
+    aliases={"3dshapes": {}, "3d-shapes": {}},
+    files=SHAPES3D_FILES,
+    folders=("", "shapes3d", "3dshapes"),
+    arrays=lambda: f"'images' with {math.prod(Shapes3D.grid)} pictures (3D Shapes)",
+    holds=lambda headers: math.prod(_shape(headers)[:-3]) == math.prod(Shapes3D.grid),
+)
+_MPI3D = DataSource(
+    name="mpi3d",
+    title="MPI3D",
+    kind="factors",
+    factors=(
+        "object_color 6 or 4, object_shape 6 or 4, object_size 2, camera_height 3, background_color 3, "
+        "horizontal_axis 40, vertical_axis 40"
+    ),
+    image_shape="3 x 64 x 64",
+    source="Gondal et al. 2019, https://github.com/rr-learning/disentanglement_dataset",
+    licence="CC BY 4.0",
+    open=_open_mpi3d,
+    aliases={f"mpi3d-{variant}": {"variant": variant} for variant in MPI3D_FILES},
+    files=tuple(name for names in MPI3D_FILES.values() for name in names),
+    folders=("", "mpi3d", "mpi3d_toy", "mpi3d_realistic", "mpi3d_real"),
+    arrays=lambda: f"'images' with {listed(map(math.prod, MPI3D.grids))} pictures (MPI3D)",
+    holds=lambda headers: math.prod(_shape(headers)[:-3]) in map(math.prod, MPI3D.grids),
+)
+SOURCES = (_DSPRITES, _SHAPES3D, _MPI3D)

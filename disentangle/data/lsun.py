@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from disentangle.data.decoding import PictureDecoder
 from disentangle.data.encoded import CACHE_BYTES, EncodedImages
+from disentangle.data.images import ImageSource
 from disentangle.data.lmdb_pages import list_entries
-from disentangle.data.places import PathLike, expanded, reading
-from disentangle.errors import DataError
+from disentangle.data.places import PathLike, expanded, listed, reading, search_places
+from disentangle.data.source import DataSource, Request
+from disentangle.errors import DataError, InputError
 from disentangle.files import open_regular
 from disentangle.images import LARGEST, PictureError
 from disentangle.images.per_process import PerProcess
 
-__all__ = ["LSUN", "LmdbShelf"]
+__all__ = ["LSUN", "SOURCE", "LmdbShelf"]
 
 
 class LSUN(EncodedImages):
@@ -90,3 +93,58 @@ class LmdbShelf:
         if len(value) != size:
             raise PictureError("the database has been cut off since it was opened")
         return value
+
+
+def _open(asked: Request) -> ImageSource:
+    options = dict(asked.options)
+    category = options.pop("category", None) if asked.path is None else None
+    path = asked.path or _one(asked.data_dir, category, asked.split)
+    return replace(asked, options=options).build(LSUN, path, asked.needed_resolution())
+
+
+def _one(data_dir: PathLike | None, category: str | None, split: str) -> Path:
+    seen: list[Path] = []
+    for place in search_places(data_dir):
+        found = SOURCE.find_in(place)
+        seen += found
+        if category is not None:
+            wanted = [path for path in found if path.name == f"{category}_{split}_lmdb"]
+        else:
+            # A folder that is not named like bedroom_val_lmdb is taken whatever the split.
+            wanted = [path for path in found if path.name.endswith(f"_{split}_lmdb") or not path.name.endswith("_lmdb")]
+        if len(wanted) > 1:
+            raise InputError(f"LSUN is here in several categories ({listed(wanted, 'and')}); say which with category=.")
+        if wanted:
+            return wanted[0]
+    if not seen:
+        raise SOURCE.not_found(data_dir)
+    raise InputError(
+        f"LSUN has no folder {category or '<category>'}_{split}_lmdb here (found {listed(seen, 'and')}); give a "
+        "category and a split that is there."
+    )
+
+
+def _found(place: Path) -> list[Path]:
+    folders = [place, *(path for name in SOURCE.folders for path in sorted((place / name).glob("*_lmdb")))]
+    return [folder for folder in folders if _holds(folder)]
+
+
+def _holds(folder: Path) -> bool:
+    return (folder / "data.mdb").is_file()
+
+
+SOURCE = DataSource(
+    name="lsun",
+    title="LSUN",
+    kind="images",
+    factors="none; one category a folder",
+    image_shape="3 x R x R",
+    source="Yu et al. 2015, https://github.com/fyu/lsun",
+    licence="not stated",
+    open=_open,
+    divided=True,
+    files=("<category>_<split>_lmdb/data.mdb",),
+    folders=("", "lsun"),
+    find=_found,
+    recognise=_holds,
+)

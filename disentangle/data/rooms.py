@@ -25,9 +25,10 @@ import torch
 from torch import Tensor
 
 from disentangle.data.factors import FactorDataset
+from disentangle.data.source import DataSource
 from disentangle.errors import InputError
 
-__all__ = ["SHAPES", "Rooms", "Scenes", "compose", "palette", "ray_cast", "scenes"]
+__all__ = ["SHAPES", "SOURCE", "Rooms", "Scenes", "compose", "palette", "ray_cast", "scenes"]
 
 HUES, SCALES, ORIENTATIONS = 10, 8, 15
 SCALE_RANGE = (0.82, 1.18)
@@ -343,3 +344,16 @@ class Rooms(FactorDataset):
             # index_select copies whole scenes at once, several times faster than maps[...] does
             compose(maps.index_select(0, scene[part]), colours[part], out=pixels[part])
         return pictures
+
+
+SOURCE = DataSource(
+    name="rooms",
+    title="Rooms",
+    kind="factors",
+    factors="floor_hue 10, wall_hue 10, object_hue 10, scale 8, shape 4, orientation 15",
+    image_shape="3 x R x R, R = 16 to 256",
+    source="drawn by this package",
+    licence="Apache-2.0",
+    open=lambda asked: asked.build(Rooms, *(() if asked.resolution is None else (asked.resolution,))),
+    needs_files=False,
+)

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle.data.arrays import TensorRows
+from disentangle.data.images import ImageSource
 from disentangle.data.places import PathLike, expanded, reads_files
+from disentangle.data.source import DataSource, Request
 from disentangle.data.stored import StoredFactors
 from disentangle.errors import DataError, reason
 from disentangle.files import open_regular
 
-__all__ = ["HALVES", "SmallNORB", "find_matrix"]
+__all__ = ["HALVES", "SOURCE", "SmallNORB", "find_matrix"]
 
 SIDE = 64
 HALVES = ("training", "testing")
@@ -174,3 +176,26 @@ def _read_left(path: Path, points: NDArray[np.int64], pictures: NDArray[np.uint8
                 resized = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
                 pictures[point] = np.asarray(resized)
         _read_end(file, path)
+
+
+def _open(asked: Request) -> ImageSource:
+    path = asked.first()
+    asked.check_side(SIDE)
+    return asked.build(SmallNORB, path)
+
+
+SOURCE = DataSource(
+    name="smallnorb",
+    title="SmallNORB",
+    kind="factors",
+    factors="category 5, instance 10, elevation 9, azimuth 18, lighting 6",
+    image_shape="1 x 64 x 64",
+    source="LeCun, Huang and Bottou 2004, https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
+    licence="for research; may not be sold",
+    open=_open,
+    aliases={"small-norb": {}},
+    files=("smallnorb-*-training-dat.mat", "smallnorb-*-training-dat.mat.gz"),
+    folders=("", "smallnorb", "small_norb"),
+    matches=lambda folder: find_matrix(folder, "training", "dat") is not None,
+    recognise=lambda folder: find_matrix(folder, "training", "dat") is not None,
+)

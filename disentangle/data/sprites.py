@@ -25,9 +25,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from disentangle.data.factors import FactorDataset
+from disentangle.data.source import DataSource
 from disentangle.errors import InputError, unknown_name
 
-__all__ = ["SHAPES", "Sprites", "draw", "ellipse_distance", "heart_distance", "square_distance"]
+__all__ = ["SHAPES", "SOURCE", "Sprites", "draw", "ellipse_distance", "heart_distance", "square_distance"]
 
 METHODS = ("atlas", "direct")
 ORIENTATION_RANGES = {"full": 2 * math.pi, "quarter": math.pi / 2, "none": 0.0}
@@ -301,3 +302,16 @@ class Sprites(FactorDataset):
             for part in (shape == number).nonzero().flatten().split(_CHUNK):
                 pictures[part, 0] = draw(name, centre[part], radius[part], angle[part], self.resolution)
         return pictures
+
+
+SOURCE = DataSource(
+    name="sprites",
+    title="Sprites",
+    kind="factors",
+    factors="shape 3, scale 6, orientation 40, pos_x 32, pos_y 32 (positions: at most half the resolution)",
+    image_shape="1 x R x R, R = 16 to 256",
+    source="drawn by this package",
+    licence="Apache-2.0",
+    open=lambda asked: asked.build(Sprites, *(() if asked.resolution is None else (asked.resolution,))),
+    needs_files=False,
+)

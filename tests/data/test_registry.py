@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from disentangle.data import Cars3D, SmallNORB, fashion_mnist, known, registry
+from disentangle.data import Cars3D, DataInfo, DataSource, SmallNORB, fashion_mnist, known, registry
 from disentangle.data.celeba import CelebA
 from disentangle.data.factors import FactorDataset
 from disentangle.data.fashion_mnist import FashionMNIST
 from disentangle.data.folder import ImageFolder
 from disentangle.data.images import ImageSource
 from disentangle.data.lsun import LSUN
-from disentangle.data.registry import DataInfo, list_data, open_data
+from disentangle.data.registry import list_data, open_data, register
 from disentangle.errors import DataError, InputError
 
 NAMES = (
@@ -269,7 +270,7 @@ def test_paths_that_lead_nowhere(tmp_path: Path, small: None) -> None:
             open_data(path, resolution=8)
     np.savez(tmp_path / "a.npz", images=zeros(9, 8, 8, 3), x=zeros(1))
     with pytest.raises(
-        DataError, match=r"its arrays: images \(9, 8, 8, 3\), x \(1,\)\); expected 'imgs'.*32 \(3D Shapes"
+        DataError, match=r"its arrays: images \(9, 8, 8, 3\), x \(1,\)\); expected 'imgs'.*32 pictures \(3D Shapes"
     ):
         open_data(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", imgs=zeros(9, 8, 8))
@@ -378,7 +379,63 @@ def test_the_list_tells_the_factors_right(name: str) -> None:
         assert isinstance(data, FactorDataset)
         names, sizes = data.factor_names, data.factor_sizes
     else:
-        reader: Any = {**registry._STORED, "cars3d": Cars3D, "smallnorb": SmallNORB}[name]
+        readers = {"dsprites": known.DSprites, "shapes3d": known.Shapes3D, "mpi3d": known.MPI3D}
+        reader: Any = {**readers, "cars3d": Cars3D, "smallnorb": SmallNORB}[name]
         names, sizes = reader.factor_names, reader.grids[0] if name == "mpi3d" else reader.grid
     for factor, size in zip(names, sizes, strict=True):
         assert f"{factor} {size}" in text
+
+
+# --- data sets of somebody else's
+
+
+def test_a_data_set_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Grey:
+        image_shape = (1, 4, 4)
+
+        def __init__(self, path: Path, resolution: int, *, level: float = 0.5) -> None:
+            self.path, self.resolution, self.level = path, resolution, level
+
+        def __len__(self) -> int:
+            return 3
+
+        def images(self, indices: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(indices), 1, 4, 4), self.level)
+
+    mine = DataSource(
+        name="grey-cards", title="Grey Cards", kind="images", factors="none", image_shape="1 x 4 x 4", source="ours",
+        licence="CC0", open=lambda asked: asked.build(Grey, asked.first(), asked.needed_resolution()),
+        aliases={"dark-cards": {"level": 0.1}}, files=("cards.bin",), recognise=lambda f: (f / "cards.bin").is_file(),
+    )  # fmt: skip
+    monkeypatch.setattr(registry.SOURCES, "_records", dict(registry.SOURCES._records))
+    assert register(mine) is mine
+    assert list_data()[-1].note.startswith("put cards.bin into ")
+    with pytest.raises(DataError, match="Grey Cards was not found: looked for cards.bin in"):
+        open_data("grey-cards", resolution=4)
+    (tmp_path / "cards.bin").touch()
+    assert list_data(tmp_path)[-1].available
+    by_name = open_data("Grey_Cards", resolution=4, data_dir=tmp_path, level=0.2)
+    assert isinstance(by_name, Grey)
+    assert (by_name.path, by_name.resolution, by_name.level) == (tmp_path / "cards.bin", 4, 0.2)
+    assert float(open_data("dark-cards", resolution=4, data_dir=tmp_path).images(torch.tensor([0]))[0, 0, 0, 0]) == (
+        pytest.approx(0.1)
+    )
+    assert isinstance(open_data(tmp_path, resolution=4), Grey)
+    with pytest.raises(InputError, match="Grey Cards has no split 'test'"):
+        open_data("grey-cards", split="test", data_dir=tmp_path)
+    with pytest.raises(InputError, match="Unknown option of Grey Cards 'levl'; did you mean 'level'"):
+        open_data("grey-cards", resolution=4, data_dir=tmp_path, levl=1)
+    with pytest.raises(InputError, match="There is a data set 'rooms' already"):
+        register(replace(mine, name="rooms"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_source_keeps_the_contract(name: str) -> None:
+    source = registry.SOURCES[name]
+    assert source.name == name == name.lower()
+    assert source.kind in ("factors", "images")
+    assert all((source.title, source.factors, source.image_shape, source.source, source.licence))
+    assert not set(source.aliases) & set(NAMES)
+    assert source.files or not source.needs_files or source.remedy
+    assert (source.holds is None) == (source.arrays is None)
+    assert "train" in source.splits
