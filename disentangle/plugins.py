@@ -92,13 +92,13 @@ class Registry(Mapping[str, R], Generic[R]):
             )
         name = getattr(record, "name", None)
         if not isinstance(name, str) or not name or name != name.strip():
-            raise InputError(f"A {self.what} needs a name, a text without spaces around it; got {name!r:.60}.")
+            raise InputError(f"The name of the {self.what} is {name!r:.60}; expected a text without spaces around it.")
         for field in dataclasses.fields(record):  # type: ignore[arg-type]
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if required and getattr(record, field.name) is None:
                 raise InputError(f"The {self.what} {name!r} lacks {field.name}; expected one.")
         if self._records.get(name, record) is not record:
-            raise InputError(f"There is a {self.what} {name!r} already; choose another name.")
+            raise InputError(f"The {self.what} {name!r} exists already; choose another name.")
         self._records[name] = record
         return record
 

@@ -47,10 +47,10 @@ def test_a_registry_is_a_mapping_in_order(colours: Registry[Colour]) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (Colour("red", 4), "There is a colour 'red' already; choose another name"),
-        (Colour("", 4), "A colour needs a name, a text without spaces around it; got ''"),
-        (Colour(" red", 4), "needs a name"),
-        (Colour(None, 4), "needs a name"),
+        (Colour("red", 4), "The colour 'red' exists already; choose another name"),
+        (Colour("", 4), "The name of the colour is ''; expected a text without"),
+        (Colour(" red", 4), "expected a text without spaces"),
+        (Colour(None, 4), "expected a text without spaces"),
         (Colour("green", None), "The colour 'green' lacks shade; expected one"),
         ("green", "'str' is no colour; expected an instance of Colour"),
         (Colour, "'type' is no colour"),
@@ -93,7 +93,7 @@ def test_packages_that_plug_in(
     said = caplog.text
     assert "the plug-in 'gone' ('no_such_package') cannot be loaded (ModuleNotFoundError: No module named" in said
     assert "the plug-in 'broken' ('broken') cannot be loaded (ZeroDivisionError: division by zero)" in said
-    assert "the plug-in 'thief' ('thief') cannot be loaded (InputError: There is a colour 'red' already" in said
+    assert "the plug-in 'thief' ('thief') cannot be loaded (InputError: The colour 'red' exists already" in said
     caplog.clear()
     assert len(colours) == 4
     assert not caplog.text, "each is loaded, or named, once"

@@ -21,11 +21,12 @@ from disentangle.evaluations.disentanglement.irs import irs
 from disentangle.evaluations.disentanglement.jemmig import jemmig
 from disentangle.evaluations.disentanglement.mcc import mcc, r2
 from disentangle.evaluations.disentanglement.med import med, topk_med
+from disentangle.evaluations.disentanglement.metric import Metric
 from disentangle.evaluations.disentanglement.mig import mig
 from disentangle.evaluations.disentanglement.mig_density import mig_density
 from disentangle.evaluations.disentanglement.mig_sup import mig_sup
 from disentangle.evaluations.disentanglement.modularity import modularity
-from disentangle.evaluations.disentanglement.registry import METRICS
+from disentangle.evaluations.disentanglement.registry import METRICS, register
 from disentangle.evaluations.disentanglement.rmig import rmig
 from disentangle.evaluations.disentanglement.sap import sap
 from disentangle.evaluations.disentanglement.suite import evaluate, evaluate_encoder
@@ -34,6 +35,7 @@ from disentangle.evaluations.disentanglement.udr import udr
 __all__ = [
     "METRICS",
     "CodeTable",
+    "Metric",
     "aam",
     "active_units",
     "beta_vae",
@@ -60,6 +62,7 @@ __all__ = [
     "modularity",
     "pairwise_information",
     "r2",
+    "register",
     "rmig",
     "sap",
     "topk_med",

@@ -60,6 +60,21 @@ class Metric:
     baselines: bool = True
     extremes: Literal["scaled", "large", "own"] = "scaled"
 
+    def __call__(
+        self, codes: ArrayLike, factors: ArrayLike, *, protocol: str | None = None,
+        test: tuple[ArrayLike, ArrayLike] | None = None, factor_kinds: FactorKinds = None, baselines: bool = True,
+        bootstrap: int = 0, seed: int = 0, n_jobs: int = 1, **options: Any,
+    ) -> Score:  # fmt: skip
+        """The score of codes (n, d) and factors (n, k); ``options`` replace those of the protocol.
+
+        The other arguments are those of :func:`~disentangle.evaluations.disentanglement.inputs.read_points` and
+        :func:`score_all`.
+        """
+        return measured(
+            self, codes, factors, protocol=protocol, given=options, test=test, factor_kinds=factor_kinds,
+            baselines=baselines, bootstrap=bootstrap, seed=seed, n_jobs=n_jobs,
+        )  # fmt: skip
+
     def measured_on(self, points: Points, **options: Any) -> Score:
         """``measure`` of points whose codes it can hold."""
         return self.measure(

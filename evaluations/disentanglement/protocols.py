@@ -48,8 +48,8 @@ def protocol_options(
         InputError: if there is no such protocol, or it does not define this metric, or an option has another name.
     """
     protocol = next(iter(protocols)) if protocol is None else protocol
-    if protocol not in PROTOCOLS:
-        raise unknown_name("protocol", str(protocol), PROTOCOLS)
+    if protocol not in protocols and protocol not in PROTOCOLS:
+        raise unknown_name("protocol", str(protocol), [*PROTOCOLS, *protocols])
     if protocol not in protocols:
         raise InputError(f"protocol {protocol!r} does not define {metric}; {metric} has {', '.join(protocols)}.")
     options = protocols[protocol]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.aam import METRIC as AAM
 from disentangle.evaluations.disentanglement.active_units import METRIC as ACTIVE_UNITS
 from disentangle.evaluations.disentanglement.beta_vae import METRIC as BETA_VAE
@@ -34,12 +37,13 @@ from disentangle.evaluations.disentanglement.mig_sup import METRIC as MIG_SUP
 from disentangle.evaluations.disentanglement.modularity import METRIC as MODULARITY
 from disentangle.evaluations.disentanglement.rmig import METRIC as RMIG
 from disentangle.evaluations.disentanglement.sap import METRIC as SAP
+from disentangle.plugins import Registry
 
-__all__ = ["INTERVENTIONAL", "METRICS"]
+__all__ = ["INTERVENTIONAL", "METRICS", "register"]
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
+
+def _of_arrays() -> tuple[Metric, ...]:
+    return (
         MIG,
         RMIG,
         MIG_SUP,
@@ -69,7 +73,21 @@ METRICS: dict[str, Metric] = {
         GAUSSIAN_CORRELATION_PAIRWISE,
         ACTIVE_UNITS,
     )
-}
-INTERVENTIONAL: dict[str, InterventionalMetric] = {
-    metric.name: metric for metric in (BETA_VAE, FACTOR_VAE, Z_MAX, FAIRNESS)
-}
+
+
+METRICS = Registry("metric", Metric, _of_arrays)
+INTERVENTIONAL = Registry("metric", InterventionalMetric, lambda: (BETA_VAE, FACTOR_VAE, Z_MAX, FAIRNESS))
+
+R = TypeVar("R", Metric, InterventionalMetric)
+
+
+def register(metric: R) -> R:
+    """Add a metric of your own to what ``evaluate``, ``evaluate_encoder`` and the command line know by name.
+
+    Raises:
+        InputError: its name is taken, by a metric of the other kind too, or a part is missing.
+    """
+    ours, other = (METRICS, INTERVENTIONAL) if isinstance(metric, Metric) else (INTERVENTIONAL, METRICS)
+    if getattr(metric, "name", None) in other:
+        raise InputError(f"The metric {metric.name!r} exists already; choose another name.")
+    return ours.register(metric)  # type: ignore[attr-defined]

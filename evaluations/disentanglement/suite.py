@@ -71,8 +71,9 @@ def evaluate(
     """
     names = select_metrics(metrics)
     check_jobs(n_jobs)
-    if protocol is not None and protocol not in PROTOCOLS:
-        raise unknown_name("protocol", str(protocol), PROTOCOLS)
+    protocols = {*PROTOCOLS, *(own for name in names for own in METRICS[name].protocols)}
+    if protocol is not None and protocol not in protocols:
+        raise unknown_name("protocol", str(protocol), protocols)
     given = dict(options or {})
     for name in given:
         if name not in names:

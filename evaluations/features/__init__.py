@@ -1,7 +1,7 @@
 """What turns images into numbers to compare: extractors and their weights, protocols, perceptual distances."""
 
 from disentangle.evaluations.features.extraction import extract_features
-from disentangle.evaluations.features.extractors import EXTRACTORS, Extractor, load_extractor
+from disentangle.evaluations.features.extractors import EXTRACTORS, Extractor, ExtractorSource, load_extractor, register
 from disentangle.evaluations.features.image_sets import (
     ImageSet,
     array_images,
@@ -17,6 +17,7 @@ __all__ = [
     "EXTRACTORS",
     "PROTOCOLS",
     "Extractor",
+    "ExtractorSource",
     "ImageProtocol",
     "ImageSet",
     "array_images",
@@ -27,6 +28,7 @@ __all__ = [
     "generated_images",
     "load_distance",
     "load_extractor",
+    "register",
     "to_uint8",
 ]
 

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from disentangle.errors import unknown_name
 from disentangle.evaluations.features.download import find_or_download
 from disentangle.looking import looking_at, own_randomness
+from disentangle.plugins import Registry
 from disentangle.tensor_files import read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
+__all__ = ["EXTRACTORS", "Extractor", "ExtractorSource", "load_extractor", "register"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,22 @@ class Extractor:
     network: Any = field(default=None, repr=False, compare=False)
 
 
+@dataclass(frozen=True)
+class ExtractorSource:
+    """A network that has a name, before it is made.
+
+    Attributes:
+        name: for :func:`load_extractor`.
+        make: gives the network with random weights, and what makes an :class:`Extractor` of ``(network, name, sha256,
+            published)``. The network has ``load_weights(tensors by name)`` unless ``weights_needed`` is False.
+        weights_needed: whether it is only used with weights from a file, which the lists of known files name.
+    """
+
+    name: str
+    make: Callable[[], tuple[Any, Callable[..., Extractor]]]
+    weights_needed: bool = True
+
+
 @own_randomness()
 def load_extractor(
     name: str | Any = "inception", *, weights: str | os.PathLike[str] | None = None, allow_download: bool = False,
@@ -70,11 +86,12 @@ def load_extractor(
         module = name.to(device)
         run = _in_evaluation_mode(module)
         return Extractor(type(module).__name__, size, run, centre=127.5, spread=127.5, network=module)
-    if name not in EXTRACTORS:
-        raise unknown_name("extractor", str(name), EXTRACTORS)
-    network, make = EXTRACTORS[name]()
+    source = EXTRACTORS.find(str(name))
+    network, make = source.make()
     if random:
         return make(network.to(device).eval(), f"random-{name}", "", False)
+    if not source.weights_needed and weights is None:
+        return make(network.to(device).eval(), name, "", False)
     found = find_or_download(name, path=weights, allow_download=allow_download)
     network.load_weights(read_weights(found.path))
     return make(network.to(device).eval(), found.name(name), found.sha256, found.published)
@@ -133,9 +150,22 @@ def _dino() -> tuple[Any, Callable[..., Extractor]]:
     return DINOv2(), _without_classes
 
 
-EXTRACTORS: dict[str, Callable[[], tuple[Any, Callable[..., Extractor]]]] = {
-    "inception": _inception,
-    "efficientnet-lite0": _efficientnet_lite,
-    "vgg16": _vgg,
-    "dinov2-vitl14": _dino,
-}
+EXTRACTORS = Registry(
+    "extractor",
+    ExtractorSource,
+    lambda: (
+        ExtractorSource("inception", _inception),
+        ExtractorSource("efficientnet-lite0", _efficientnet_lite),
+        ExtractorSource("vgg16", _vgg),
+        ExtractorSource("dinov2-vitl14", _dino),
+    ),
+)
+
+
+def register(source: ExtractorSource) -> ExtractorSource:
+    """Add an extractor of your own to what :func:`load_extractor` and the command line know by name.
+
+    Raises:
+        InputError: its name is taken, or a part is missing.
+    """
+    return EXTRACTORS.register(source)

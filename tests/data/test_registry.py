@@ -425,7 +425,7 @@ def test_a_data_set_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_data("grey-cards", split="test", data_dir=tmp_path)
     with pytest.raises(InputError, match="Unknown option of Grey Cards 'levl'; did you mean 'level'"):
         open_data("grey-cards", resolution=4, data_dir=tmp_path, levl=1)
-    with pytest.raises(InputError, match="There is a data set 'rooms' already"):
+    with pytest.raises(InputError, match="The data set 'rooms' exists already"):
         register(replace(mine, name="rooms"))
 
 
