@@ -59,9 +59,10 @@ def test_explicitness_is_that_of_the_losses_in_the_parts() -> None:
     stream = np.random.RandomState(0)
     codes = stream.standard_normal((400, 3))
     factors = np.stack([codes[:, 0] > 0, np.prod(np.sign(codes), axis=1) > 0], axis=1)
-    score = dci_es(codes, factors, baselines=False)
+    score = dci_es(codes, factors, trees=10, capacities=(1, 2, 8), baselines=False)
     parts = score.parts
-    expected = explicitness_of_curves(parts["capacities"], parts["loss"], parts["constant_loss"])
+    curves = parts["capacities"], parts["loss"], parts["constant_loss"]
+    expected = explicitness_of_curves(*curves, logarithmic=False)
     np.testing.assert_array_equal(parts["per_factor"], expected)
     assert score.value == expected.mean()
 
