@@ -12,8 +12,8 @@ from disentangle.evaluations.disentanglement import CodeTable, beta_vae, factor_
 
 SIZES = (4, 3, 5)
 # Mean and standard deviation over 40 draws (z-diff: 6) of z_max_var, z_min_var and z_diff of
-# ubisoft/ubisoft-laforge-DisentanglementMetrics 05d5667, continuous_factors=False and all else as it is, on 400 points of
-# each combination of the factors below.
+# ubisoft/ubisoft-laforge-DisentanglementMetrics 05d5667, continuous_factors=False and all else as it is, on 400 points
+# of each combination of the factors below.
 PRINTED = {"z-max": (0.6330, 0.0306, 40), "z-min": (0.9459, 0.0109, 40), "z-diff": (0.9981, 0.0010, 6)}
 
 
