@@ -180,10 +180,15 @@ def _constant_loss(y: np.ndarray, y_test: np.ndarray, kind: FactorKind) -> float
     return float(np.mean(y_test != values[counts.argmax()]))
 
 
-def _checked(capacities: Sequence[int]) -> tuple[int, ...]:
-    found = tuple(check_integer("a capacity", capacity, least=1) for capacity in capacities)
+def _checked(capacities: Any) -> tuple[int, ...]:
+    try:
+        found = tuple(check_integer("a capacity", capacity, least=1) for capacity in capacities)
+    except (InputError, TypeError):
+        found = ()
     if len(found) < 2 or any(b <= a for a, b in pairwise(found)):
-        raise InputError(f"capacities is {shown(capacities)}; expected two or more rising numbers.")
+        raise InputError(
+            f"capacities is {shown(capacities)}; expected two or more rising whole numbers from 1, such as [1, 2, 4]."
+        )
     return found
 
 
