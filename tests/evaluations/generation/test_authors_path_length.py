@@ -1,4 +1,4 @@
-"""The presets of StyleGAN's path length against NVIDIA's own sampler on the same latents (tests/reference)."""
+"""StyleGAN's path length and PIPL against their own code on the same latents (tests/reference)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from disentangle.evaluations.generation import path_length
+from disentangle.evaluations.generation import path_length, perceptual_perturbation
 from disentangle.models.base import LatentSpace
 
 VALUES = np.load(Path(__file__).parents[2] / "reference" / "authors_methods.npz")
@@ -48,9 +48,17 @@ def distance(one: Tensor, other: Tensor) -> Tensor:
     return (features[0] - features[1]).square().sum(1)
 
 
-@pytest.mark.parametrize("preset", ["ppl2_wend", "stylegan2", "stylegan2-z"])
+@pytest.mark.parametrize("preset", ["ppl2_wend", "stylegan2", "stylegan2-z", "rosinality"])
 def test_presets_of_stylegan(preset: str) -> None:
     score = path_length(Stored(), distance, preset=preset, n=40, seed=9)
     assert score.settings["protocol"] == preset
     np.testing.assert_allclose(score.parts["distances"], VALUES[f"ppl/{preset}/distances"], rtol=1e-6)
     assert score.value == pytest.approx(float(VALUES[f"ppl/{preset}/value"]), rel=1e-8)
+
+
+def test_pipl_along_one_direction() -> None:
+    """Of HouseholderGAN's script with its README's options; it draws directions, so there is one."""
+    direction = torch.tensor(VALUES["pipl/direction"], dtype=torch.float64).mT
+    score = perceptual_perturbation(Stored(), distance, {"layer": direction}, space="w", n=40, batch=40, seed=9)
+    assert score.value == pytest.approx(float(VALUES["pipl/value"]), rel=1e-10)
+    assert score.parts["unfiltered_mean"] == pytest.approx(float(VALUES["pipl/distances"].mean()), rel=1e-10)
