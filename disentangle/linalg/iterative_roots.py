@@ -10,6 +10,9 @@
     pade            the [5/5] Pade approximant of sqrt(1 - z) at z = I - A ("MPA", Song, Sebe and Wang, ICLR 2022)
     taylor          the Taylor polynomial of degree 10 of sqrt(1 - z) ("MTP", same source)
 
+The quintics of ``polar_express`` are those of the authors' code for their interval; it makes polar factors, not roots,
+and the list of coefficients it holds ready, for l = 1e-3 in bfloat16 with a cushion and a safety factor, is not used.
+
 The first three are differentiated by unrolling. The last two solve the Lyapunov equation ``S X + X S = C`` by the
 Newton-Schulz iteration for the sign of ``[[S, C], [0, -S]]``, as their authors do: for the root scaled by the root of
 ``||P||_F``, for the inverse root by its own norm (in their code by that of all matrices of a batch together).

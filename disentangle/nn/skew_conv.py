@@ -147,8 +147,9 @@ class SkewConv2d(nn.Module):
     Args:
         in_channels, out_channels, kernel_size, stride, bias: as for ``nn.Conv2d``; odd kernels, equal strides.
         padding: None or half the kernel, the only padding with which the map can be orthogonal.
-        terms: terms of the series after the identity, in training and evaluation alike. :attr:`error_bound` is the
-            largest relative error; it is rarely met, since the norm's bound is 1.6 times the norm for random filters.
+        terms: terms of the series after the identity, in training and evaluation alike (the authors' code has 5 in
+            training and 12 in evaluation). :attr:`error_bound` is the largest relative error; it is rarely met, since
+            the norm's bound is 1.6 times the norm for random filters.
         norm: what the bound of ``||A||`` is scaled to: the largest angle, in radians, by which the map can turn a
             picture. 2.1 is the scale 0.7 of the paper's code for 3x3 filters with the missing factor 3.
         padding_mode: ``"zeros"`` or ``"circular"``.

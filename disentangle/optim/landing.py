@@ -11,8 +11,10 @@ so that for ``2 eta lambda <= 1`` the new distance is at most ``d - 2 eta lambda
 step* is the largest eta that keeps this bound at most ``reach``: a weight as near as that stays so.
 
 Source: Ablin and Peyré, "Fast and accurate optimization on the orthogonal manifold without retraction", AISTATS 2022
-(field, safe step for square X); Ablin, Vary, Gao, Absil, JMLR 2024 (for rectangular X). The bound here keeps
-``||E^2||`` and ``b`` exact, where the papers use ``d^2`` and ``||F||^2``; the steps are therefore never shorter.
+(field, safe step for square X); Ablin, Vary, Gao, Absil, JMLR 2024 (for rectangular X). Both have orthonormal columns,
+so that a square weight is transposed before it comes here. The bound here keeps ``||E^2||`` and ``b`` exact, where the
+papers and their code use ``d^2`` and ``||F||^2``: a step that has to be shortened is never shorter than theirs, and
+longer as a rule; all others are equal.
 """
 
 from __future__ import annotations

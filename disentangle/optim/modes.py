@@ -71,7 +71,8 @@ def step_direction(displacement: Tensor, lr: float, options: TreatmentOptions) -
 def new_weight(weight: Tensor, direction: Tensor, lr: float, options: TreatmentOptions) -> tuple[Tensor, float]:
     """The weight after a step with rate ``lr`` along ``direction`` (same shape), and the rate that was used."""
     X, G = (x.flatten(1) if x.dtype == torch.float64 else x.flatten(1).float() for x in (weight, direction))
-    tall = X.shape[0] > X.shape[1]
+    # Landing's papers have orthonormal columns, POGO's rows: off the manifold a square weight is not the same to both.
+    tall = X.shape[0] > X.shape[1] or (X.shape[0] == X.shape[1] and options.mode == "landing")
     if tall:
         X, G = X.mT, G.mT
     with torch.autocast(X.device.type, enabled=False):

@@ -24,7 +24,8 @@ as it was built, also after a step that raised. Such a step counts as not taken:
 before it, and gradients it had treated are put back when the next one begins.
 
 Source: Song, Sebe, Wang, "Orthogonal SVD Covariance Conditioning and Latent Disentanglement", TPAMI 2023 (NOG, OLR and
-their order); the scale ``"nuclear"`` is PolarGrad's (Lau et al., arXiv 2505.21799).
+their order; the OLR of their code is ``olr_form="released"``, not the default); the scale ``"nuclear"`` is PolarGrad's
+(Lau et al., arXiv 2505.21799; its code ends the polar factor after two steps by default, here it is exact).
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def orthogonalize(
             no ``nog``; the first two may have it, on the gradient. The first three put a weight that is far from
             orthogonal (``||W W^T - I||_F`` above 1/2) on the nearest orthogonal one before they step. Scion's rate is
             the share of the way to the ball's boundary, at most 1.
-        olr_form: ``"released"``, ``"matrix"`` or ``"exact"``; see :mod:`disentangle.optim.learning_rate`.
+        olr_form: ``"released"``, the number of the authors' code, ``"matrix"`` (default) or ``"exact"``; see
+            :mod:`disentangle.optim.learning_rate`.
         ol: weight of the orthogonality loss, added to the gradient before NOG.
         scale: length of the orthogonal matrix: ``"none"`` leaves every singular value 1 (published; the step then has
             the same length however small the gradient is), ``"grad_norm"`` keeps the Frobenius norm of what is

@@ -5,7 +5,8 @@
 
 With lambda = 1/2 the second line is one Newton-Schulz step towards the polar factor of M: an error ``d`` becomes about
 ``3 d^2 / 4``, and since the tangent step leaves only ``lr^2``, X stays on the manifold to ``lr^4``. The best lambda
-minimises ``||X' X'^T - I||^2``, an exact quartic; it tends to 1/2 near the manifold.
+minimises ``||X' X'^T - I||^2``, an exact quartic; it tends to 1/2 near the manifold. (The authors' code, which has 1/2
+unless asked, looks for a root of that quartic instead, in single precision.)
 
 Source: Javaloy and Vergari, "POGO: a Proximal One-step Geometric Orthoptimizer", arXiv 2602.14656, 2026.
 """

@@ -7,7 +7,9 @@ the share t, the learning rate: ``||X||_2`` never exceeds the larger of rho and 
 It bounds the largest singular value only; X does not become orthogonal.
 
 Source: Pethick et al., "Training Deep Learning Models with Norm-Constrained LMOs", ICML 2025, arXiv 2502.07529
-(the constrained variant with the spectral norm; the average m is the optimizer's momentum).
+(the constrained variant with the spectral norm; the average m is the optimizer's momentum). The radius of the authors'
+code is ``scale (rows / columns)^(1/2)`` of a matrix, and its polar factor five steps of a Newton-Schulz iteration in
+bfloat16, whose singular values lie within about 0.3 of 1; here the factor is exact.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def relative_gradient(X: Tensor, G: Tensor) -> Tensor:
     one, would never leave the span of the rows that X begins with.
 
     Source: Gao, Vary, Ablin, Absil, "Optimization flows landing on the Stiefel manifold", 2022; for square X it is the
-    field of Ablin and Peyré, AISTATS 2022.
+    field of Ablin and Peyré, AISTATS 2022, of the transposed matrix.
     """
     return 0.5 * ((X @ X.mT) @ G - (X @ G.mT) @ X)
 

@@ -50,6 +50,9 @@ class GeneratorPenaltyConfig(Config):
     picture, every ``every`` steps, multiplied by that number. The first two are sums over pixels of squares and fourth
     powers, so that what weight is right depends on the size of the picture: the ones that hold here without ``weight``
     make them a tenth of the adversarial loss or so at 32 pixels.
+
+    The authors' code takes the largest value of a batch (``reduction="max"``), which several processes cannot do from
+    their parts; ``"sample"`` averages over the pictures, and half the variance in the orthogonal Jacobian.
     """
 
     kind: Literal["none", "hessian", "orojar", "vp"] = "none"
@@ -57,6 +60,10 @@ class GeneratorPenaltyConfig(Config):
     every: int = pydantic.Field(1, ge=1)
     samples: int = pydantic.Field(2, ge=2, description="random directions of hessian and orojar")
     epsilon: float = pydantic.Field(0.1, gt=0, description="length of the differences of hessian and orojar")
+    reduction: Literal["sample", "max", "mean"] = pydantic.Field(
+        "sample",
+        description="over a batch, of hessian and orojar; max is the authors', sample that of several processes",
+    )
 
     @property
     def scale(self) -> float:

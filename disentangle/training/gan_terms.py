@@ -132,7 +132,7 @@ class GeneratorTerms:
         signs = rademacher(penalty.samples, session.config.batch, self.space.size, session.random("penalty, signs"))
         signs = signs[:, session.shard].to(latents) * self._walked(latents)
         compute = hessian_penalty if penalty.kind == "hessian" else jacobian_penalty
-        return compute(self._picture, latents, signs, epsilon=penalty.epsilon)
+        return compute(self._picture, latents, signs, epsilon=penalty.epsilon, reduction=penalty.reduction)
 
     def _variation(self) -> Tensor:
         """How well the predictor tells which coordinate was drawn anew."""

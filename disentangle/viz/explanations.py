@@ -38,7 +38,8 @@ _EXPLANATIONS = {
     ),
     "dci-es": (
         "DCI-ES: explicitness is 1 if the smallest model already predicts the factors from the codes, 0 if only "
-        "the largest does; size is the number of factors over the number of codes."
+        "the largest does; a factor that none learns has 1 too, so read it beside the loss. Size is the number of "
+        "factors over the number of codes."
     ),
     "modularity": (
         "Modularity: 1 if each code tells about one factor alone; codes that tell nothing count as 0, so spare "

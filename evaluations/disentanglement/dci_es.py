@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from disentangle.checks import check_integer
+from disentangle.errors import InputError, unknown_name
 from disentangle.evaluations.disentanglement.kinds import FactorKind, FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.parallel import in_processes
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.text import shown
 
 __all__ = ["METRIC", "dci_es", "explicitness_of_curves"]
 
@@ -22,6 +28,8 @@ def dci_es(
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
     probe: str | None = None,
+    trees: int | None = None,
+    capacities: Sequence[int] | None = None,
     protocol: str = "dci-es-2023",
     factor_kinds: FactorKinds = None,
     test_fraction: float = 1 / 3,
@@ -36,16 +44,18 @@ def dci_es(
     Framework with Connections to Identifiability", ICLR 2023, section 4.1: the mean over factors of what
     :func:`explicitness_of_curves` makes of the held-out losses of probes of growing capacity. It says how early the
     loss is as low as it gets, not how low that is: a factor that is hardly predicted at all has a flat curve, so E near
-    1. Read it beside ``"loss"``. A factor of which every probe says the same as the best constant counts as 0. Size is
+    1, and one of which no probe learns anything has E = 1, as in the authors' code. Read it beside ``"loss"``. Size is
     S = K / d.
 
     Args:
         codes: (n, d) finite numbers, standardised first.
         factors: (n, k) integer labels, or as ``factor_kinds`` says.
         test: held-out ``(codes, factors)``; without it a part is split off by ``seed``.
-        probe: ``"random-forest"`` (default): 20 trees of depth 1, 2, 4, 8, 16, 32; ``"random-features"``: ridge on 16
-            to 4,096 random Fourier features.
-        protocol: ``"dci-es-2023"``.
+        probe: ``"random-forest"`` (default), the area over the depth of its trees; ``"random-features"``: ridge on
+            random Fourier features, the area over the logarithm of their number, which is no probe of the authors'.
+        trees: of a forest, 100 by default. The time is proportional to them.
+        capacities: rising; by default depths 1, 2, 3, 4, 8, 10, ..., 20, 32, or 16 to 4,096 features.
+        protocol: ``"dci-es-2023"``: the authors' forests and their script for scores.
         factor_kinds: see :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`. Loss: share of labels
             wrong, or share of variance not explained.
         test_fraction: share of the points to hold out when ``test`` is None, in (0, 1).
@@ -59,46 +69,55 @@ def dci_es(
         ``"size"``, ``"capacities"`` (T,), ``"loss"`` (T, K), ``"constant_loss"`` (K,), ``"per_factor"`` (K,).
 
     Raises:
-        InputError: when the arrays do not fit, or there is no such probe.
+        InputError: when the arrays do not fit, there is no such probe, or trees or capacities are out of range.
     """
     return measured(
-        METRIC, codes, factors, protocol=protocol, given={"probe": probe}, test=test, factor_kinds=factor_kinds,
+        METRIC, codes, factors, protocol=protocol,
+        given={"probe": probe, "trees": trees, "capacities": capacities}, test=test, factor_kinds=factor_kinds,
         test_fraction=test_fraction, baselines=baselines, bootstrap=bootstrap, seed=seed, n_jobs=n_jobs,
     )  # fmt: skip
 
 
-def explicitness_of_curves(capacities: np.ndarray, losses: np.ndarray, constant_losses: np.ndarray) -> np.ndarray:
+def explicitness_of_curves(
+    capacities: np.ndarray, losses: np.ndarray, constant_losses: np.ndarray, *, logarithmic: bool = True
+) -> np.ndarray:
     """E = 1 - 2 A / l_0 of each factor.
 
     With L_t the lowest loss up to the capacity kappa_t, A is the area between the curve L_t and its lowest value, over
-    the logarithm of the capacities scaled to [0, 1], by trapezia; l_0 is the loss of the best constant, and the lowest
-    loss there could be is 0, as in the authors' code. A straight fall from l_0 to 0 has E = 0, a fall at the very end
-    -1 or a little more. Their script for figures leaves the depths of forests as they are instead of their logarithms.
+    the capacities scaled to [0, 1], by trapezia; l_0 is the loss of the best constant, and the lowest loss there could
+    be is 0, as in the authors' code. A straight fall from l_0 to 0 has E = 0, a fall at the very end -1 or a little
+    more, a flat curve 1.
 
     Args:
         capacities: (T,) positive, rising.
         losses: (T, K) held-out losses.
         constant_losses: (K,), 0 only where the losses are all 0.
+        logarithmic: take the logarithms of the capacities, as the authors' script for scores does for networks; it
+            leaves the depths of forests as they are.
 
     Returns:
         (K,) at most 1.
     """
     from scipy.integrate import trapezoid
 
-    place = np.log(capacities)
+    place = np.log(capacities) if logarithmic else np.asarray(capacities, dtype=np.float64)
     lowest = np.minimum.accumulate(losses, axis=0)
     area = trapezoid(lowest - lowest[-1], (place - place[0]) / (place[-1] - place[0]), axis=0)
     return np.asarray(1 - 2 * area / np.where(constant_losses > 0, constant_losses, 1))
 
 
-def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: int) -> Score:
+def _measure(
+    points: Points, *, probe: str, trees: int, capacities: Sequence[int] | None, protocol: str, seed: int, n_jobs: int
+) -> Score:
     from joblib import delayed
-
-    from disentangle.errors import unknown_name
 
     if probe not in _PROBES:
         raise unknown_name("probe", probe, _PROBES)
-    fit, capacities = _PROBES[probe]
+    fit, usual = _PROBES[probe]
+    capacities = usual if capacities is None else _checked(capacities)
+    forest = probe == "random-forest"
+    if forest:
+        fit = partial(fit, check_integer("trees", trees, least=1))
     codes, (test_codes, test_factors) = points.codes.astype(np.float64), points.held_out
     mean, spread = codes.mean(axis=0), codes.std(axis=0)
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
@@ -114,8 +133,7 @@ def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: in
     )
     loss = np.array(losses).reshape(len(capacities), k)
     constant = np.array([_constant_loss(points.factors[:, j], test_factors[:, j], points.kinds[j]) for j in range(k)])
-    idle = np.all(np.abs(loss - constant) <= 1e-9, axis=0)
-    per_factor = np.where(idle, 0.0, explicitness_of_curves(np.array(capacities), loss, constant))
+    per_factor = explicitness_of_curves(np.array(capacities), loss, constant, logarithmic=not forest)
     return Score(
         name=f"dci-es/{probe}",
         value=float(per_factor.mean()),
@@ -130,7 +148,9 @@ def _measure(points: Points, *, probe: str, protocol: str, seed: int, n_jobs: in
         settings={
             "protocol": protocol,
             "probe": probe,
+            **({"trees": trees} if forest else {}),
             "capacities": list(capacities),
+            "area_along": "capacities" if forest else "logarithms of capacities",
             "area_over": "the loss of a constant",
             "seed": seed,
             **points.settings,
@@ -148,7 +168,9 @@ def _loss(
         return float(np.mean(fit(capacity, z, y, z_test, True, seed) != y_test))
     targets, test_targets = kind.targets(y), kind.targets(y_test)
     predicted = np.reshape(fit(capacity, z, targets, z_test, False, seed), test_targets.shape)
-    return float(np.sum((predicted - test_targets) ** 2) / np.sum((test_targets - targets.mean(axis=0)) ** 2))
+    error = float(np.sum((predicted - test_targets) ** 2))
+    spread = float(np.sum((test_targets - test_targets.mean(axis=0)) ** 2))
+    return error / spread if spread > 0 else float(error > 0)
 
 
 def _constant_loss(y: np.ndarray, y_test: np.ndarray, kind: FactorKind) -> float:
@@ -158,12 +180,26 @@ def _constant_loss(y: np.ndarray, y_test: np.ndarray, kind: FactorKind) -> float
     return float(np.mean(y_test != values[counts.argmax()]))
 
 
-def _forest(depth: int, z: np.ndarray, y: np.ndarray, z_test: np.ndarray, labels: bool, seed: int) -> np.ndarray:
+def _checked(capacities: Any) -> tuple[int, ...]:
+    try:
+        found = tuple(check_integer("a capacity", capacity, least=1) for capacity in capacities)
+    except (InputError, TypeError):
+        found = ()
+    if len(found) < 2 or any(b <= a for a, b in pairwise(found)):
+        raise InputError(
+            f"capacities is {shown(capacities)}; expected two or more rising whole numbers from 1, such as [1, 2, 4]."
+        )
+    return found
+
+
+def _forest(
+    trees: int, depth: int, z: np.ndarray, y: np.ndarray, z_test: np.ndarray, labels: bool, seed: int
+) -> np.ndarray:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     make = RandomForestClassifier if labels else RandomForestRegressor
     target = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    return np.asarray(make(20, max_depth=depth, random_state=seed).fit(z, target).predict(z_test))
+    return np.asarray(make(trees, max_depth=depth, random_state=seed).fit(z, target).predict(z_test))
 
 
 def _random_features(
@@ -189,10 +225,10 @@ def _random_features(
 
 
 _PROBES: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "random-forest": (_forest, (1, 2, 4, 8, 16, 32)),
+    "random-forest": (_forest, (1, 2, 3, 4, 8, 10, 12, 14, 16, 18, 20, 32)),
     "random-features": (_random_features, (16, 64, 256, 1024, 4096)),
 }
 METRIC = Metric(
-    "dci-es", "DCI-ES", _measure, {"dci-es-2023": {"probe": "random-forest"}},
+    "dci-es", "DCI-ES", _measure, {"dci-es-2023": {"probe": "random-forest", "trees": 100, "capacities": None}},
     seeded=True, parallel=True, hold_out=True,
 )  # fmt: skip

@@ -50,7 +50,8 @@ class PathLengthSettings:
         epsilon: step along the path, from 0 to 1 end to end; 0 for the limit, by forward-mode differentiation.
         crop: the middle of a face: rows 3/8 to 7/8, columns 2/8 to 6/8.
         size: side of the images that are compared; None for their own.
-        resize: "box", means over whole blocks, down only; "bilinear", not antialiased; "area" down and bilinear up.
+        resize: "box", means over whole blocks, and "bilinear", not antialiased, both from twice the size on; "area"
+            down and bilinear up.
         quantise: to 8 bits first.
         low, high: percentiles outside of which distances are left out, None for all.
         high_method: of numpy's percentile for the upper one, "higher" or "lower".
@@ -257,12 +258,12 @@ def prepare_images(images: Tensor, settings: PathLengthSettings) -> Tensor:
     side = images.shape[-1]
     if settings.size is not None and side != settings.size:
         size = (settings.size, settings.size)
+        factor = side // settings.size
         if settings.resize == "box":
-            factor = side // settings.size
             images = avg_pool2d(images, factor) if factor > 1 else images
         elif settings.resize == "area" and side > settings.size:
             images = interpolate(images, size, mode="area")
-        else:
+        elif settings.resize == "area" or factor > 1:
             images = interpolate(images, size, mode="bilinear", align_corners=False)
     if settings.quantise:
         images = torch.floor((images * 127.5 + 128).clamp(0, 255)) / 127.5 - 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from disentangle.evaluations.disentanglement import dci_es, udr
+from disentangle.evaluations.disentanglement import aam, dci_es, udr
 from disentangle.evaluations.disentanglement.dci_es import explicitness_of_curves
 from disentangle.evaluations.features import PROTOCOLS, Extractor, array_images, extract_features
 from disentangle.evaluations.features.inception import FIDInception
@@ -59,11 +59,48 @@ def test_explicitness_is_that_of_the_losses_in_the_parts() -> None:
     stream = np.random.RandomState(0)
     codes = stream.standard_normal((400, 3))
     factors = np.stack([codes[:, 0] > 0, np.prod(np.sign(codes), axis=1) > 0], axis=1)
-    score = dci_es(codes, factors, baselines=False)
+    score = dci_es(codes, factors, trees=10, capacities=(1, 2, 8), baselines=False)
     parts = score.parts
-    expected = explicitness_of_curves(parts["capacities"], parts["loss"], parts["constant_loss"])
+    curves = parts["capacities"], parts["loss"], parts["constant_loss"]
+    expected = explicitness_of_curves(*curves, logarithmic=False)
     np.testing.assert_array_equal(parts["per_factor"], expected)
     assert score.value == expected.mean()
+
+
+@pytest.mark.reference
+def test_dci_es_with_options_untouched() -> None:
+    """Their forests on the same points, with their seed, and what their script for scores makes of the losses."""
+    values = np.load(REFERENCE / "authors_methods.npz")
+    score = dci_es(
+        values["dci_es/train_codes"], values["dci_es/train_factors"],
+        test=(values["dci_es/test_codes"], values["dci_es/test_factors"]),
+        factor_kinds=["discrete", "discrete", "continuous", "discrete"], seed=3, baselines=False,
+    )  # fmt: skip
+    assert score.settings["protocol"] == "dci-es-2023"
+    np.testing.assert_allclose(score.parts["loss"], values["dci_es/loss"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(score.parts["per_factor"], values["dci_es/explicitness"], rtol=0, atol=1e-12)
+    assert score.value == pytest.approx(float(values["dci_es/value"]), abs=1e-12)
+
+
+def test_explicitness_of_the_authors_forests_and_of_a_factor_nobody_learns() -> None:
+    values = np.load(REFERENCE / "authors_methods.npz")
+    depths = np.array([1, 2, 3, 4, 8, 10, 12, 14, 16, 18, 20, 32])
+    constant = np.array([3 / 4, 2 / 3, 1, 1 / 2])
+    found = explicitness_of_curves(depths, values["dci_es/loss"], constant, logarithmic=False)
+    np.testing.assert_allclose(found, values["dci_es/explicitness"], rtol=0, atol=1e-12)
+    flat = np.full((12, 1), 0.5)
+    assert explicitness_of_curves(depths, flat, flat[0], logarithmic=False) == float(values["dci_es/idle"]) == 1
+
+
+# what _axis_aligned_metric of disentangling-vae made of the information that disentanglement_lib counted
+AAM = {"noisy/shapes3d": 0.9360479892524115, "periodic/shapes3d": 0.7864683284071009, "random/shapes3d": 0.0}
+
+
+@pytest.mark.parametrize("name", AAM)
+def test_aam(name: str, representations: ModuleType, disentanglement_reference: dict[str, Any]) -> None:
+    recipe = disentanglement_reference["representations"][name]
+    codes, factors, _, _ = representations.arrays(recipe["kind"], recipe["space"], recipe["seed"])
+    assert aam(codes, factors, baselines=False).value == pytest.approx(AAM[name], abs=1e-5)  # of six decimals
 
 
 def test_the_protocol_pytorch_fid_scales_as_that_package_does() -> None:

@@ -129,19 +129,29 @@ def test_explicitness_by_capacity(probe: str) -> None:
     """The sign of one code is read by the smallest probe; the product of three signs takes a larger one."""
     codes = RNG.normal(size=(1500, 3))
     sign, parity = codes[:, :1] > 0, np.prod(np.sign(codes), axis=1, keepdims=True) > 0
-    easy = dci_es(codes, sign, probe=probe, **PLAIN)
-    hard = dci_es(codes, parity, probe=probe, **PLAIN)
+    options = {"trees": 20, "capacities": (1, 2, 4, 8, 16)} if probe == "random-forest" else {}
+    easy = dci_es(codes, sign, probe=probe, **options, **PLAIN)
+    hard = dci_es(codes, parity, probe=probe, **options, **PLAIN)
     assert 1 >= easy.value > hard.value + 0.15
     assert easy.parts["size"] == pytest.approx(1 / 3)
     assert hard.parts["loss"][0] > 1.5 * hard.parts["loss"][-1]
-    values = dci_es(codes, codes[:, :1], factor_kinds="continuous", probe=probe, **PLAIN)
+    values = dci_es(codes, codes[:, :1], factor_kinds="continuous", probe=probe, **options, **PLAIN)
     assert 0 < values.value <= 1
     with pytest.raises(InputError, match="Unknown probe 'mlp'"):
         dci_es(codes, sign, probe="mlp")
+    for wrong in ((4, 2), (4,), "1,2,4", 3, (0, 1), (1, "x")):
+        with pytest.raises(InputError, match=r"capacities is .*; expected two or more rising whole numbers from 1"):
+            dci_es(codes, sign, capacities=wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="trees is 0; expected a whole number from 1"):
+        dci_es(codes, sign, trees=0)
 
 
 def test_dci_es_of_labels() -> None:
-    score = dci_es(EXACT, FACTORS, n_jobs=2, **PLAIN)
+    options = {"trees": 20, "capacities": (1, 2, 4, 8, 16, 32)}
+    score = dci_es(EXACT, FACTORS, n_jobs=2, **options, **PLAIN)
     assert score.value > 0.6
+    assert score.settings["protocol"] == "custom (from dci-es-2023)"
     assert score.parts["loss"][-1].max() < 0.01
-    assert dci_es(np.ones((900, 3)), FACTORS, **PLAIN).value == 0
+    nothing = dci_es(np.ones((900, 3)), FACTORS, **options, **PLAIN)
+    assert nothing.value == 1, "as the authors' code has it: the curve is flat"
+    np.testing.assert_allclose(nothing.parts["loss"], nothing.parts["constant_loss"][None].repeat(6, 0))

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from disentangle.errors import InputError
 from disentangle.linalg import matrix_inverse_sqrt, matrix_sqrt
+from disentangle.linalg.iterative_roots import quintics
 from disentangle.nn import CovariancePool2d, DecorrelatedBatchNorm2d
 
 VALUES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "reference" / "published_roots.json").read_text())
+METHODS = Path(__file__).parents[1] / "reference" / "authors_methods.npz"
 SVD = VALUES["svd"]
 # Their SVD layers give float32.
 SINGLE = 1e-7
@@ -97,6 +99,19 @@ def test_other_steps_of_a_pool():
     assert relative(pooled, VALUES["fast_mpn_cov"]["5"]["value"]) < 1e-14
     norm = CovariancePool2d(5, method="newton_schulz", steps=5, eps=0.0)(x)
     assert relative(norm, VALUES["fast_mpn_cov"]["5"]["value"]) > 1e-3
+
+
+@pytest.mark.parametrize("steps", [6, 9, 12])
+def test_the_quintics_of_polar_express(steps):
+    """Each of ours is scaled to values up to 1, theirs to values around 1; together they do the same."""
+    x = np.logspace(-2 * (steps - 3) / 3, 0, 200)
+    ours, theirs = x, x
+    for a, b, c in quintics(steps):
+        ours = a * ours + b * ours**3 + c * ours**5
+    for a, b, c in np.load(METHODS)[f"polar_express/composition_{steps}"]:
+        theirs = a * theirs + b * theirs**3 + c * theirs**5
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10)
+    assert np.abs(ours - 1).max() < 1e-6
 
 
 @pytest.mark.parametrize(("key", "function"), [("root", matrix_sqrt), ("inverse", matrix_inverse_sqrt)])

@@ -41,8 +41,11 @@ def test_jacobian_penalty_is_the_sum_over_pairs_of_columns(latents, generator, e
     jacobian = torch.randn(6, 4, generator=generator, dtype=torch.float64)
     gram = jacobian.T @ jacobian
     expected = float((gram - torch.diag(gram.diagonal())).square().sum())
-    found = jacobian_penalty(lambda z: z @ jacobian.T, latents, all_signs(3, 4), epsilon=epsilon)
-    assert float(found) == pytest.approx(expected * population(16), rel=1e-9)
+    for reduction, multiple in (("sample", 1), ("max", 2), ("mean", 2)):
+        found = jacobian_penalty(
+            lambda z: z @ jacobian.T, latents, all_signs(3, 4), epsilon=epsilon, reduction=reduction
+        )
+        assert float(found) == pytest.approx(multiple * expected * population(16), rel=1e-9)
 
 
 def test_orthogonal_columns_cost_nothing(latents):
@@ -52,14 +55,14 @@ def test_orthogonal_columns_cost_nothing(latents):
     assert float(jacobian_penalty(lambda z: z @ jacobian.T, latents, all_signs(3, 4))) < 1e-20
 
 
-@pytest.mark.parametrize("reduction", ["max", "mean"])
+@pytest.mark.parametrize("reduction", ["max", "mean", "sample"])
 def test_hessian_penalty_is_the_off_diagonal_of_each_output(latents, generator, reduction):
     hessians = torch.randn(5, 4, 4, generator=generator, dtype=torch.float64)
     hessians = hessians + hessians.mT
     function = lambda z: 0.5 * torch.einsum("ni,oij,nj->no", z, hessians, z) + z.sum(1, keepdim=True)  # noqa: E731
     off = hessians - torch.diag_embed(hessians.diagonal(dim1=1, dim2=2))
     each = 2 * off.square().sum(dim=(1, 2))
-    expected = float(each.max() if reduction == "max" else each.mean())
+    expected = float(each.mean() if reduction == "mean" else each.max())
     found = hessian_penalty(function, latents, all_signs(3, 4), reduction=reduction)
     assert float(found) == pytest.approx(expected * population(16), rel=1e-7)
 
@@ -69,13 +72,28 @@ def test_a_diagonal_hessian_costs_nothing(latents):
 
 
 @pytest.mark.parametrize("penalty", [hessian_penalty, jacobian_penalty])
-def test_activations_are_averaged(latents, generator, penalty):
+def test_activations_are_added_up(latents, generator, penalty):
     signs = rademacher(2, 3, 4, generator).double()
     one, other = lambda z: (z[:, :1] * z[:, 1:]).sin(), lambda z: z.cos().cumsum(1)
     both = penalty(lambda z: [one(z), other(z).reshape(-1, 2, 2)], latents, signs)
-    assert float(both) == pytest.approx(
-        (float(penalty(one, latents, signs)) + float(penalty(other, latents, signs))) / 2
-    )
+    assert float(both) == pytest.approx(float(penalty(one, latents, signs)) + float(penalty(other, latents, signs)))
+
+
+@pytest.mark.parametrize("penalty", [hessian_penalty, jacobian_penalty])
+def test_a_batch_is_its_largest_sample_or_the_mean_of_all(latents, generator, penalty):
+    signs = rademacher(3, 3, 4, generator).double()
+    function = lambda z: (z[:, :1] * z[:, 1:]).sin().cumsum(1)  # noqa: E731
+    parts = {
+        reduction: [
+            float(penalty(function, latents[i : i + 1], signs[:, i : i + 1], reduction=reduction)) for i in range(3)
+        ]
+        for reduction in ("max", "sample")
+    }
+    assert float(penalty(function, latents, signs)) == pytest.approx(max(parts["max"]), rel=1e-9)
+    found = float(penalty(function, latents, signs, reduction="sample"))
+    assert found == pytest.approx(sum(parts["sample"]) / 3, rel=1e-9)
+    with pytest.raises(InputError, match="reduction"):
+        penalty(function, latents, signs, reduction="sum")
 
 
 @pytest.mark.parametrize("penalty", [hessian_penalty, jacobian_penalty])

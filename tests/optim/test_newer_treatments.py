@@ -70,7 +70,7 @@ def skew(matrix: Tensor) -> Tensor:
 
 def expected_step(mode: str, X: Tensor, G: Tensor, lr: float) -> Tensor:
     """The papers' formulas, with the skew matrix of the longer side written out."""
-    if X.shape[0] > X.shape[1]:  # columns: the papers' own orientation
+    if X.shape[0] > X.shape[1] - (mode == "landing"):  # columns: the papers' own orientation
         relative = skew(G @ X.T) @ X
         symmetric = X @ (0.5 * (X.T @ G + G.T @ X))
     else:

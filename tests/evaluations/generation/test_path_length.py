@@ -154,6 +154,9 @@ def test_images_are_cropped_resized_and_quantised() -> None:
     assert prepare_images(images, PathLengthSettings(size=256)).shape[-1] == 64  # a box mean does not enlarge
     assert prepare_images(images, PathLengthSettings(size=80, resize="area")).shape[-1] == 80
     assert prepare_images(images, PathLengthSettings(size=32, resize="bilinear")).shape[-1] == 32
+    assert (
+        prepare_images(images, PathLengthSettings(size=48, resize="bilinear")).shape[-1] == 64
+    )  # less than twice as large
     levels = (prepare_images(images, PathLengthSettings(size=None, quantise=True)) + 1) * 127.5
     torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
     assert levels.min() >= 0
