@@ -156,6 +156,7 @@ GENERATOR_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "make_pairs": lambda g: scores.make_pairs(g, 6, batch=4)[0],
     "activeness": lambda g: scores.activeness(g, n=2).value,
     "jacobian_orthogonality": lambda g: scores.jacobian_orthogonality(g, n=2).value,
+    "ima_contrast": lambda g: scores.ima_contrast(g, n=2).value,
     "factor_predictor_mig": lambda g: scores.factor_predictor_mig(g, Grid(), steps=2, n=40, baselines=False).value,
 }
 SMALL = {"beta-vae": {"train": 20, "evaluate": 10, "batch": 4}}

@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 MOST_JOBS = max(8, 4 * (os.cpu_count() or 1))  # each is a process of some hundred megabytes
 IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "pipl", "vp", "activeness",
-                 "jacobian-orthogonality", "factor-predictor")  # fmt: skip
+                 "jacobian-orthogonality", "ima-contrast", "factor-predictor")  # fmt: skip
 
 
 @click.command("evaluate")
@@ -98,10 +98,10 @@ def command(
     parts.
 
     A generator, or --images, have scores of images: fid, kid, is, prdc (precision, recall, density, coverage) against
-    --reference. ppl, pipl, vp, activeness and jacobian-orthogonality of a MODEL need none, factor-predictor needs
-    --data. They bear these names with the published weights alone; another extractor is in the name, as
-    fd/efficientnet-lite0. Of a generator with classes, each is drawn as often as in the reference, or uniformly where
-    that has no classes; --label takes one.
+    --reference. ppl, pipl, vp, activeness, jacobian-orthogonality and ima-contrast of a MODEL need none,
+    factor-predictor needs --data. They bear these names with the published weights alone; another extractor is in the
+    name, as fd/efficientnet-lite0. Of a generator with classes, each is drawn as often as in the
+    reference, or uniformly where that has no classes; --label takes one.
 
     \b
     Examples:

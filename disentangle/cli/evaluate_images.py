@@ -26,7 +26,7 @@ __all__ = ["ImageMeasurement", "evaluate_images"]
 
 Progress = Callable[[str, int, int], None] | None
 OF_SETS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full")
-OF_GENERATORS = ("ppl", "pipl", "vp", "activeness", "jacobian-orthogonality", "factor-predictor")
+OF_GENERATORS = ("ppl", "pipl", "vp", "activeness", "jacobian-orthogonality", "ima-contrast", "factor-predictor")
 PUBLISHED = {"fd": "fid", "kd": "kid", "is": "is"}  # what a score may be called with the published weights
 
 
@@ -296,9 +296,8 @@ def _score_generator(
         raise InputError(f"{name} moves latents, so it needs a generator as MODEL, not images.")
     step = None if progress is None else lambda done, total: progress(name, done, total)
     device = resolve_device(how.device)
-    if name in ("activeness", "jacobian-orthogonality"):
-        measure = generation.activeness if name == "activeness" else generation.jacobian_orthogonality
-        return measure(generator, seed=how.seed, **given)
+    if name in ("activeness", "jacobian-orthogonality", "ima-contrast"):
+        return getattr(generation, name.replace("-", "_"))(generator, seed=how.seed, **given)
     if name == "vp":
         classes = {key: given.pop(key) for key in ("label", "class_shares") if key in given}
         of_pairs = {key: given.pop(key) for key in ("n", "extent") if key in given}

@@ -16,7 +16,8 @@ from disentangle.training.config import (
 )
 from disentangle.training.ema import EMA
 from disentangle.training.gan import train_gan
-from disentangle.training.gan_config import GANTraining, GeneratorPenaltyConfig, PathLengthConfig, PenaltyConfig
+from disentangle.training.gan_config import GANTraining, PathLengthConfig, PenaltyConfig
+from disentangle.training.generator_penalty import GeneratorPenaltyConfig
 from disentangle.training.presets import (
     PRESETS,
     classifier_config,

@@ -9,6 +9,7 @@ import pydantic
 from disentangle.config import Config
 from disentangle.models.classifier import ClassifierConfig
 from disentangle.models.vae import VAEConfig
+from disentangle.training.generator_penalty import GeneratorPenaltyConfig
 from disentangle.training.schedules import ConstantSchedule, OneCycleSchedule, ScheduleConfig
 
 __all__ = [
@@ -154,8 +155,17 @@ class VAETraining(TrainingConfig):
     model: VAEConfig
     objective: ObjectiveConfig = BetaTCVAEObjective()
     reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli"
+    generator_penalty: GeneratorPenaltyConfig = GeneratorPenaltyConfig()
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4)
     init: str | None = pydantic.Field(None, description="model file, run folder or zoo name to train further")
+
+    @pydantic.model_validator(mode="after")
+    def _penalty_of_decoders(self) -> VAETraining:
+        if self.generator_penalty.kind == "vp":
+            raise ValueError("generator_penalty 'vp' is for GANs; give a VAE one of the others, such as 'orojar'")
+        if self.generator_penalty.kind != "none" and self.generator_penalty.weight is None:
+            raise ValueError("generator_penalty of a VAE needs a weight; give generator_penalty.weight")
+        return self
 
 
 class ClassifierTraining(TrainingConfig):

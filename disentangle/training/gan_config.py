@@ -21,9 +21,10 @@ from disentangle.models.stylegan1 import StyleGAN1Config
 from disentangle.models.stylegan2 import StyleGAN2Config
 from disentangle.models.stylegan3 import StyleGAN3Config
 from disentangle.training.config import OptimizerConfig, TrainingConfig
+from disentangle.training.generator_penalty import GeneratorPenaltyConfig
 from disentangle.training.growing import GrowthConfig
 
-__all__ = ["GANTraining", "GeneratorPenaltyConfig", "PathLengthConfig", "PenaltyConfig"]
+__all__ = ["GANTraining", "PathLengthConfig", "PenaltyConfig"]
 
 
 class PenaltyConfig(Config):
@@ -40,38 +41,6 @@ class PenaltyConfig(Config):
     every: int = pydantic.Field(1, ge=1)
     lazy: bool = True
     drift: float = pydantic.Field(0.0, ge=0)
-
-
-class GeneratorPenaltyConfig(Config):
-    """A penalty for directions of the latent that depend on each other: what the treatments are compared with.
-
-    ``hessian``: Hessian penalty (Peebles et al. 2020). ``orojar``: orthogonal Jacobian (Wei et al. 2021). ``vp``:
-    variation predictability (Zhu et al. 2020), with a network that is trained beside the generator. Computed on the
-    picture, every ``every`` steps, multiplied by that number. The first two are sums over pixels of squares and fourth
-    powers, so that what weight is right depends on the size of the picture: the ones that hold here without ``weight``
-    make them a tenth of the adversarial loss or so at 32 pixels.
-
-    The authors' code takes the largest value of a batch (``reduction="max"``), which several processes cannot do from
-    their parts; ``"sample"`` averages over the pictures, and half the variance in the orthogonal Jacobian.
-    """
-
-    kind: Literal["none", "hessian", "orojar", "vp"] = "none"
-    weight: float | None = pydantic.Field(None, ge=0)
-    every: int = pydantic.Field(1, ge=1)
-    samples: int = pydantic.Field(2, ge=2, description="random directions of hessian and orojar")
-    epsilon: float = pydantic.Field(0.1, gt=0, description="length of the differences of hessian and orojar")
-    reduction: Literal["sample", "max", "mean"] = pydantic.Field(
-        "sample",
-        description="over a batch, of hessian and orojar; max is the authors', sample that of several processes",
-    )
-
-    @property
-    def scale(self) -> float:
-        """The weight, given or not."""
-        return _PENALTY_WEIGHTS[self.kind] if self.weight is None else self.weight
-
-
-_PENALTY_WEIGHTS = {"none": 0.0, "hessian": 2e-4, "orojar": 2e-8, "vp": 0.1}
 
 
 class PathLengthConfig(Config):

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from disentangle.looking import own_randomness
 from disentangle.models.discriminators import StridedDiscriminator, StridedDiscriminatorConfig
-from disentangle.optim import hessian_penalty, jacobian_penalty, rademacher, variation_loss
+from disentangle.optim import variation_loss
 from disentangle.training.adversarial import LOSSES, drift_penalty, gradient_penalty, path_lengths, r1_penalty
 from disentangle.training.augmentation import Augmentation
 from disentangle.training.fakes import Fakes
 from disentangle.training.gan_config import GANTraining
+from disentangle.training.generator_penalty import independence
 from disentangle.training.optimizers import build_optimizer
 from disentangle.training.session import Session, Stateful
 
@@ -126,13 +127,13 @@ class GeneratorTerms:
         return (lengths - mean).square().mean()
 
     def _independence(self) -> Tensor:
-        """The Hessian or Jacobian penalty, along random signs of the coordinates that a traversal walks."""
-        penalty, session = self.config.generator_penalty, self.session
+        """A penalty on second or first derivatives along the coordinates that a traversal walks."""
+        session = self.session
         latents = session.latents("penalty", self.generator)
-        signs = rademacher(penalty.samples, session.config.batch, self.space.size, session.random("penalty, signs"))
-        signs = signs[:, session.shard].to(latents) * self._walked(latents)
-        compute = hessian_penalty if penalty.kind == "hessian" else jacobian_penalty
-        return compute(self._picture, latents, signs, epsilon=penalty.epsilon, reduction=penalty.reduction)
+        return independence(
+            self.config.generator_penalty, self._picture, latents, self._walked(latents), batch=session.config.batch,
+            shard=session.shard, stream=session.random,
+        )  # fmt: skip
 
     def _variation(self) -> Tensor:
         """How well the predictor tells which coordinate was drawn anew."""

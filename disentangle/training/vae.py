@@ -12,6 +12,7 @@ from disentangle.data import ImageSource, open_data
 from disentangle.looking import own_randomness
 from disentangle.models import VAE
 from disentangle.training.config import FactorVAEObjective, VAETraining
+from disentangle.training.generator_penalty import independence
 from disentangle.training.initial import initial_generator
 from disentangle.training.objectives import CodeDiscriminator, permute_codes, reconstruction_error, regulariser
 from disentangle.training.optimizers import attach_treatment, build_optimizer
@@ -85,6 +86,13 @@ def _train(session: Session, config: VAETraining) -> nn.Module:
             discriminator=critic,
         )
         loss = reconstruction + terms["regulariser"]
+        penalty = config.generator_penalty
+        if penalty.kind != "none" and (step - 1) % penalty.every == 0:
+            terms[penalty.kind] = independence(
+                penalty, model, z.detach().float(), torch.ones_like(z[0].float()), batch=config.batch,
+                shard=session.shard, stream=session.random,
+            )  # fmt: skip
+            loss = loss + penalty.scale * penalty.every * terms[penalty.kind]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         session.average_gradients(model.parameters())

@@ -7,7 +7,7 @@ from disentangle.evaluations.generation.factor_predictor import (
 )
 from disentangle.evaluations.generation.frechet import frechet_distance, frechet_infinity
 from disentangle.evaluations.generation.inception_score import inception_score
-from disentangle.evaluations.generation.jacobian import activeness, jacobian_orthogonality
+from disentangle.evaluations.generation.jacobian import activeness, ima_contrast, jacobian_orthogonality
 from disentangle.evaluations.generation.kernel import kernel_distance
 from disentangle.evaluations.generation.path_length import path_length
 from disentangle.evaluations.generation.perturbation import perceptual_perturbation
@@ -22,6 +22,7 @@ __all__ = [
     "factor_predictor_mig",
     "frechet_distance",
     "frechet_infinity",
+    "ima_contrast",
     "inception_score",
     "jacobian_orthogonality",
     "kernel_distance",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from disentangle.looking import looks_at
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["activeness", "jacobian_orthogonality"]
+__all__ = ["activeness", "ima_contrast", "jacobian_orthogonality"]
 
 
 @looks_at("generator")
@@ -88,32 +88,14 @@ def jacobian_orthogonality(
 
     start = time.perf_counter()
     name, latents, plan = _sample(generator, n, space, seed, label, class_shares)
-    walk = generator.spaces[name].walk
     squares, absolute, lengths = [], [], []
-    for position, latent in enumerate(latents.split(1)):
-        drawn = plan.part(generator, position, position + 1)
-        columns = []
-        for coordinate in walk:
-            direction = torch.zeros_like(latent).flatten(1)
-            direction[:, coordinate] = 1
-
-            def image(z: Tensor, drawn: Any = drawn) -> Tensor:
-                found: Tensor = drawn(z, space=name)
-                return found
-
-            column = directional_derivative(image, latent, direction.reshape(latent.shape))
-            if column.is_complex():
-                raise InputError("the generator makes complex images; expected real ones.")
-            columns.append(column.flatten().double())
-        jacobian = torch.stack(columns)
-        check_finite(jacobian.cpu().numpy(), "derivatives of the images", advice="the generator has none there")
-        length = jacobian.norm(dim=1)
-        unit = jacobian / torch.where(length > 0, length, torch.ones_like(length))[:, None]
-        cosine = (unit @ unit.T).fill_diagonal_(0)
+    for columns in _jacobians(generator, name, latents, plan):
+        cosine, length = _cosines(columns)
+        cosine.fill_diagonal_(0)
         squares.append(cosine.square())
         absolute.append(cosine.abs())
         lengths.append(length)
-    d = len(walk)
+    d = len(lengths[0])
     pairs = max(d * (d - 1), 1)
     mean = torch.stack(absolute).mean(0)
     return Score(
@@ -130,6 +112,98 @@ def jacobian_orthogonality(
         higher_is_better=False,
         seconds=time.perf_counter() - start,
     )  # fmt: skip
+
+
+@looks_at("generator")
+def ima_contrast(
+    generator: Any, *, n: int = 16, space: str | None = None, turns: int = 8, seed: int = 0, label: int | None = None,
+    class_shares: Sequence[float] | None = None,
+) -> Score:  # fmt: skip
+    """The contrast of independent mechanism analysis, C_IMA: how far the latents' effects are from orthogonal.
+
+    ``sum_i log |J_i| - 1/2 log det J^T J`` at a random latent, over the columns J_i of the derivative of the image by
+    the walked coordinates, averaged over latents: 0 if the columns are orthogonal, whatever their lengths, and unmoved
+    by a scale of images or latents. Coordinates that do nothing at a latent are left out there. Unlike the mean squared
+    cosine it sees dependences of more than two columns. Columns are exact, in forward mode. Chance is the same
+    derivative after random turns of the latents, which leave the images' distribution as it is where the latents are
+    normal. ``label`` and ``class_shares`` are for a generator with classes, see
+    :func:`~disentangle.evaluations.classes.plan_classes`.
+
+    Source: Gresele et al., "Independent mechanism analysis, a new concept?", NeurIPS 2021, definition 4.2.
+
+    Returns:
+        Score ``"ima-contrast"`` in nats, lower is better. Parts: ``"per_latent"`` (n,), ``"active"`` (n,) coordinates
+        that do something there.
+    """
+    import torch
+
+    start = time.perf_counter()
+    turns = check_integer("turns", turns, least=0)
+    name, latents, plan = _sample(generator, n, space, seed, label, class_shares)
+    stream = torch.Generator().manual_seed(seed)
+    contrasts, active, turned = [], [], []
+    for columns in _jacobians(generator, name, latents, plan):
+        moving = columns[columns.norm(dim=1) > 0]
+        contrasts.append(_contrast(moving))
+        active.append(len(moving))
+        for _ in range(turns):
+            turn = torch.linalg.qr(torch.randn(len(columns), len(columns), generator=stream, dtype=torch.float64)).Q
+            turned.append(_contrast(turn @ columns.cpu()))
+    return Score(
+        name="ima-contrast",
+        value=float(np.mean(contrasts)),
+        parts={"per_latent": np.array(contrasts), "active": np.array(active)},
+        settings={
+            "n": len(latents), "space": name, "turns": turns, "seed": seed, **plan.settings,
+            "packages": package_versions("torch"),
+        },
+        higher_is_better=False,
+        seconds=time.perf_counter() - start,
+        chance=float(np.mean(turned)) if turned else None,
+        ceiling=0.0,
+    )  # fmt: skip
+
+
+def _contrast(columns: Tensor) -> float:
+    """C_IMA of (d, outputs) columns; infinite ones, of columns that depend on each other, are bounded by rounding."""
+    import torch
+
+    cosine, _ = _cosines(columns)
+    eigenvalues: Tensor = torch.linalg.eigvalsh(cosine.fill_diagonal_(1))
+    return float(-0.5 * eigenvalues.clamp_min(len(cosine) * torch.finfo(torch.float64).eps).log().sum())
+
+
+def _cosines(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """(d, d) cosines of (d, outputs) columns, and their lengths."""
+    import torch
+
+    length = columns.norm(dim=1)
+    unit = columns / torch.where(length > 0, length, torch.ones_like(length))[:, None]
+    return unit @ unit.T, length
+
+
+def _jacobians(generator: Any, space: str, latents: Tensor, plan: ClassPlan) -> Iterator[Tensor]:
+    """At each latent the derivatives of the image by the walked coordinates, (d, outputs) in float64."""
+    import torch
+
+    for position, latent in enumerate(latents.split(1)):
+        drawn = plan.part(generator, position, position + 1)
+
+        def image(z: Tensor, drawn: Any = drawn) -> Tensor:
+            found: Tensor = drawn(z, space=space)
+            return found
+
+        columns = []
+        for coordinate in generator.spaces[space].walk:
+            direction = torch.zeros_like(latent).flatten(1)
+            direction[:, coordinate] = 1
+            column = directional_derivative(image, latent, direction.reshape(latent.shape))
+            if column.is_complex():
+                raise InputError("the generator makes complex images; expected real ones.")
+            columns.append(column.flatten().double())
+        jacobian = torch.stack(columns)
+        check_finite(jacobian.cpu().numpy(), "derivatives of the images", advice="the generator has none there")
+        yield jacobian
 
 
 def _sample(

@@ -83,10 +83,17 @@ def test_path_lengths_of_a_generator(run, fails, gan_run, tmp_path: Path):
 
 
 def test_metrics_that_move_latents(run, fails, gan_run, tmp_path: Path):
-    small = ("vp.n=40", "vp.epochs=1", "vp.train_fraction=0.5", "activeness.n=2", "jacobian-orthogonality.n=1")
+    small = (
+        "vp.n=40",
+        "vp.epochs=1",
+        "vp.train_fraction=0.5",
+        "activeness.n=2",
+        "jacobian-orthogonality.n=1",
+        "ima-contrast.n=1",
+    )
     small += ("factor-predictor.steps=2", "factor-predictor.n=50")
     changes = [part for change in small for part in ("--set", change)]
-    names = "vp,activeness,jacobian-orthogonality,factor-predictor"
+    names = "vp,activeness,jacobian-orthogonality,ima-contrast,factor-predictor"
     command = ("evaluate", gan_run, "--metrics", names, "--data", "rooms", *changes, "--out", tmp_path / "s.json")
     scores = json.loads(run(*command, "--json"))
     assert scores["vp"]["settings"]["n"] == 40

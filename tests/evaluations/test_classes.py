@@ -17,6 +17,7 @@ from disentangle.evaluations.features import generated_images
 from disentangle.evaluations.generation import (
     activeness,
     factor_predictor_mig,
+    ima_contrast,
     jacobian_orthogonality,
     make_pairs,
     path_length,
@@ -85,6 +86,7 @@ SCORES: dict[str, Callable[..., dict[str, Any]]] = {
     ),
     "activeness": lambda g, **o: activeness(g, n=12, **o).settings,
     "jacobian_orthogonality": lambda g, **o: jacobian_orthogonality(g, n=12, **o).settings,
+    "ima_contrast": lambda g, **o: ima_contrast(g, n=12, **o).settings,
     "factor_predictor_mig": lambda g, **o: (
         factor_predictor_mig(g, Data(), n=12, steps=1, baselines=False, **o).settings
     ),

@@ -13,6 +13,7 @@ from disentangle.errors import InputError
 from disentangle.evaluations.generation import (
     activeness,
     factor_predictor_mig,
+    ima_contrast,
     jacobian_orthogonality,
     make_pairs,
     variation_predictability,
@@ -100,6 +101,32 @@ def test_orthogonal_and_equal_changes() -> None:
     assert partly.parts["cosine"][0, 1] == partly.parts["cosine"].max()
     dead = jacobian_orthogonality(Stripes(torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0]))))
     assert np.isfinite(dead.value)
+
+
+def test_ima_contrast() -> None:
+    """0 for orthogonal changes of any length, -1/2 log(1 - c^2) for two with cosine c; finite for equal ones."""
+    lengths = torch.diag(torch.tensor([1.0, 0.1, 3.0, 1e-3]))
+    assert ima_contrast(Stripes(lengths)).value == pytest.approx(0, abs=1e-9)
+    mixed = torch.eye(4)
+    mixed[1, 0] = 1.0
+    score = ima_contrast(Stripes(mixed))
+    generator = Stripes(mixed)
+    cosines = []
+    for latent in generator.sample_latents(16, generator=torch.Generator().manual_seed(0)):
+        jacobian = torch.autograd.functional.jacobian(lambda z: generator(z[None]).flatten(), latent).double()
+        unit = jacobian / jacobian.norm(dim=0)
+        cosines.append(float(unit[:, 0] @ unit[:, 1]))
+    assert score.value == pytest.approx(float(-0.5 * np.log1p(-np.square(cosines)).mean()), rel=1e-4)
+    assert score.ceiling == 0
+    assert not score.higher_is_better
+    assert ima_contrast(Stripes(lengths)).chance > 1, "a turn of axes of such lengths mixes them"
+    assert ima_contrast(Stripes(), turns=0).chance is None
+    dead = ima_contrast(Stripes(torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0]))))
+    assert dead.value == pytest.approx(0, abs=1e-9)
+    assert dead.parts["active"].tolist() == [3] * 16
+    same = torch.zeros(4, 4)
+    same[:, 0] = 1
+    assert 10 < ima_contrast(Stripes(same)).value < 100
 
 
 class StripeData:
