@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from disentangle.cli.options import json_or_text, note
 from disentangle.cli.progress import stages_progress
 from disentangle.cli.results import deliver, print_json
 from disentangle.cli.tables import print_scores
-from disentangle.text import quoted
+from disentangle.text import quoted, shown
 
 if TYPE_CHECKING:
     from disentangle.data import FactorDataset
@@ -106,7 +104,7 @@ def evaluate_encoder(
         encode, dataset = _model(model, data, data_dir, where)
     else:
         assert encoder is not None
-        encode, dataset = _function(encoder), _factor_data(data, resolution, data_dir)
+        encode, dataset = _function(encoder, where), _factor_data(data, resolution, data_dir)
     columns = list(dataset.factor_names)
     with stages_progress(ctx) as progress:
         scores = evaluations.evaluate_encoder(
@@ -198,34 +196,24 @@ def _factor_data(data: str, resolution: int | None, data_dir: Path | None) -> Fa
     return dataset
 
 
-def _function(text: str) -> Callable[[Any], Any]:
-    """The user's own encoder, found as Python would from the working folder."""
-    from disentangle.errors import DisentangleError, InputError, reason
+def _function(text: str, device: Any) -> Callable[[Any], Any]:
+    """The user's own encoder: a function, or an object that encodes, where it has a method of that name by this."""
+    from torch import nn
 
-    module_name, _, name = text.partition(":")
-    if not module_name or not name:
-        raise InputError(f"--encoder is {text!r}; expected module:function, as in my_model:encode.")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises
-        why = f"{type(error).__name__}: {reason(error)}"
-        raise InputError(f"--encoder {text}: module {module_name!r} cannot be imported ({why}).") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise InputError(f"--encoder {text}: {module_name} has no function {name!r} to call.")
+    from disentangle.errors import InputError
+    from disentangle.own_code import guarded, own_object
 
-    def encode(images: Any) -> Any:
-        try:
-            return function(images)
-        except (MemoryError, DisentangleError):
-            raise
-        except Exception as error:
-            why = f"{type(error).__name__}: {reason(error)}"
-            raise InputError(f"--encoder {text}: the function failed on a batch of images ({why}).") from error
-
-    return encode
+    found = own_object(text, what="--encoder")
+    if isinstance(found, type):
+        raise InputError(
+            f"--encoder {shown(text)} is a class; expected a function of images, or an object made of that class."
+        )
+    if isinstance(found, nn.Module):
+        found.to(device)
+    encode = getattr(found, "encode", found)
+    if not callable(encode):
+        raise InputError(f"--encoder {shown(text)}: there is no function {shown(text.rpartition(':')[2])!r} to call.")
+    return guarded(encode, f"--encoder {shown(text)}", "the function failed on a batch of images")
 
 
 def _array(path: Path) -> Any:

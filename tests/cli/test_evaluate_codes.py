@@ -73,7 +73,7 @@ def test_an_encoder_of_ones_own(run, fails, tmp_path: Path, monkeypatch: pytest.
     assert scores["mig"]["parts"]["per_factor"][0] > 0.05  # a corner's colour tells about a hue
     assert "The encoder returned shape (256, 3, 32, 32)" in fails(*command, "my_encoder_module:wrong")
     assert "expected module:function" in fails(*command, "encode")
-    assert "has no function 'number' to call" in fails(*command, "my_encoder_module:number")
+    assert "there is no function 'number' to call" in fails(*command, "my_encoder_module:number")
     assert "module 'absent_module' cannot be imported" in fails(*command, "absent_module:encode")
 
 
