@@ -70,9 +70,7 @@ def own_network(given: Any, *, what: str) -> Any:
     if _is_network(found, nn.Module):
         return found
     if not callable(found):
-        raise InputError(
-            f"{name} is {_kind(found)}; expected a torch.nn.Module, or a function that returns one."
-        )
+        raise InputError(f"{name} is {_kind(found)}; expected a torch.nn.Module, or a function that returns one.")
     made = guarded(found, name, "called without arguments, it failed")()
     if not _is_network(made, nn.Module):
         raise InputError(

@@ -26,8 +26,8 @@ class CodeReader:
     """Reads an encoder's answers as arrays; what is taken of an answer of several parts is logged, once.
 
     Codes are what they are. Of two tensors of one shape, as (mean, log variance), the first counts; of a dictionary, an
-    object or a distribution its ``mu``, ``mean``, ``loc`` or ``latent_dist``. Such a mean is flattened where it is a map
-    of features.
+    object or a distribution its ``mu``, ``mean``, ``loc`` or ``latent_dist``. Such a mean is flattened where it is a
+    map of features.
     """
 
     def __init__(self) -> None:

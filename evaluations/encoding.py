@@ -57,8 +57,7 @@ def encode_dataset(
             codes = read(encode(images.to(device)))
             if codes.ndim != 2 or len(codes) != len(images):
                 raise InputError(
-                    f"The encoder returned shape {codes.shape} for {len(images)} pictures; "
-                    f"expected ({len(images)}, d)."
+                    f"The encoder returned shape {codes.shape} for {len(images)} pictures; expected ({len(images)}, d)."
                 )
             parts.append(_single(codes, "codes"))
             if progress is not None:
