@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import output_option
+from disentangle.cli.model_source import ModelSource, generator_options
 from disentangle.cli.options import device_option, json_option, seed_option, setting
 
 __all__ = ["command"]
@@ -19,6 +20,7 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 
 @click.command("evaluate")
 @click.argument("model", required=False)
+@generator_options
 @click.option("--data", help="For MODEL: a data set with known factors, or for a classifier one with classes.")
 @click.option(
     "--split",
@@ -81,8 +83,9 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @device_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str | None, data: str | None, split: str | None, check_overlap: bool,
-    data_dir: Path | None, codes: Path | None, factors: Path | None, encoder: str | None, resolution: int | None,
+    ctx: click.Context, model: str | None, generator: str | None, z_dim: int | None, data: str | None,
+    split: str | None, check_overlap: bool, data_dir: Path | None, codes: Path | None, factors: Path | None,
+    encoder: str | None, resolution: int | None,
     images: str | None, reference: str | None, extractor: str, weights: Path | None, download: bool,
     random_weights: bool, metrics: str, protocol: str | None, fit: str, changes: tuple[str, ...],
     factor_kinds: str | None, baselines: bool, bootstrap: int, label: int | None, classes: str | None,
@@ -108,23 +111,25 @@ def command(
       disentangle evaluate vae-rooms --data rooms --metrics mig,sap,dci,factor-vae
       disentangle evaluate --codes z.npy --factors y.npy --metrics all --report scores.html
       disentangle evaluate --encoder my_model:encode --data sprites --metrics mig --json
+      disentangle evaluate --generator my_model.py:build --metrics ppl --extractor efficientnet-lite0
       disentangle evaluate eigengan-rooms --reference rooms --metrics fid --extractor efficientnet-lite0 --num 1000
       disentangle evaluate --images fakes --reference photos.zip --metrics fid --protocol clean
       disentangle evaluate runs/dbn --data fashion-mnist --split test
     """
     where = setting(ctx, "device", device, "auto")
+    source = None if model is None and generator is None else ModelSource(model, generator, z_dim)
     if images is not None or reference is not None or _of_images(metrics):
         from disentangle.cli.evaluate_images import ImageMeasurement, evaluate_images
 
-        if codes is not None or encoder is not None or (model is None) == (images is None):
+        if codes is not None or encoder is not None or (source is None) == (images is None):
             raise click.UsageError("Scores of images need either MODEL, a generator, or --images.")
         _refuse_pages(figure, page, "scores of images have neither")
         if label is not None and classes is not None:
             raise click.UsageError("Give --label or --classes, not both.")
-        if model is None and (label is not None or classes is not None):
+        if source is None and (label is not None or classes is not None):
             raise click.UsageError("--label and --classes are for a generator, not for --images.")
         evaluate_images(
-            ctx, model, images, reference, data, data_dir,
+            ctx, source, images, reference, data, data_dir,
             ImageMeasurement(
                 metrics=metrics if _of_images(metrics) else "fid", protocol=protocol or "clean", fit=fit,
                 changes=changes, extractor=extractor, weights=weights, download=download, random=random_weights,
@@ -133,6 +138,11 @@ def command(
             ),
         )  # fmt: skip
         return
+    if generator is not None:
+        raise click.UsageError(
+            f"--generator has scores of images: give --metrics, of {', '.join(IMAGE_METRICS)}; codes of your own code "
+            "are scored by --encoder."
+        )
     if fit != "as-is":
         raise click.UsageError("--fit is for scores of images.")
     if label is not None or classes is not None:

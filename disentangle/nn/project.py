@@ -84,7 +84,7 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
         )
     known: Mapping[str, Any] = {name: own.projection_layer(name) for name in names}
     places = {(id(layer.module), layer.parameter) for layer in known.values()}
-    if len(places) < len(known):
+    if len(places) < len(names):
         raise InputError(f"layers are {', '.join(map(repr, names))}, of which two are one layer; name each once.")
     gain = config.gain or own.projection_gain
     ranks = {name: _rank_of(name, known, config.rank, own.projection_rank) for name in names}

@@ -283,7 +283,7 @@ class WrappedStyleGenerator(MappedModule, WrappedGenerator):
         names = tuple(layer.name for layer in self._layers)
         self.configure(w_dim=width, num_ws=self.num_ws or None, layers=names)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, latents: Tensor, *, space: str | None = None, truncation: float | None = None,
         truncation_cutoff: int | None = None, label: int | Tensor | None = None,
     ) -> Tensor:  # fmt: skip
@@ -318,10 +318,10 @@ class WrappedStyleGenerator(MappedModule, WrappedGenerator):
             drawn = self.spaces["z"].sample(_MEAN_OF, generator=torch.Generator().manual_seed(0))
             numbers = torch.arange(_MEAN_OF) % max(self.c_dim, 1)
             label = numbers if self.c_dim else None
-            with torch.no_grad():
-                return self._mapped(drawn.to(self._reference()), self.classes(label, _MEAN_OF)).mean(0)
+            return self._mapped(drawn.to(self._reference()), self.classes(label, _MEAN_OF)).mean(0)
 
-        return self._mean_of_w(mean, *sources)
+        with torch.no_grad():
+            return self._mean_of_w(mean, *sources)
 
     # ------------------------------------------------------------------------------------------------ projections
 
@@ -354,7 +354,7 @@ def _matrix(layer: nn.Module) -> Tensor:
     """(features, inputs) of a linear layer or a convolution, as of one place."""
     weight: Any = layer.weight
     if isinstance(layer, _TRANSPOSED):
-        return weight.flatten(1).mT  # type: ignore[no-any-return]
+        return weight.flatten(1).mT
     return weight if weight.ndim == 2 else weight.transpose(0, 1).flatten(1).mT
 
 
