@@ -32,15 +32,16 @@ def encode_dataset(
         encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d), or to a posterior, whose mean is
             taken (:class:`~disentangle.evaluations.answers.CodeReader`).
         dataset: has ``sample(n, generator)`` and ``render(factors)``, as
-            :class:`disentangle.data.FactorDataset` does.
-        n: pictures, drawn uniformly and independently from the grid of factors.
+            :class:`disentangle.data.FactorDataset` does, or ``draw`` and ``images``, as
+            :class:`disentangle.data.ListedFactors`.
+        n: pictures, drawn uniformly and independently from the grid of factors; of a list all different.
         seed: of the draw.
         batch: pictures encoded at once.
         device: where images are put.
         progress: called with (pictures done, pictures in all).
 
     Returns:
-        (n, d) float32 codes and (n, k) int64 factors.
+        (n, d) float32 codes and (n, k) int64 factors, of a list float64 where some are continuous.
 
     Raises:
         InputError: if the encoder does not return one row of numbers for each picture.
@@ -48,12 +49,17 @@ def encode_dataset(
     import torch
 
     n = check_integer("n", n, least=1)
-    factors = dataset.sample(n, torch.Generator().manual_seed(seed))
+    if hasattr(dataset, "draw"):
+        indices, labels, _ = dataset.draw(n, seed=seed)
+        factors, n = torch.from_numpy(labels), len(indices)
+    else:
+        indices, factors = None, dataset.sample(n, torch.Generator().manual_seed(seed))
     parts = []
     read = CodeReader()
     with torch.inference_mode():
         for start in range(0, n, batch):
-            images = dataset.render(factors[start : start + batch])
+            part = slice(start, start + batch)
+            images = dataset.render(factors[part]) if indices is None else dataset.images(indices[part])
             codes = read(encode(images.to(device)))
             if codes.ndim != 2 or len(codes) != len(images):
                 raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,10 +16,7 @@ from disentangle.cli.results import deliver, print_json
 from disentangle.cli.tables import print_scores
 from disentangle.text import quoted, shown
 
-if TYPE_CHECKING:
-    from disentangle.data import FactorDataset
-
-__all__ = ["Measurement", "evaluate_codes", "evaluate_encoder", "metric_options"]
+__all__ = ["Measurement", "evaluate_codes", "evaluate_encoder", "factor_data", "metric_options"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def evaluate_codes(ctx: click.Context, codes: Path, factors: Path, how: Measurem
 
 def evaluate_encoder(
     ctx: click.Context, model: str | None, encoder: str | None, data: str, data_dir: Path | None,
-    resolution: int | None, num: int, device: str, how: Measurement,
+    factors_file: Path | None, resolution: int | None, num: int, device: str, how: Measurement,
 ) -> None:  # fmt: skip
     """Score a model that encodes, or a function of the user's, on a data set with known factors."""
     from disentangle import evaluations
@@ -101,10 +98,11 @@ def evaluate_encoder(
         check_default(target)
     where = resolve_device(device)
     if model is not None:
-        encode, dataset = _model(model, data, data_dir, where)
+        encode, dataset = _model(ctx, model, data, data_dir, factors_file, where)
     else:
         assert encoder is not None
-        encode, dataset = _function(encoder, where), _factor_data(data, resolution, data_dir)
+        encode = _function(encoder, where)
+        dataset = factor_data(ctx, data, resolution, None, data_dir, factors_file)
     columns = list(dataset.factor_names)
     with stages_progress(ctx) as progress:
         scores = evaluations.evaluate_encoder(
@@ -171,7 +169,9 @@ _CONTEXT = (
 )
 
 
-def _model(model: str, data: str, data_dir: Path | None, device: Any) -> tuple[Callable[[Any], Any], FactorDataset]:
+def _model(
+    ctx: click.Context, model: str, data: str, data_dir: Path | None, factors_file: Path | None, device: Any
+) -> tuple[Callable[[Any], Any], Any]:
     from disentangle.errors import InputError
     from disentangle.io import load
     from disentangle.models import Encoder
@@ -183,16 +183,20 @@ def _model(model: str, data: str, data_dir: Path | None, device: Any) -> tuple[C
             "VAE's, or codes of your own by --codes and --factors."
         )
     config: Any = encoder.config
-    return encoder.encode, _factor_data(data, config.resolution, data_dir)
+    channels = getattr(config, "image_channels", None)
+    return encoder.encode, factor_data(ctx, data, config.resolution, channels, data_dir, factors_file)
 
 
-def _factor_data(data: str, resolution: int | None, data_dir: Path | None) -> FactorDataset:
-    from disentangle.data import FactorDataset, open_data
-    from disentangle.errors import InputError
+def factor_data(
+    ctx: click.Context, data: str, resolution: int | None, channels: int | None, data_dir: Path | None,
+    factors_file: Path | None,
+) -> Any:  # fmt: skip
+    """A data set with known factors; of the user's own, what was found in it is said."""
+    from disentangle.data import ListedFactors, open_factors
 
-    dataset = open_data(data, resolution=resolution, data_dir=data_dir)
-    if not isinstance(dataset, FactorDataset):
-        raise InputError(f"{data} has no known factors; expected a data set such as rooms, sprites or dsprites.")
+    dataset = open_factors(data, resolution=resolution, channels=channels, data_dir=data_dir, factors_file=factors_file)
+    if isinstance(dataset, ListedFactors):
+        note(ctx, dataset.description)
     return dataset
 
 

@@ -11,7 +11,7 @@ import click
 
 from disentangle.cli.destinations import check_default
 from disentangle.cli.drawn_classes import as_in_reference, drawn_classes
-from disentangle.cli.evaluate_codes import metric_options
+from disentangle.cli.evaluate_codes import factor_data, metric_options
 from disentangle.cli.model_source import ModelSource
 from disentangle.cli.options import note
 from disentangle.cli.progress import stages_progress
@@ -54,7 +54,7 @@ class ImageMeasurement:
 
 def evaluate_images(
     ctx: click.Context, model: ModelSource | None, images: str | None, reference: str | None, data: str | None,
-    data_dir: Path | None, how: ImageMeasurement,
+    data_dir: Path | None, factors_file: Path | None, how: ImageMeasurement,
 ) -> None:  # fmt: skip
     """Score a generator or a set of images, print and keep the scores."""
     from disentangle.devices import resolve_device
@@ -87,7 +87,9 @@ def evaluate_images(
         for name in names:
             if name in OF_GENERATORS:
                 given = {**drawn, **options.get(name, {})}
-                scores[name] = _score_generator(generator, name, given, data, data_dir, how, progress)
+                scores[name] = _score_generator(
+                    ctx, generator, name, given, data, data_dir, factors_file, how, progress
+                )
     scores = {name: as_in_reference(score) if "class_shares" in drawn else score for name, score in scores.items()}
     if not main:
         return
@@ -276,8 +278,8 @@ def _images_or_statistics(path: Path, fit: str, side: int | None) -> ImageSet | 
 
 
 def _score_generator(
-    generator: Any, name: str, given: dict[str, Any], data: str | None, data_dir: Path | None, how: ImageMeasurement,
-    progress: Progress,
+    ctx: click.Context, generator: Any, name: str, given: dict[str, Any], data: str | None, data_dir: Path | None,
+    factors_file: Path | None, how: ImageMeasurement, progress: Progress,
 ) -> Score:  # fmt: skip
     from disentangle.devices import resolve_device
     from disentangle.errors import InputError
@@ -298,10 +300,10 @@ def _score_generator(
         score = generation.variation_predictability(pairs, labels, seed=how.seed, device=device, progress=step, **given)
         return replace(score, settings={**score.settings, **plan_classes(generator, len(pairs), **classes).settings})
     if name == "factor-predictor":
+        known = _factor_data(ctx, generator, data, data_dir, factors_file)
         return generation.factor_predictor_mig(
-            generator.generator, _factor_data(generator, data, data_dir), seed=how.seed, device=device, progress=step,
-            **given,
-        )  # fmt: skip
+            generator.generator, known, seed=how.seed, device=device, progress=step, **given
+        )
     from disentangle.evaluations.features import load_distance
 
     offline = how.extractor == "efficientnet-lite0"
@@ -316,19 +318,19 @@ def _score_generator(
     )
 
 
-def _factor_data(generator: Any, data: str | None, data_dir: Path | None) -> Any:
-    from disentangle.data import FactorDataset, open_data
+def _factor_data(
+    ctx: click.Context, generator: Any, data: str | None, data_dir: Path | None, factors_file: Path | None
+) -> Any:
     from disentangle.errors import InputError
 
     if data is None:
         raise InputError(
             "factor-predictor learns the factors of a data set: give --data, the one the model was trained on."
         )
-    side = getattr(getattr(generator.generator, "config", None), "resolution", None)
-    dataset = open_data(data, data_dir=data_dir, resolution=side)
-    if not isinstance(dataset, FactorDataset):
-        raise InputError(f"{data} has no known factors; expected a data set such as rooms or sprites.")
-    return dataset
+    config = getattr(generator.generator, "config", None)
+    side, channels = getattr(config, "resolution", None), getattr(config, "image_channels", None)
+    found = factor_data(ctx, data, side, channels, data_dir, factors_file)
+    return found.grid() if hasattr(found, "grid") else found
 
 
 def _directions(generator: Any) -> tuple[str | None, dict[str, Any]]:

@@ -13,7 +13,8 @@ from disentangle.data.images import ImageSource, LabelledImageSource
 from disentangle.data.known import MPI3D, DSprites, Shapes3D
 from disentangle.data.labelled import Subset, check_classes, hold_out, overlap, with_classes
 from disentangle.data.lsun import LSUN
-from disentangle.data.registry import DataInfo, list_data, open_data, splits
+from disentangle.data.own_factors import FactorArrays, FactorFolder, ListedFactors
+from disentangle.data.registry import DataInfo, list_data, open_data, open_factors, splits
 from disentangle.data.rooms import Rooms
 from disentangle.data.smallnorb import SmallNORB
 from disentangle.data.sprites import Sprites
@@ -27,11 +28,14 @@ __all__ = [
     "CelebA",
     "DSprites",
     "DataInfo",
+    "FactorArrays",
     "FactorDataset",
+    "FactorFolder",
     "FashionMNIST",
     "ImageFolder",
     "ImageSource",
     "LabelledImageSource",
+    "ListedFactors",
     "Rooms",
     "Shapes3D",
     "SmallNORB",
@@ -41,6 +45,7 @@ __all__ = [
     "hold_out",
     "list_data",
     "open_data",
+    "open_factors",
     "overlap",
     "splits",
     "with_classes",

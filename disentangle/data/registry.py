@@ -13,25 +13,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from disentangle.data.arrays import array_headers, is_hdf5
+from disentangle.data.arrays import ArrayHeader, array_headers, is_hdf5
 from disentangle.data.cars3d import SIDE as CARS3D_SIDE
 from disentangle.data.cars3d import Cars3D
 from disentangle.data.catalogue import CATALOGUE, DataInfo, find_all, find_in, list_data, not_found
 from disentangle.data.celeba import CelebA
 from disentangle.data.cifar import CIFAR10, CIFAR100, holds_cifar
 from disentangle.data.cifar import SIDE as CIFAR_SIDE
+from disentangle.data.factors import FactorDataset
 from disentangle.data.fashion_mnist import SIDE as FASHION_SIDE
 from disentangle.data.fashion_mnist import FashionMNIST
 from disentangle.data.folder import SPLITS, ImageFolder, split_folders
 from disentangle.data.images import ImageSource
 from disentangle.data.known import MPI3D, MPI3D_FILES, DSprites, Shapes3D
 from disentangle.data.lsun import LSUN
+from disentangle.data.own_factors import PICTURES, FactorArrays, FactorFolder, ListedFactors, has_factors
 from disentangle.data.places import PathLike, expanded, listed, reads_files, search_places
 from disentangle.data.smallnorb import SIDE as SMALLNORB_SIDE
 from disentangle.data.smallnorb import SmallNORB, find_matrix
 from disentangle.errors import DataError, InputError, unknown_name
 
-__all__ = ["DataInfo", "list_data", "open_data", "splits"]
+__all__ = ["DataInfo", "list_data", "open_data", "open_factors", "splits"]
 
 ALIASES = {
     "3dshapes": "shapes3d",
@@ -67,7 +69,8 @@ def open_data(
     A path is read by what is there: a folder with ``data.mdb`` as LSUN, with the files of Fashion-MNIST, CIFAR, Cars3D
     or SmallNORB as these, any other folder or .zip archive as pictures; an .npz, .npy or HDF5 file by its arrays, as
     dSprites, 3D Shapes or MPI3D. Of a folder of pictures that is divided into ``train/`` and ``val/`` or ``test/``,
-    the part that ``split`` names is opened.
+    the part that ``split`` names is opened. An .npz file of pictures and factors of your own is read as pictures; with
+    the factors it is opened by :func:`open_factors`.
 
     Args:
         name: a name or a path.
@@ -120,6 +123,53 @@ def open_data(
 
 
 @reads_files
+def open_factors(
+    name: PathLike,
+    *,
+    resolution: int | None = None,
+    channels: int | None = None,
+    data_dir: PathLike | None = None,
+    factors_file: PathLike | None = None,
+    **options: Any,
+) -> FactorDataset | ListedFactors:
+    """Pictures with known factors: one of the data sets that have a grid of them, or your own.
+
+    Your own are a folder or .zip archive with ``factors.csv`` or ``factors.tsv`` in it (or another ``factors_file``),
+    see :class:`~disentangle.data.own_factors.FactorFolder`; or an .npz file, see
+    :class:`~disentangle.data.own_factors.FactorArrays`.
+
+    Args:
+        name: a name or a path, as of :func:`open_data`.
+        resolution: height and width in pixels.
+        channels: 3 or 1, of a folder's pictures; others have what they have.
+        data_dir: see :func:`open_data`.
+        factors_file: a table of factors, for the pictures of a folder or archive.
+        **options: further arguments of the class that reads it.
+
+    Raises:
+        InputError: an unknown name or option, or a data set without known factors.
+        DataError: files that are not found or damaged, or a table that does not fit the pictures.
+    """
+    key = os.fspath(name).lower().replace("_", "-")
+    known = ALIASES.get(key, key) in CATALOGUE or key.startswith("mpi3d-")
+    path = expanded(name)
+    if factors_file is not None and (known or not (path.is_dir() or path.suffix.lower() == ".zip")):
+        raise InputError(f"A table of factors is for a folder or .zip archive of pictures; {name} has no use for one.")
+    if not known and (factors_file is not None or has_factors(path)):
+        fixed = {"table": factors_file, **({} if channels is None else {"channels": channels})}
+        return _build(  # type: ignore[return-value]
+            "FactorFolder", FactorFolder, path, _needed(str(path), resolution), options=options, fixed=fixed
+        )
+    source = open_data(name, resolution=resolution, data_dir=data_dir, **options)
+    if isinstance(source, FactorDataset) or (isinstance(source, ListedFactors) and source.columns):
+        return source
+    raise InputError(
+        f"{name} has no known factors; expected a data set such as rooms, sprites or dsprites, a folder of pictures "
+        "with factors.csv in it (or --factors-file), or an .npz file of images and factors."
+    )
+
+
+@reads_files
 def splits(name: PathLike) -> tuple[str, ...]:
     """The parts that :func:`open_data` offers under a name or path: ``("train",)`` where there is one only.
 
@@ -159,7 +209,10 @@ def _open_path(given: str, resolution: int | None, split: str, options: dict[str
     if path.is_file():
         _only_train(str(path), split)
         if path.suffix.lower() in ARRAY_SUFFIXES or is_hdf5(path):
-            return _open_stored(_recognise(path), path, resolution, options)
+            key = _recognise(path)
+            if key is None:
+                return _build("FactorArrays", FactorArrays, path, options=options, fixed={"resolution": resolution})
+            return _open_stored(key, path, resolution, options)
         if path.suffix.lower() == ".zip":
             return _build("ImageFolder", ImageFolder, path, _needed(str(path), resolution), options=options)
         raise DataError(
@@ -189,10 +242,10 @@ def _part(path: Path, parts: dict[str, Path], split: str) -> Path:
     return parts[split]
 
 
-def _recognise(path: Path) -> str:
-    """Which stored data set a file holds, by the names and shapes of its arrays."""
+def _recognise(path: Path) -> str | None:
+    """Which stored data set a file holds, by the names and shapes of its arrays; None for pictures of the user's."""
     headers = array_headers(path)
-    if "imgs" in headers:
+    if "imgs" in headers and ("images" in headers or not _is_own(headers, "imgs")):
         return "dsprites"
     lengths = {math.prod(Shapes3D.grid): "shapes3d"} | {math.prod(grid): "mpi3d" for grid in MPI3D.grids}
     stored = headers.get("images") or headers.get("")
@@ -201,12 +254,24 @@ def _recognise(path: Path) -> str:
             return "dsprites"
         if math.prod(stored.shape[:-3]) in lengths:
             return lengths[math.prod(stored.shape[:-3])]
+    if any(_is_own(headers, name) for name in PICTURES):
+        return None
     held = ", ".join(f"{name or 'one array'} {header.shape}" for name, header in sorted(headers.items())) or "none"
     expected = listed(f"{length} ({CATALOGUE[name].title})" for length, name in lengths.items())
     raise DataError(
         f"{path} is none of the data sets that are read from such a file (its arrays: {held}); expected 'imgs' "
-        f"(dSprites), or 'images' with {expected} pictures."
+        f"(dSprites), 'images' with {expected} pictures, or 'images' of your own with their factors in other arrays."
     )
+
+
+def _is_own(headers: dict[str, ArrayHeader], name: str) -> bool:
+    """Whether an array is that of a user's pictures: with a factor for each beside it."""
+    if name not in headers or len(headers[name].shape) not in (3, 4):
+        return False
+    count = headers[name].shape[0]
+    if name == "imgs" and (count == math.prod(DSprites.grid) or "latents_classes" in headers):
+        return False
+    return any(len(head.shape) in (1, 2) and head.shape[0] == count for key, head in headers.items() if key != name)
 
 
 def _open_stored(key: str, path: Path, resolution: int | None, options: dict[str, Any]) -> ImageSource:
