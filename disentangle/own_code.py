@@ -87,7 +87,7 @@ def guarded(function: Callable[..., Any], name: str, failed: str) -> Callable[..
             return function(*arguments)
         except (MemoryError, DisentangleError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"{name}: {failed} ({_told(error)}).") from error
 
     call.__wrapped__ = function  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ _COMMANDS = {
     "predict": ("predict", "What a trained classifier takes pictures for."),
     "report": ("report", "Curves and pictures of finished or running trainings, as one HTML page."),
     "data": ("data", "List data sets, look at their pictures."),
-    "models": ("models", "List and check the bundled models."),
+    "models": ("models", "List the bundled models, fetch published ones, show what a model is."),
     "doctor": ("doctor", "Versions, devices, optional packages and data on this machine."),
 }
 

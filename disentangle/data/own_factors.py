@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from disentangle.archives import ArchiveError
-from disentangle.data.arrays import ArrayHeader, RowStore, TensorRows, array_headers, open_rows, read_small
+from disentangle.array_files import ArrayFile
+from disentangle.data.arrays import ArrayHeader, RowStore, TensorRows, array_headers, is_hdf5, open_rows, read_small
 from disentangle.data.decoding import PictureDecoder
 from disentangle.data.encoded import CACHE_BYTES, EncodedImages, Shelf
 from disentangle.data.factor_table import LARGEST_TABLE, FactorColumn, read_table
@@ -32,6 +33,8 @@ __all__ = ["PICTURES", "TABLES", "FactorArrays", "FactorFolder", "ListedFactors"
 TABLES = ("factors.csv", "factors.tsv")
 PICTURES = ("images", "imgs")  # names of the array of pictures in an .npz file
 _MATRIX = ("factors", "labels")  # of one of a row of factors for each
+
+_UNPACKED = 256 << 20  # bytes of arrays
 
 _log = logging.getLogger(__name__)
 
@@ -287,6 +290,10 @@ def _pictures(
     else:
         size = (shape[1], shape[2], shape[3]) if first else (shape[3], shape[1], shape[2])
     if header.dtype == np.uint8:
+        if header.offset is None and not is_hdf5(file):  # to be unpacked, into what a file of this size may take
+            most = max(_UNPACKED, 8 * file.stat().st_size)
+            with ArrayFile(file, what="pictures and factors", fault="cannot be read", error=DataError) as opened:
+                return TensorRows(torch.from_numpy(opened.read(name, most=most))), axes, size, 255.0
         return open_rows(file, name, header), axes, size, 255.0
     if header.dtype.kind != "f":
         raise DataError(f"{file}: {name} is of {header.dtype}; expected unsigned bytes, or floating point in [0, 1].")
@@ -302,6 +309,9 @@ def _factor_arrays(file: Path, headers: dict[str, ArrayHeader], pictures: str, c
     chosen = (
         [matrix] if matrix else [key for key, head in headers.items() if key != pictures and head.shape == (count,)]
     )
+    large = sum(math.prod(headers[key].shape) for key in chosen) * 8
+    if large > _UNPACKED:
+        raise DataError(f"{file}: its factors would take {large:,} bytes; the limit is {_UNPACKED:,}.")
     columns = []
     for key in chosen:
         header = headers[key]

@@ -174,6 +174,13 @@ def _rebuilt(config: WrappedConfig, network: Any = None) -> WrappedGenerator:
                 "This generator was wrapped with functions that have no name in its module; expected a function that "
                 "returns what disentangle.wrap made, not the module alone."
             )
+        parts = dict(network.named_modules())
+        for name in (config.first, config.mapping, config.synthesis, *config.layers):
+            if name is not None and name not in parts:
+                raise InputError(
+                    f"What was given has no part {shown(name)!r}, which the file names; expected the module that was "
+                    "saved."
+                )
         styled: dict[str, Any] = {}
         if config.mapping is not None:
             styled = {"mapping": config.mapping, "synthesis": config.synthesis, "w_dim": config.w_dim,

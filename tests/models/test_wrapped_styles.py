@@ -359,7 +359,7 @@ def test_what_does_not_fit_a_file_is_refused(own_net):
     path = own_net / "m.safetensors"
     disentangle.save(disentangle.wrap(own.Net(), 5), path)
     for given, error, message in (
-        ("own_net:other", InputError, "Unknown part of the module for projection 'body.0'"),
+        ("own_net:other", InputError, "has no part 'body.0', which the file names"),
         ("own_net:wider", CheckpointError, r"does not fit what was given: .*has shape \(7,\), expected \(9,\)"),
         ("own_net:wrapped", InputError, r"image_range \(0.0, 2.0\), but the file \(-1.0, 1.0\)"),
         ("own_net:gone", InputError, "own_net has no 'gone'"),
@@ -378,18 +378,53 @@ def test_what_does_not_fit_a_file_is_refused(own_net):
 
 def test_functions_without_a_name_need_what_wraps_them(styled, module, tmp_path):
     path = tmp_path / "m.safetensors"
-    disentangle.save(styled, path)
-    back = disentangle.load(path, generator=Styled)
-    assert torch.equal(back(torch.ones(1, Z)), styled(torch.ones(1, Z)))
 
     def wrapped(net=None):
         net = net or Styled()
         return disentangle.wrap(net, mapping=lambda z: net.map(z), synthesis=net.paint, num_ws=ROWS)
 
+    disentangle.save(styled, path)  # a method too: a file does not choose which is called
+    with pytest.raises(InputError, match="returns what disentangle.wrap made"):
+        disentangle.load(path, generator=Styled)
     disentangle.save(wrapped(module), path)
     with pytest.raises(InputError, match="returns what disentangle.wrap made, not the module alone"):
         disentangle.load(path, generator=Styled)
     assert torch.equal(disentangle.load(path, generator=wrapped)(torch.ones(1, Z)), styled(torch.ones(1, Z)))
+
+
+def test_parts_that_are_modules_have_names(tmp_path):
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mapping, self.synthesis = nn.Linear(Z, W), nn.Sequential(nn.Linear(W, 48), nn.Unflatten(1, (3, 4, 4)))
+
+    generator = disentangle.wrap(Parts(), Z, mapping="mapping", synthesis="synthesis", style_layers=["synthesis.0"])
+    project(generator, rank=2)
+    disentangle.save(generator, tmp_path / "m.safetensors")
+    back = disentangle.load(tmp_path / "m.safetensors", generator=Parts)
+    assert torch.equal(back(torch.ones(1, Z)), generator(torch.ones(1, Z)))
+    assert torch.equal(basis(back).vectors, basis(generator).vectors)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"z_dim": 10**12}, {"z_dim": 60_000}, {"num_ws": 10**9}, {"latent_shape": [1] * 5000}, {"first": "__init__"},
+        {"mapping": "train", "synthesis": "eval"}, {"mapping": "", "synthesis": ""}, {"entry": True}, {"c_dim": 60_000},
+        {"layers": ["x" * 100_000]}, {"built_by": "os:abort"}, {"image_range": [1, 0]}, {"named": "x"},
+        {"projection": {"layers": ["forward"]}}, {"projection": {"layers": ["0"], "rank": 10**6}},
+    ],
+)  # fmt: skip
+def test_a_file_that_states_anything_else_is_a_sentence(tmp_path, fields):
+    from disentangle.io.described import MODEL_FILE
+    from disentangle.tensor_files import write_tensors
+
+    net = nn.Sequential(nn.Linear(5, 48), nn.Unflatten(1, (3, 4, 4)))
+    header = {**disentangle.wrap(net).config.model_dump(mode="json"), **fields}
+    write_tensors(tmp_path / "m.safetensors", {"module.0.weight": torch.ones(48, 5)}, kind=MODEL_FILE, header=header)
+    with pytest.raises((CheckpointError, InputError)) as told:
+        disentangle.load(tmp_path / "m.safetensors", generator=net)
+    assert len(str(told.value)) < 2000
 
 
 def test_a_state_that_is_no_tensor_is_refused(tmp_path):

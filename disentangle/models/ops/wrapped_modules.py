@@ -36,6 +36,9 @@ RANGE = (-1.0, 1.0)
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _MEAN_OF = 4096  # latents behind the mean of w
+_LARGEST = 65_536  # numbers of a latent, and classes, that a file may state
+_MOST_ROWS = 1_024  # of w+
+_WIDEST = 8_192  # a z that a layer is put in front of, whose weight is the square of it
 
 
 class WrappedConfig(GeneratorConfig):
@@ -52,16 +55,16 @@ class WrappedConfig(GeneratorConfig):
     built_by: str = ""
     resolution: int | None = pydantic.Field(None, ge=1, description="None where images are not square")
     image_channels: int = pydantic.Field(3, ge=1)
-    z_dim: int = pydantic.Field(ge=1)
-    latent_shape: tuple[int, ...]
+    z_dim: int = pydantic.Field(ge=1, le=_LARGEST)
+    latent_shape: tuple[int, ...] = pydantic.Field(max_length=8)
     image_range: tuple[float, float] = RANGE
     prior: Literal["normal", "uniform"] = "normal"
-    c_dim: int = pydantic.Field(0, ge=0, description="classes")
+    c_dim: int = pydantic.Field(0, ge=0, le=_LARGEST, description="classes")
     first: str | None = None
     mapping: str | None = None
     synthesis: str | None = None
-    w_dim: int | None = pydantic.Field(None, ge=1)
-    num_ws: int | None = pydantic.Field(None, ge=1)
+    w_dim: int | None = pydantic.Field(None, ge=1, le=_LARGEST)
+    num_ws: int | None = pydantic.Field(None, ge=1, le=_MOST_ROWS)
     layers: tuple[str, ...] = ()
     named: bool = True
     entry: bool = False
@@ -187,7 +190,7 @@ class WrappedGenerator(LatentModule):
         modules = dict(self.module.named_modules())
         layer: Any
         if name == "z":
-            layer = self.entry or _identity(size, next(self.parameters(), torch.zeros(())))
+            layer = self.entry or _identity(self._width(), next(self.parameters(), torch.zeros(())))
             self._spare = [layer]
         elif name == "first" and self._first[0] is not None:
             layer = self._first[0]
@@ -207,13 +210,19 @@ class WrappedGenerator(LatentModule):
             latent_first=isinstance(layer, _TRANSPOSED),
         )  # fmt: skip
 
+    def _width(self) -> int:
+        size = self.spaces["z"].size
+        if size > _WIDEST:
+            raise InputError(f"a z of {size:,} numbers is too long for a projection; expected {_WIDEST:,} at most.")
+        return size
+
     def prepare_projection(self, name: str) -> None:
         if name == "z" and self.entry is None:
             self.add_entry(self._spare[0])
 
     def add_entry(self, layer: nn.Linear | None = None) -> None:
         """Put a linear layer, the identity at first, in front of the module."""
-        size = self.spaces["z"].size
+        size = self._width()
         self.entry = layer or _identity(size, next(self.parameters(), torch.zeros(())))
         self.configure(entry=True)
 
@@ -340,14 +349,8 @@ class WrappedStyleGenerator(MappedModule, WrappedGenerator):
 
 
 def name_in(module: nn.Module, part: Any) -> str | None:
-    """The dotted name of a part of a module or of a method of one; None for what is not of it."""
-    for name, own in module.named_modules():
-        if own is part:
-            return name
-        method = getattr(part, "__name__", "")
-        if getattr(part, "__self__", None) is own and getattr(own, method, None) == part:
-            return f"{name}.{method}".lstrip(".")
-    return None
+    """The dotted name of a part of a module; None for what is none, as a method: no file chooses what is called."""
+    return next((name for name, own in module.named_modules() if own is part), None)
 
 
 def _matrix(layer: nn.Module) -> Tensor:
