@@ -76,7 +76,8 @@ class _LazyGroup(click.Group):
 def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: bool) -> None:
     """Independent directions in image generators: train, find, show and measure them.
 
-    MODEL, wherever it is asked for, is the name of a bundled model, a run folder or a .safetensors file.
+    MODEL, wherever it is asked for, is the name of a bundled model, a run folder or a .safetensors file. In its place a
+    module of your own is taken by --generator module:function, where a generator is asked for.
 
     \b
     Examples:

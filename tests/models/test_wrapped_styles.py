@@ -205,8 +205,7 @@ def test_the_length_of_a_latent_is_told_and_a_doubtful_range_is_said(caplog):
 # ---------------------------------------------------------------------------------------------------- projections
 
 
-@pytest.mark.parametrize("kind", ["householder", "cayley", "matrix_exp", "polar"])
-@pytest.mark.parametrize("rank", [1, 3, None])
+@pytest.mark.parametrize(("kind", "rank"), [("householder", 3), ("polar", None), ("cayley", 1)])
 def test_any_layer_at_any_rank_and_back(kind, rank):
     generator = disentangle.wrap(Deep().eval(), 5)
     project(generator, kind=kind, rank=rank, layers=["first", "mid", "last"])

@@ -20,7 +20,7 @@ class OwnCall:
         run: the callable.
         classes: what its second argument is: ``"none"`` there is none, ``"empty"`` it is None, ``"numbers"`` the (n,)
             numbers of the classes, ``"weights"`` (n, c_dim) one-hot rows.
-        trailing: sizes of one that each latent ends with, as of (n, z_dim, 1, 1).
+        shape: of one latent there, as (z_dim, 1, 1); () leaves latents as they are.
     """
 
     def __init__(self, run: Callable[..., Any], classes: str, shape: tuple[int, ...] = ()) -> None:
