@@ -9,6 +9,7 @@ import numpy as np
 
 from disentangle.checks import check_integer, read_array
 from disentangle.errors import InputError
+from disentangle.evaluations.answers import CodeReader
 from disentangle.looking import looks_at
 
 __all__ = ["classify_dataset", "encode_dataset"]
@@ -28,17 +29,19 @@ def encode_dataset(
     """Codes of ``n`` random pictures, and the factors they were made of.
 
     Args:
-        encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d).
+        encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d), or to a posterior, whose mean is
+            taken (:class:`~disentangle.evaluations.answers.CodeReader`).
         dataset: has ``sample(n, generator)`` and ``render(factors)``, as
-            :class:`disentangle.data.FactorDataset` does.
-        n: pictures, drawn uniformly and independently from the grid of factors.
+            :class:`disentangle.data.FactorDataset` does, or ``draw`` and ``images``, as
+            :class:`disentangle.data.ListedFactors`.
+        n: pictures, drawn uniformly and independently from the grid of factors; of a list all different.
         seed: of the draw.
         batch: pictures encoded at once.
         device: where images are put.
         progress: called with (pictures done, pictures in all).
 
     Returns:
-        (n, d) float32 codes and (n, k) int64 factors.
+        (n, d) float32 codes and (n, k) int64 factors, of a list float64 where some are continuous.
 
     Raises:
         InputError: if the encoder does not return one row of numbers for each picture.
@@ -46,16 +49,21 @@ def encode_dataset(
     import torch
 
     n = check_integer("n", n, least=1)
-    factors = dataset.sample(n, torch.Generator().manual_seed(seed))
+    if hasattr(dataset, "draw"):
+        indices, labels, _ = dataset.draw(n, seed=seed)
+        factors, n = torch.from_numpy(labels), len(indices)
+    else:
+        indices, factors = None, dataset.sample(n, torch.Generator().manual_seed(seed))
     parts = []
+    read = CodeReader()
     with torch.inference_mode():
         for start in range(0, n, batch):
-            images = dataset.render(factors[start : start + batch])
-            codes = torch.as_tensor(encode(images.to(device)))
+            part = slice(start, start + batch)
+            images = dataset.render(factors[part]) if indices is None else dataset.images(indices[part])
+            codes = read(encode(images.to(device)))
             if codes.ndim != 2 or len(codes) != len(images):
                 raise InputError(
-                    f"The encoder returned shape {tuple(codes.shape)} for {len(images)} pictures; "
-                    f"expected ({len(images)}, d)."
+                    f"The encoder returned shape {codes.shape} for {len(images)} pictures; expected ({len(images)}, d)."
                 )
             parts.append(_single(codes, "codes"))
             if progress is not None:

@@ -33,7 +33,7 @@ _COMMANDS = {
     "predict": ("predict", "What a trained classifier takes pictures for."),
     "report": ("report", "Curves and pictures of finished or running trainings, as one HTML page."),
     "data": ("data", "List data sets, look at their pictures."),
-    "models": ("models", "List and check the bundled models."),
+    "models": ("models", "List the bundled models, fetch published ones, show what a model is."),
     "doctor": ("doctor", "Versions, devices, optional packages and data on this machine."),
 }
 
@@ -76,7 +76,8 @@ class _LazyGroup(click.Group):
 def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: bool) -> None:
     """Independent directions in image generators: train, find, show and measure them.
 
-    MODEL, wherever it is asked for, is the name of a bundled model, a run folder or a .safetensors file.
+    MODEL, wherever it is asked for, is the name of a bundled model, a run folder or a .safetensors file. In its place a
+    module of your own is taken by --generator module:function, where a generator is asked for.
 
     \b
     Examples:

@@ -13,7 +13,7 @@ from disentangle.cli.options import json_option, note
 from disentangle.cli.results import print_json, print_text
 from disentangle.text import escaped, shown
 
-__all__ = ["command"]
+__all__ = ["command", "listing"]
 
 
 @click.command("convert")
@@ -74,7 +74,7 @@ def command(
         if as_json:
             print_json(held)
         else:
-            print_text(_table(held))
+            print_text(listing(held))
         return
     assert out is not None
     found = foreign.convert(
@@ -103,7 +103,7 @@ def _settings(given: tuple[str, ...]) -> dict[str, object]:
     return found
 
 
-def _table(held: dict[str, Any]) -> str:
+def listing(held: dict[str, Any]) -> str:
     """What a file holds, line by line; names are the file's, so they are shown and not printed as they are."""
     lines = [f"container: {held['container']}", f"format: {held['format'] or 'not known'}"]
     lines += [

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import output_option
+from disentangle.cli.model_source import ModelSource, model_argument
 from disentangle.cli.options import IntegerRanges, device_option, json_option, note, seed_option, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line
@@ -30,7 +31,7 @@ def command() -> None:
 
 
 @command.command("find")
-@click.argument("model")
+@model_argument
 @click.option("--method", type=click.Choice(_METHODS), default="sefa", show_default=True)
 @click.option("--space", help="Latent space: z, w, w+ or s; default: w where there is one.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+, e.g. 2-5: whose weights count, and which move.")
@@ -49,7 +50,7 @@ def command() -> None:
 @device_option
 @click.pass_context
 def find(
-    ctx: click.Context, model: str, method: str, space: str | None, layers: tuple[int, ...] | None,
+    ctx: click.Context, model: ModelSource, method: str, space: str | None, layers: tuple[int, ...] | None,
     top: int | None, normalize: bool, torgb: bool | None, module: str | None, label: int | None, samples: int,
     source: Path | None, seeds: tuple[int, ...], out: Path, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
@@ -68,7 +69,6 @@ def find(
 
     from disentangle.devices import resolve_device
     from disentangle.errors import InputError
-    from disentangle.io import load
     from disentangle.latents import (
         basis,
         check_fit,
@@ -79,15 +79,12 @@ def find(
         sefa,
         style_channels,
     )  # fmt: skip
-    from disentangle.models import Generator
 
     if source is not None and method != "ganspace":
         raise click.UsageError("--from reads components of GANSpace; give --method ganspace.")
     if label is not None and (source is not None or method not in ("ganspace", "style-channel")):
         raise click.UsageError(f"--label chooses the class of pictures, and {method} makes none here; leave it out.")
-    generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
-    if not isinstance(generator, Generator):
-        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
+    generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "has no latent space")
     number, count = setting(ctx, "seed", seed, 0), top or 10
     if label is not None and not getattr(generator, "c_dim", 0):
         raise InputError(f"--label is {label}, but {model} has no classes; leave it out.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import output_option
+from disentangle.cli.model_source import ModelSource, generator_options
 from disentangle.cli.options import device_option, json_option, seed_option, setting
 
 __all__ = ["command"]
@@ -19,7 +20,11 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 
 @click.command("evaluate")
 @click.argument("model", required=False)
-@click.option("--data", help="For MODEL: a data set with known factors, or for a classifier one with classes.")
+@generator_options
+@click.option(
+    "--data",
+    help="For MODEL: a data set with known factors, also your own folder or .npz; for a classifier one with classes.",
+)
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "val", "test"]),
@@ -33,6 +38,10 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
     help="Look for pictures that a classifier has learnt from.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where files of named data sets lie.")
+@click.option(
+    "--factors-file", type=click.Path(path_type=Path),
+    help="With --data FOLDER: a .csv or .tsv of the factors of its pictures; default: factors.csv in it.",
+)  # fmt: skip
 @click.option("--codes", type=click.Path(path_type=Path), help="Instead of MODEL: codes (n, d) as .npy.")
 @click.option("--factors", type=click.Path(path_type=Path), help="With --codes: factors (n, k) as .npy.")
 @click.option("--encoder", help="Instead of MODEL: module:function, images in [0, 1] to codes.")
@@ -81,8 +90,10 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @device_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str | None, data: str | None, split: str | None, check_overlap: bool,
-    data_dir: Path | None, codes: Path | None, factors: Path | None, encoder: str | None, resolution: int | None,
+    ctx: click.Context, model: str | None, generator: str | None, z_dim: int | None, data: str | None,
+    split: str | None, check_overlap: bool, data_dir: Path | None, factors_file: Path | None, codes: Path | None,
+    factors: Path | None,
+    encoder: str | None, resolution: int | None,
     images: str | None, reference: str | None, extractor: str, weights: Path | None, download: bool,
     random_weights: bool, metrics: str, protocol: str | None, fit: str, changes: tuple[str, ...],
     factor_kinds: str | None, baselines: bool, bootstrap: int, label: int | None, classes: str | None,
@@ -91,11 +102,12 @@ def command(
 ) -> None:  # fmt: skip
     """Scores of MODEL, by its kind, of given --codes and --factors, or of --images.
 
-    An encoder has disentanglement scores on --data. A third of the points is held out for the metrics that predict, so
-    15,000 pictures give the usual 10,000 and 5,000. Metrics that intervene (beta-vae, factor-vae, z-max-variance,
-    fairness) need a MODEL or an --encoder, for they draw pictures of their own. A classifier has accuracies and a
-    confusion matrix on the test part of --data (by default the data set of its run), or on all of a folder without
-    parts.
+    An encoder has disentanglement scores on --data, which is a name or your own pictures: a folder with factors.csv, in
+    which one column names the files and the others are factors, numbers or texts, or an .npz of images and factors. A
+    third of the points is held out for the metrics that predict, so 15,000 pictures give the usual 10,000 and 5,000.
+    Metrics that intervene (beta-vae, factor-vae, z-max-variance, fairness) need a MODEL or an --encoder, for they draw
+    pictures of their own. A classifier has accuracies and a confusion matrix on the test part of --data (by default the
+    data set of its run), or on all of a folder without parts.
 
     A generator, or --images, have scores of images: fid, kid, is, prdc (precision, recall, density, coverage) against
     --reference. ppl, pipl, vp, activeness, jacobian-orthogonality and ima-contrast of a MODEL need none,
@@ -108,23 +120,25 @@ def command(
       disentangle evaluate vae-rooms --data rooms --metrics mig,sap,dci,factor-vae
       disentangle evaluate --codes z.npy --factors y.npy --metrics all --report scores.html
       disentangle evaluate --encoder my_model:encode --data sprites --metrics mig --json
+      disentangle evaluate --generator my_model.py:build --metrics ppl --extractor efficientnet-lite0
       disentangle evaluate eigengan-rooms --reference rooms --metrics fid --extractor efficientnet-lite0 --num 1000
       disentangle evaluate --images fakes --reference photos.zip --metrics fid --protocol clean
       disentangle evaluate runs/dbn --data fashion-mnist --split test
     """
     where = setting(ctx, "device", device, "auto")
+    source = None if model is None and generator is None else ModelSource(model, generator, z_dim)
     if images is not None or reference is not None or _of_images(metrics):
         from disentangle.cli.evaluate_images import ImageMeasurement, evaluate_images
 
-        if codes is not None or encoder is not None or (model is None) == (images is None):
+        if codes is not None or encoder is not None or (source is None) == (images is None):
             raise click.UsageError("Scores of images need either MODEL, a generator, or --images.")
         _refuse_pages(figure, page, "scores of images have neither")
         if label is not None and classes is not None:
             raise click.UsageError("Give --label or --classes, not both.")
-        if model is None and (label is not None or classes is not None):
+        if source is None and (label is not None or classes is not None):
             raise click.UsageError("--label and --classes are for a generator, not for --images.")
         evaluate_images(
-            ctx, model, images, reference, data, data_dir,
+            ctx, source, images, reference, data, data_dir, factors_file,
             ImageMeasurement(
                 metrics=metrics if _of_images(metrics) else "fid", protocol=protocol or "clean", fit=fit,
                 changes=changes, extractor=extractor, weights=weights, download=download, random=random_weights,
@@ -133,6 +147,11 @@ def command(
             ),
         )  # fmt: skip
         return
+    if generator is not None:
+        raise click.UsageError(
+            f"--generator has scores of images: give --metrics, of {', '.join(IMAGE_METRICS)}; codes of your own code "
+            "are scored by --encoder."
+        )
     if fit != "as-is":
         raise click.UsageError("--fit is for scores of images.")
     if label is not None or classes is not None:
@@ -153,6 +172,8 @@ def command(
         raise click.UsageError("--split is for classifiers; disentanglement is measured on all factors.")
     if codes is None and data is None:
         raise click.UsageError("Say what to encode: --data NAME (see `disentangle data list`).")
+    if factors_file is not None and data is None:
+        raise click.UsageError("--factors-file is about the pictures of --data; give a folder of them.")
     if codes is not None and factors is None:
         raise click.UsageError("Codes need the factors they are scored against: --factors y.npy.")
     from disentangle.cli.evaluate_codes import Measurement, evaluate_codes, evaluate_encoder
@@ -167,7 +188,7 @@ def command(
         evaluate_codes(ctx, codes, factors, how)
     else:
         assert data is not None
-        evaluate_encoder(ctx, model, encoder, data, data_dir, resolution, num, where, how)
+        evaluate_encoder(ctx, model, encoder, data, data_dir, factors_file, resolution, num, where, how)
 
 
 def _refuse_pages(figure: Path | None, page: Path | None, why: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,12 +14,9 @@ from disentangle.cli.options import json_or_text, note
 from disentangle.cli.progress import stages_progress
 from disentangle.cli.results import deliver, print_json
 from disentangle.cli.tables import print_scores
-from disentangle.text import quoted
+from disentangle.text import quoted, shown
 
-if TYPE_CHECKING:
-    from disentangle.data import FactorDataset
-
-__all__ = ["Measurement", "evaluate_codes", "evaluate_encoder", "metric_options"]
+__all__ = ["Measurement", "evaluate_codes", "evaluate_encoder", "factor_data", "metric_options"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,7 @@ def evaluate_codes(ctx: click.Context, codes: Path, factors: Path, how: Measurem
 
 def evaluate_encoder(
     ctx: click.Context, model: str | None, encoder: str | None, data: str, data_dir: Path | None,
-    resolution: int | None, num: int, device: str, how: Measurement,
+    factors_file: Path | None, resolution: int | None, num: int, device: str, how: Measurement,
 ) -> None:  # fmt: skip
     """Score a model that encodes, or a function of the user's, on a data set with known factors."""
     from disentangle import evaluations
@@ -103,10 +98,11 @@ def evaluate_encoder(
         check_default(target)
     where = resolve_device(device)
     if model is not None:
-        encode, dataset = _model(model, data, data_dir, where)
+        encode, dataset = _model(ctx, model, data, data_dir, factors_file, where)
     else:
         assert encoder is not None
-        encode, dataset = _function(encoder), _factor_data(data, resolution, data_dir)
+        encode = _function(encoder, where)
+        dataset = factor_data(ctx, data, resolution, None, data_dir, factors_file)
     columns = list(dataset.factor_names)
     with stages_progress(ctx) as progress:
         scores = evaluations.evaluate_encoder(
@@ -173,7 +169,9 @@ _CONTEXT = (
 )
 
 
-def _model(model: str, data: str, data_dir: Path | None, device: Any) -> tuple[Callable[[Any], Any], FactorDataset]:
+def _model(
+    ctx: click.Context, model: str, data: str, data_dir: Path | None, factors_file: Path | None, device: Any
+) -> tuple[Callable[[Any], Any], Any]:
     from disentangle.errors import InputError
     from disentangle.io import load
     from disentangle.models import Encoder
@@ -185,47 +183,41 @@ def _model(model: str, data: str, data_dir: Path | None, device: Any) -> tuple[C
             "VAE's, or codes of your own by --codes and --factors."
         )
     config: Any = encoder.config
-    return encoder.encode, _factor_data(data, config.resolution, data_dir)
+    channels = getattr(config, "image_channels", None)
+    return encoder.encode, factor_data(ctx, data, config.resolution, channels, data_dir, factors_file)
 
 
-def _factor_data(data: str, resolution: int | None, data_dir: Path | None) -> FactorDataset:
-    from disentangle.data import FactorDataset, open_data
-    from disentangle.errors import InputError
+def factor_data(
+    ctx: click.Context, data: str, resolution: int | None, channels: int | None, data_dir: Path | None,
+    factors_file: Path | None,
+) -> Any:  # fmt: skip
+    """A data set with known factors; of the user's own, what was found in it is said."""
+    from disentangle.data import ListedFactors, open_factors
 
-    dataset = open_data(data, resolution=resolution, data_dir=data_dir)
-    if not isinstance(dataset, FactorDataset):
-        raise InputError(f"{data} has no known factors; expected a data set such as rooms, sprites or dsprites.")
+    dataset = open_factors(data, resolution=resolution, channels=channels, data_dir=data_dir, factors_file=factors_file)
+    if isinstance(dataset, ListedFactors):
+        note(ctx, dataset.description)
     return dataset
 
 
-def _function(text: str) -> Callable[[Any], Any]:
-    """The user's own encoder, found as Python would from the working folder."""
-    from disentangle.errors import DisentangleError, InputError, reason
+def _function(text: str, device: Any) -> Callable[[Any], Any]:
+    """The user's own encoder: a function, or an object that encodes, where it has a method of that name by this."""
+    from torch import nn
 
-    module_name, _, name = text.partition(":")
-    if not module_name or not name:
-        raise InputError(f"--encoder is {text!r}; expected module:function, as in my_model:encode.")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises
-        why = f"{type(error).__name__}: {reason(error)}"
-        raise InputError(f"--encoder {text}: module {module_name!r} cannot be imported ({why}).") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise InputError(f"--encoder {text}: {module_name} has no function {name!r} to call.")
+    from disentangle.errors import InputError
+    from disentangle.own_code import guarded, own_object
 
-    def encode(images: Any) -> Any:
-        try:
-            return function(images)
-        except (MemoryError, DisentangleError):
-            raise
-        except Exception as error:
-            why = f"{type(error).__name__}: {reason(error)}"
-            raise InputError(f"--encoder {text}: the function failed on a batch of images ({why}).") from error
-
-    return encode
+    found = own_object(text, what="--encoder")
+    if isinstance(found, type):
+        raise InputError(
+            f"--encoder {shown(text)} is a class; expected a function of images, or an object made of that class."
+        )
+    if isinstance(found, nn.Module):
+        found.to(device)
+    encode = getattr(found, "encode", found)
+    if not callable(encode):
+        raise InputError(f"--encoder {shown(text)}: there is no function {shown(text.rpartition(':')[2])!r} to call.")
+    return guarded(encode, f"--encoder {shown(text)}", "the function failed on a batch of images")
 
 
 def _array(path: Path) -> Any:

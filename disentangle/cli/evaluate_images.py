@@ -11,7 +11,8 @@ import click
 
 from disentangle.cli.destinations import check_default
 from disentangle.cli.drawn_classes import as_in_reference, drawn_classes
-from disentangle.cli.evaluate_codes import metric_options
+from disentangle.cli.evaluate_codes import factor_data, metric_options
+from disentangle.cli.model_source import ModelSource
 from disentangle.cli.options import note
 from disentangle.cli.progress import stages_progress
 from disentangle.cli.results import deliver, print_json
@@ -52,8 +53,8 @@ class ImageMeasurement:
 
 
 def evaluate_images(
-    ctx: click.Context, model: str | None, images: str | None, reference: str | None, data: str | None,
-    data_dir: Path | None, how: ImageMeasurement,
+    ctx: click.Context, model: ModelSource | None, images: str | None, reference: str | None, data: str | None,
+    data_dir: Path | None, factors_file: Path | None, how: ImageMeasurement,
 ) -> None:  # fmt: skip
     """Score a generator or a set of images, print and keep the scores."""
     from disentangle.devices import resolve_device
@@ -69,11 +70,14 @@ def evaluate_images(
         if name not in names:
             raise InputError(f"--set names {name!r}, which is not among the metrics {', '.join(names)}.")
     target = how.out
-    if target is None and model is not None and (Path(model) / "config.json").is_file():
-        target = Path(model) / "image_scores.json"
+    named = None if model is None else model.model
+    if target is None and named is not None and (Path(named) / "config.json").is_file():
+        target = Path(named) / "image_scores.json"
         check_default(target)
     main = _join_processes(resolve_device(how.device).type == "cpu")
-    generator = _generator(model, resolve_device(how.device)) if model is not None else None
+    generator = None
+    if model is not None:
+        generator = _Colour(model.open(resolve_device(how.device), "makes no images"))
     drawn = drawn_classes(ctx, generator, reference, data_dir, label=how.label, classes=how.classes)
     of_sets = [name for name in names if name in OF_SETS]
     scores: dict[str, Score] = {}
@@ -83,11 +87,14 @@ def evaluate_images(
         for name in names:
             if name in OF_GENERATORS:
                 given = {**drawn, **options.get(name, {})}
-                scores[name] = _score_generator(generator, name, given, data, data_dir, how, progress)
+                scores[name] = _score_generator(
+                    ctx, generator, name, given, data, data_dir, factors_file, how, progress
+                )
     scores = {name: as_in_reference(score) if "class_shares" in drawn else score for name, score in scores.items()}
     if not main:
         return
-    subject = {"model": model or images, "reference": reference, "num": how.num, "seed": how.seed}
+    scored = images if model is None else str(model)
+    subject = {"model": scored, "reference": reference, "num": how.num, "seed": how.seed}
 
     def keep() -> None:
         if target is not None:
@@ -101,7 +108,7 @@ def evaluate_images(
         for score in scores.values():
             if "warning" in score.settings:
                 note(ctx, f"{score.name}: {score.settings['warning']}.")
-        print_scores(scores, [], f"{model or images}" + (f" against {reference}" if reference else ""))
+        print_scores(scores, [], f"{scored}" + (f" against {reference}" if reference else ""))
 
     deliver(keep, show)
 
@@ -115,19 +122,6 @@ def _join_processes(cpu: bool) -> bool:
     from accelerate import PartialState
 
     return bool(PartialState(cpu=cpu).is_main_process)
-
-
-def _generator(model: str, device: Any) -> Any:
-    from disentangle.errors import InputError
-    from disentangle.io import load
-    from disentangle.models import Generator
-
-    generator = load(model, device=device)
-    if not isinstance(generator, Generator):
-        raise InputError(
-            f"{model} is a {type(generator).__name__}, which makes no images; give a generator or --images."
-        )
-    return _Colour(generator)
 
 
 class _Colour:
@@ -145,7 +139,7 @@ class _Colour:
 
 
 def _score_sets(
-    generator: Any, model: str | None, images: str | None, reference: str | None, data_dir: Path | None,
+    generator: Any, model: ModelSource | None, images: str | None, reference: str | None, data_dir: Path | None,
     names: list[str], options: dict[str, dict[str, Any]], how: ImageMeasurement, drawn: dict[str, Any],
     progress: Progress,
 ) -> dict[str, Score]:  # fmt: skip
@@ -284,8 +278,8 @@ def _images_or_statistics(path: Path, fit: str, side: int | None) -> ImageSet | 
 
 
 def _score_generator(
-    generator: Any, name: str, given: dict[str, Any], data: str | None, data_dir: Path | None, how: ImageMeasurement,
-    progress: Progress,
+    ctx: click.Context, generator: Any, name: str, given: dict[str, Any], data: str | None, data_dir: Path | None,
+    factors_file: Path | None, how: ImageMeasurement, progress: Progress,
 ) -> Score:  # fmt: skip
     from disentangle.devices import resolve_device
     from disentangle.errors import InputError
@@ -305,10 +299,10 @@ def _score_generator(
         score = generation.variation_predictability(pairs, labels, seed=how.seed, device=device, progress=step, **given)
         return replace(score, settings={**score.settings, **plan_classes(generator, len(pairs), **classes).settings})
     if name == "factor-predictor":
+        known = _factor_data(ctx, generator, data, data_dir, factors_file)
         return generation.factor_predictor_mig(
-            generator.generator, _factor_data(generator, data, data_dir), seed=how.seed, device=device, progress=step,
-            **given,
-        )  # fmt: skip
+            generator.generator, known, seed=how.seed, device=device, progress=step, **given
+        )
     from disentangle.evaluations.features import load_distance
 
     offline = how.extractor == "efficientnet-lite0"
@@ -323,19 +317,19 @@ def _score_generator(
     )
 
 
-def _factor_data(generator: Any, data: str | None, data_dir: Path | None) -> Any:
-    from disentangle.data import FactorDataset, open_data
+def _factor_data(
+    ctx: click.Context, generator: Any, data: str | None, data_dir: Path | None, factors_file: Path | None
+) -> Any:
     from disentangle.errors import InputError
 
     if data is None:
         raise InputError(
             "factor-predictor learns the factors of a data set: give --data, the one the model was trained on."
         )
-    side = getattr(getattr(generator.generator, "config", None), "resolution", None)
-    dataset = open_data(data, data_dir=data_dir, resolution=side)
-    if not isinstance(dataset, FactorDataset):
-        raise InputError(f"{data} has no known factors; expected a data set such as rooms or sprites.")
-    return dataset
+    config = getattr(generator.generator, "config", None)
+    side, channels = getattr(config, "resolution", None), getattr(config, "image_channels", None)
+    found = factor_data(ctx, data, side, channels, data_dir, factors_file)
+    return found.grid() if hasattr(found, "grid") else found
 
 
 def _directions(generator: Any) -> tuple[str | None, dict[str, Any]]:

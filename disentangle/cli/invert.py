@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from disentangle.cli.destinations import beside, output_option
+from disentangle.cli.model_source import ModelSource, model_argument
 from disentangle.cli.options import FiniteFloat, device_option, note, seed_option, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import deliver
@@ -21,8 +22,8 @@ _MADE_BY = "disentangle invert"
 
 
 @click.command("invert")
-@click.argument("model")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@model_argument
+@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--space", help="Latent space: z, w, w+ or s; default: w+ where there is one.")
 @output_option("--out", suffixes=(".safetensors",), required=True, help="The file of latents, .safetensors.")
 @click.option("--steps", type=click.IntRange(1), default=500, show_default=True, help="Of the descent.")
@@ -37,7 +38,7 @@ _MADE_BY = "disentangle invert"
 @device_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str, photos: tuple[Path, ...], space: str | None, out: Path, steps: int,
+    ctx: click.Context, model: ModelSource, photos: tuple[Path, ...], space: str | None, out: Path, steps: int,
     learning_rate: float | None, pull: float, label: int | None, weights: Path | None, pixels_only: bool,
     seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
@@ -55,10 +56,7 @@ def command(
     import torch
 
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
-    from disentangle.io import load
     from disentangle.latents import invert
-    from disentangle.models import Generator
     from disentangle.models.base import class_option
     from disentangle.viz import save_grid
     from disentangle.viz.figures import save_curves
@@ -66,9 +64,7 @@ def command(
     strip = beside(ctx, out.with_suffix(".invert.png"), _MADE_BY)
     curves = beside(ctx, out.with_suffix(".loss.png"), _MADE_BY)
     where = resolve_device(setting(ctx, "device", device, "auto"))
-    generator = load(model, device=where)
-    if not isinstance(generator, Generator):
-        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
+    generator = model.open(where, "has no latent space")
     options = class_option(generator, label)
     with torch.no_grad():
         shape = generator(generator.sample_latents(1, **options), **options).shape[1:]

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import PICTURES, output_option
+from disentangle.cli.model_source import ModelSource, model_argument
 from disentangle.cli.options import FiniteFloat, IntegerRanges, check_pictures, device_option, note, setting
 
 __all__ = ["command"]
 
 
 @click.command("sample")
-@click.argument("model")
+@model_argument
 @click.option("--seeds", type=IntegerRanges(), default="0-15", show_default=True, help="One picture a seed.")
 @click.option(
     "--truncation",
@@ -28,8 +29,8 @@ __all__ = ["command"]
 @device_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str, seeds: tuple[int, ...], truncation: float, label: int | None, columns: int | None,
-    out: Path, device: str | None,
+    ctx: click.Context, model: ModelSource, seeds: tuple[int, ...], truncation: float, label: int | None,
+    columns: int | None, out: Path, device: str | None,
 ) -> None:  # fmt: skip
     """Pictures of random latents of MODEL, one for each seed.
 
@@ -43,16 +44,11 @@ def command(
     import torch
 
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
-    from disentangle.io import load
     from disentangle.looking import looking_at
-    from disentangle.models import Generator
     from disentangle.models.base import class_option
     from disentangle.viz import save_grid
 
-    generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
-    if not isinstance(generator, Generator):
-        raise InputError(f"{model} is a {type(generator).__name__}, which draws no pictures; expected a generator.")
+    generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "draws no pictures")
     check_pictures(len(seeds), generator)
     columns = min(columns or math.ceil(math.sqrt(len(seeds))), len(seeds))
     # A StyleGAN's z cannot be shrunk: its w is.

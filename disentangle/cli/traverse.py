@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import ANIMATIONS, PICTURES, output_option
+from disentangle.cli.model_source import ModelSource, model_argument
 from disentangle.cli.options import FiniteFloat, IntegerRanges, check_pictures, device_option, note, setting
 from disentangle.cli.progress import counting_progress
 
@@ -16,7 +17,7 @@ _MANY = 64  # axes above which a model's own are too many to draw
 
 
 @click.command("traverse")
-@click.argument("model")
+@model_argument
 @click.option("--dims", type=IntegerRanges(), help="Directions by position, e.g. 0-5,8; default: all.")
 @click.option("--active", type=click.IntRange(1), help="Instead of --dims: the N that change the picture most.")
 @click.option("--directions", type=click.Path(path_type=Path), help="A file of directions; default: the model's axes.")
@@ -44,7 +45,7 @@ _MANY = 64  # axes above which a model's own are too many to draw
 @device_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str, dims: tuple[int, ...] | None, active: int | None, directions: Path | None,
+    ctx: click.Context, model: ModelSource, dims: tuple[int, ...] | None, active: int | None, directions: Path | None,
     seeds: tuple[int, ...], extent: float, steps: int, space: str | None, layers: tuple[int, ...] | None,
     start: Path | None, truncation: float | None, truncation_cutoff: int | None, label: int | None,
     absolute: bool | None, fps: float, scale: int | None, out: Path, device: str | None,
@@ -65,17 +66,13 @@ def command(
 
     from disentangle.devices import resolve_device
     from disentangle.errors import InputError
-    from disentangle.io import load
     from disentangle.latents import Directions, Latents, basis, most_active, sefa, traverse
-    from disentangle.models import Generator
     from disentangle.viz import animation_frames, save_animation, save_grid
     from disentangle.viz.video import check_animation
 
     if out.suffix.lower() in ANIMATIONS:
         check_animation(out)
-    generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
-    if not isinstance(generator, Generator):
-        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
+    generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "has no latent space")
     if directions is not None:
         chosen = Directions.load(directions)
         if space not in (None, chosen.space):

@@ -13,7 +13,8 @@ from disentangle.data.images import ImageSource, LabelledImageSource
 from disentangle.data.known import MPI3D, DSprites, Shapes3D
 from disentangle.data.labelled import Subset, check_classes, hold_out, overlap, with_classes
 from disentangle.data.lsun import LSUN
-from disentangle.data.registry import list_data, open_data, register, splits
+from disentangle.data.own_factors import FactorArrays, FactorFolder, ListedFactors
+from disentangle.data.registry import list_data, open_data, open_factors, register, splits
 from disentangle.data.rooms import Rooms
 from disentangle.data.smallnorb import SmallNORB
 from disentangle.data.source import DataInfo, DataSource, Request
@@ -29,11 +30,14 @@ __all__ = [
     "DSprites",
     "DataInfo",
     "DataSource",
+    "FactorArrays",
     "FactorDataset",
+    "FactorFolder",
     "FashionMNIST",
     "ImageFolder",
     "ImageSource",
     "LabelledImageSource",
+    "ListedFactors",
     "Request",
     "Rooms",
     "Shapes3D",
@@ -44,6 +48,7 @@ __all__ = [
     "hold_out",
     "list_data",
     "open_data",
+    "open_factors",
     "overlap",
     "register",
     "splits",

@@ -6,21 +6,24 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from disentangle.data import cars3d, celeba, cifar, fashion_mnist, known, lsun, rooms, smallnorb, sprites
-from disentangle.data.arrays import array_headers, is_hdf5
+from disentangle.data.arrays import ArrayHeader, array_headers, is_hdf5
+from disentangle.data.factors import FactorDataset
 from disentangle.data.folder import SPLITS, ImageFolder, split_folders
 from disentangle.data.images import ImageSource
+from disentangle.data.own_factors import PICTURES, FactorArrays, FactorFolder, ListedFactors, has_factors
 from disentangle.data.places import PathLike, expanded, listed, reads_files, search_places
 from disentangle.data.source import DataInfo, DataSource, Request, build, needed_resolution
 from disentangle.errors import DataError, InputError, unknown_name
 from disentangle.plugins import Registry
 
-__all__ = ["SOURCES", "list_data", "open_data", "register", "splits"]
+__all__ = ["SOURCES", "list_data", "open_data", "open_factors", "register", "splits"]
 
 ARRAY_SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
 
@@ -61,7 +64,8 @@ def open_data(
     A path is read by what is there: a folder with ``data.mdb`` as LSUN, with the files of Fashion-MNIST, CIFAR, Cars3D
     or SmallNORB as these, any other folder or .zip archive as pictures; an .npz, .npy or HDF5 file by its arrays, as
     dSprites, 3D Shapes or MPI3D. Of a folder of pictures that is divided into ``train/`` and ``val/`` or ``test/``,
-    the part that ``split`` names is opened.
+    the part that ``split`` names is opened. An .npz file of pictures and factors of your own is read as pictures; with
+    the factors it is opened by :func:`open_factors`.
 
     Args:
         name: a name or a path.
@@ -89,6 +93,51 @@ def open_data(
     if not source.divided:
         _only_train(source.title, split)
     return source.open(Request(source, None, resolution, split, data_dir, download, {**stands_for, **options}))
+
+
+@reads_files
+def open_factors(
+    name: PathLike,
+    *,
+    resolution: int | None = None,
+    channels: int | None = None,
+    data_dir: PathLike | None = None,
+    factors_file: PathLike | None = None,
+    **options: Any,
+) -> FactorDataset | ListedFactors:
+    """Pictures with known factors: one of the data sets that have a grid of them, or your own.
+
+    Your own are a folder or .zip archive with ``factors.csv`` or ``factors.tsv`` in it (or another ``factors_file``),
+    see :class:`~disentangle.data.own_factors.FactorFolder`; or an .npz file, see
+    :class:`~disentangle.data.own_factors.FactorArrays`.
+
+    Args:
+        name: a name or a path, as of :func:`open_data`.
+        resolution: height and width in pixels.
+        channels: 3 or 1, of a folder's pictures; others have what they have.
+        data_dir: see :func:`open_data`.
+        factors_file: a table of factors, for the pictures of a folder or archive.
+        **options: further arguments of the class that reads it.
+
+    Raises:
+        InputError: an unknown name or option, or a data set without known factors.
+        DataError: files that are not found or damaged, or a table that does not fit the pictures.
+    """
+    known_as, path = _named(name), expanded(name)
+    if factors_file is not None and (known_as is not None or not (path.is_dir() or path.suffix.lower() == ".zip")):
+        raise InputError(f"A table of factors is for a folder or .zip archive of pictures; {name} has no use for one.")
+    if known_as is None and (factors_file is not None or has_factors(path)):
+        fixed = {"table": factors_file, **({} if channels is None else {"channels": channels})}
+        return build(  # type: ignore[return-value]
+            "FactorFolder", FactorFolder, path, needed_resolution(str(path), resolution), options=options, fixed=fixed
+        )
+    source = open_data(name, resolution=resolution, data_dir=data_dir, **options)
+    if isinstance(source, FactorDataset) or (isinstance(source, ListedFactors) and source.columns):
+        return source
+    raise InputError(
+        f"{name} has no known factors; expected a data set such as rooms, sprites or dsprites, a folder of pictures "
+        "with factors.csv in it (or --factors-file), or an .npz file of images and factors."
+    )
 
 
 @reads_files
@@ -152,6 +201,8 @@ def _open_path(given: str, resolution: int | None, split: str, options: dict[str
         _only_train(str(path), split)
         if path.suffix.lower() in ARRAY_SUFFIXES or is_hdf5(path):
             source = _held(path)
+            if source is None:
+                return build("FactorArrays", FactorArrays, path, options=options, fixed={"resolution": resolution})
             return source.open(Request(source, path, resolution, split, options=options))
         if path.suffix.lower() == ".zip":
             return build("ImageFolder", ImageFolder, path, needed_resolution(str(path), resolution), options=options)
@@ -178,17 +229,32 @@ def _part(path: Path, parts: dict[str, Path], split: str) -> Path:
     return parts[split]
 
 
-def _held(path: Path) -> DataSource:
-    """Which data set an array file holds, by the names and shapes of its arrays."""
+def _held(path: Path) -> DataSource | None:
+    """Which data set an array file holds, by the names and shapes of its arrays; None for pictures of the user's."""
     headers = array_headers(path)
+    if "images" not in headers and _is_own(headers, "imgs"):
+        return None
     for source in SOURCES.values():
         if source.holds is not None and source.holds(headers):
             return source
+    if any(_is_own(headers, name) for name in PICTURES):
+        return None
     held = ", ".join(f"{name or 'one array'} {header.shape}" for name, header in sorted(headers.items())) or "none"
-    expected = listed(source.arrays() for source in SOURCES.values() if source.arrays is not None)
+    arrays = [source.arrays() for source in SOURCES.values() if source.arrays is not None]
+    expected = listed([*arrays, "'images' of your own with their factors in other arrays"])
     raise DataError(
         f"{path} is none of the data sets that are read from such a file (its arrays: {held}); expected {expected}."
     )
+
+
+def _is_own(headers: Mapping[str, ArrayHeader], name: str) -> bool:
+    """Whether an array is that of a user's pictures: with a factor for each beside it."""
+    if name not in headers or len(headers[name].shape) not in (3, 4):
+        return False
+    count = headers[name].shape[0]
+    if name == "imgs" and (count == math.prod(known.DSprites.grid) or "latents_classes" in headers):
+        return False
+    return any(len(head.shape) in (1, 2) and head.shape[0] == count for key, head in headers.items() if key != name)
 
 
 def _only_train(what: str, split: str) -> None:

@@ -4,6 +4,7 @@ from disentangle.io.checkpoint import find_model, load, load_state, model_config
 from disentangle.io.discriminators import discriminator_config, load_discriminator, save_discriminator
 from disentangle.io.published import fetch
 from disentangle.io.runs import RunFolder
+from disentangle.io.summary import is_run, model_summary
 from disentangle.io.zoo import PublishedEntry, ZooEntry, published_entries, zoo_entries, zoo_entry
 from disentangle.tensor_files import read_weights
 
@@ -14,11 +15,13 @@ __all__ = [
     "discriminator_config",
     "fetch",
     "find_model",
+    "is_run",
     "load",
     "load_discriminator",
     "load_state",
     "model_config",
     "model_info",
+    "model_summary",
     "published_entries",
     "read_weights",
     "save",

@@ -22,7 +22,7 @@ from disentangle.models.base import misfits
 from disentangle.tensor_files import FLOATS
 from disentangle.text import shown
 
-__all__ = ["build_as_described"]
+__all__ = ["build_as_described", "check_fits", "fill"]
 
 _LARGEST = 65_536  # of any whole number in a configuration: no size, width or depth in use comes near it
 _REGISTRATIONS = 8  # of parameters, buffers and modules for each tensor of the file
@@ -70,6 +70,20 @@ def build_as_described(
         raise CheckpointError(f"{lead} {text[:1].lower()}{text[1:]}") from error
     except Exception as error:  # whatever numbers that fit nothing make torch raise
         raise CheckpointError(f"{lead} its configuration makes no network ({reason(error)}); it is damaged.") from error
+    check_fits(network, tensors, lead=lead)
+    network.load_state_dict(dict(tensors), assign=True)
+    if any(tensor.is_meta for tensor in _all_tensors(network)):  # something that no file holds
+        network = build()
+        network.load_state_dict(dict(tensors), assign=True)
+    return network
+
+
+def check_fits(network: nn.Module, tensors: Mapping[str, Tensor], *, lead: str) -> None:
+    """Whether the tensors of a file are those of a network: their names, shapes and kinds of numbers.
+
+    Raises:
+        CheckpointError: if not, with the first that differ after ``lead``.
+    """
     expected = network.state_dict()
     problems = misfits(tensors, expected)
     problems += [
@@ -81,11 +95,16 @@ def build_as_described(
         listed = "; ".join(shown(problem, most=200) for problem in problems[:8])
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise CheckpointError(f"{lead} its tensors do not fit the network: {listed}{more}.")
-    network.load_state_dict(dict(tensors), assign=True)
-    if any(tensor.is_meta for tensor in _all_tensors(network)):  # something that no file holds
-        network = build()
-        network.load_state_dict(dict(tensors), assign=True)
-    return network
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, lead: str) -> None:
+    """Give a network that exists the tensors of a file, in its own types and on its own device.
+
+    Raises:
+        CheckpointError: if they do not fit.
+    """
+    check_fits(network, tensors, lead=lead)
+    network.load_state_dict(dict(tensors))
 
 
 class _WithoutValues(TorchFunctionMode):

@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from disentangle.config import Config, parse_config
 from disentangle.errors import CheckpointError, DisentangleError, InputError, unknown_name
 from disentangle.files import sha256_of
-from disentangle.io.building import build_as_described
+from disentangle.io.building import build_as_described, fill
 from disentangle.io.described import MODEL_FILE, configuration_in, network_header, write_network
 from disentangle.io.published import fetched
 from disentangle.io.run_checkpoints import MODEL, damage, newest_checkpoint
 from disentangle.io.zoo import PublishedEntry, published_entries, zoo_entries, zoo_entry
-from disentangle.models.base import build_model, config_class, model_kinds
+from disentangle.models.base import build_model, config_class, model_kinds, needs_own_code
+from disentangle.own_code import own_network
 from disentangle.tensor_files import read_state, read_tensors, write_state
+from disentangle.text import shown
 
 __all__ = ["find_model", "load", "load_state", "model_config", "model_info", "save", "save_state"]
 
@@ -36,7 +38,10 @@ def save(
     dtype: torch.dtype | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model of the toolkit to one ``.safetensors`` file.
+    """Write a model of the toolkit, or a wrapped module, to one ``.safetensors`` file.
+
+    Of a wrapped module the file has the weights, how it was wrapped and projected, and the name of what builds it: not
+    its code. :func:`load` needs that again.
 
     Args:
         model: a model with a ``config`` (all registered kinds have one), compiled or data-parallel or not.
@@ -53,7 +58,12 @@ def save(
     if not isinstance(config, Config) or kind not in model_kinds() or not isinstance(config, config_class(kind)):
         raise InputError(
             f"A {type(model).__name__} has no model configuration to store; expected one of the toolkit's models. "
-            "For a wrapped module save its own state_dict."
+            "A module of your own is saved as disentangle.wrap makes it a generator."
+        )
+    strange = [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
+    if strange:
+        raise InputError(
+            f"{shown(strange[0])} in the model's state_dict is no tensor, and a model file holds tensors; leave it out."
         )
     write_network(model, config, path, kind=MODEL_FILE, dtype=dtype, provenance=provenance)
 
@@ -70,7 +80,11 @@ def _without_wrappers(model: nn.Module) -> nn.Module:
 
 
 def load(
-    model: str | os.PathLike[str], *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    model: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    generator: Any = None,
 ) -> nn.Module:
     """A model from a zoo name, a run folder or a model file, in evaluation mode.
 
@@ -78,18 +92,43 @@ def load(
         model: see :func:`find_model`.
         device: where its weights are put.
         dtype: floating point type of its weights.
+        generator: for the file of a wrapped module, whose code is yours: the module, what :func:`disentangle.wrap` made
+            of it, a function that returns either, or the name of one, ``"module:function"`` or ``"file.py:function"``.
+            A name is imported, which runs the code there; one that stands in the file never is. A module is used and
+            not copied: it gets the weights of the file.
 
     Raises:
         CheckpointError: if the file is damaged, is not a model file, or its tensors do not fit its configuration.
-        InputError: if there is no such model.
+        InputError: if there is no such model, or a ``generator`` is needed, not needed, or does not fit.
     """
     path = find_model(model)
     config = _config_in(path)
     tensors = read_tensors(path, what=MODEL_FILE.what)
-    built = build_as_described(
-        lambda: build_model(config, seed=0), config.model_dump(mode="json"), tensors, lead=f"{path} cannot be built:"
-    )
+    if needs_own_code(config):
+        built = _around(config, tensors, generator, path)
+    elif generator is not None:
+        raise InputError(
+            f"generator was given, but {path} holds all of a {getattr(config, 'kind', 'model')}; leave it out."
+        )
+    else:
+        built = build_as_described(
+            lambda: build_model(config, seed=0),
+            config.model_dump(mode="json"),
+            tensors,
+            lead=f"{path} cannot be built:",
+        )
     return built.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def _around(config: Config, tensors: Mapping[str, Tensor], generator: Any, path: Path) -> nn.Module:
+    """A generator around a module of the user's, with the tensors of a file."""
+    module = None if generator is None else own_network(generator, what="generator")
+    try:
+        built = build_model(config, module=module)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    fill(built, tensors, lead=f"{path} does not fit what was given:")
+    return built
 
 
 def model_config(model: str | os.PathLike[str]) -> Config:

@@ -30,7 +30,9 @@ def basis(generator: Generator, *, space: str | None = None) -> Directions:
         InputError: if there is no such space.
     """
     orthogonal = {name: p for name, p in generator.projections().items() if p.basis is not None}
-    if orthogonal and space in (None, *(p.space for p in orthogonal.values())):
+    read = space or next((p.space for p in orthogonal.values()), None)
+    orthogonal = {name: p for name, p in orthogonal.items() if p.space == read}
+    if orthogonal:
         return _of_projections(generator, orthogonal)
     if space is not None and space not in generator.spaces:
         raise unknown_name("latent space", space, generator.spaces)
@@ -45,7 +47,9 @@ def basis(generator: Generator, *, space: str | None = None) -> Directions:
 def _of_projections(generator: Any, projections: Mapping[str, Projection]) -> Directions:
     space = next(iter(projections.values())).space
     size = generator.spaces[space].size
-    rows = {layer.name: (layer.ws_index,) for layer in getattr(generator, "style_layers", tuple)()}
+    rows = {}
+    if space == "w" and "w+" in generator.spaces:
+        rows = {layer.name: (layer.ws_index,) for layer in getattr(generator, "style_layers", tuple)()}
     vectors, labels, layers = [], [], []
     for name, projection in projections.items():
         assert projection.basis is not None

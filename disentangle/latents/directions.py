@@ -169,5 +169,6 @@ def fingerprint(generator: Generator, space: str) -> str:
 
     Networks trained from one another share it, and directions carry over between them; weights are not compared.
     """
-    kind = getattr(getattr(generator, "config", None), "kind", None) or type(generator).__name__
+    kind = getattr(generator, "family", None) or getattr(getattr(generator, "config", None), "kind", None)
+    kind = kind or type(generator).__name__
     return f"{kind}, {space} {'x'.join(map(str, generator.spaces[space].shape))}"

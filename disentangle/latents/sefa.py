@@ -78,6 +78,8 @@ def sefa(
 def _chosen(
     layers: tuple[StyleLayer, ...], rows: Sequence[int] | None, torgb: bool | None, *, last: bool
 ) -> list[StyleLayer]:
+    if not layers:
+        raise InputError("this generator names no layer that reads w, whose weights SeFa reads; expected some.")
     count = max(layer.ws_index for layer in layers) + 1
     wrong = [row for row in rows or () if not 0 <= row < count]
     if wrong:

@@ -23,7 +23,7 @@ from disentangle.models.stylegan1 import StyleGAN1, StyleGAN1Config
 from disentangle.models.stylegan2 import StyleGAN2, StyleGAN2Config
 from disentangle.models.stylegan3 import StyleGAN3, StyleGAN3Config
 from disentangle.models.vae import VAE, VAEConfig
-from disentangle.models.wrapped import WrappedGenerator, wrap
+from disentangle.models.wrapped import WrappedConfig, WrappedGenerator, WrappedStyleGenerator, as_generator, wrap
 
 __all__ = [
     "DCGAN",
@@ -55,7 +55,10 @@ __all__ = [
     "StyleGAN3Config",
     "StyleLayer",
     "VAEConfig",
+    "WrappedConfig",
     "WrappedGenerator",
+    "WrappedStyleGenerator",
+    "as_generator",
     "build_model",
     "config_class",
     "model_kinds",

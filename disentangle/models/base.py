@@ -34,6 +34,7 @@ __all__ = [
     "config_class",
     "misfits",
     "model_kinds",
+    "needs_own_code",
     "register_model",
 ]
 
@@ -144,7 +145,8 @@ class ProjectionLayer:
         else:
             side = "left" if self.latent_first else "right"
             free = chain.original0 if self.latent_first else chain.original1
-            basis = lambda: chain[0].basis(free, side)  # noqa: E731
+            if len(free) == len(self.coordinates):  # else its filters are larger than the one place of a latent
+                basis = lambda: chain[0].basis(free, side)  # noqa: E731
         return Projection(
             free, self.space, depth, self.coordinates, self.linear_map,
             weight=lambda: getattr(self.module, self.parameter), basis=basis,
@@ -217,6 +219,20 @@ class LatentModule(nn.Module):
     def projection_layers(self) -> dict[str, ProjectionLayer]:
         """Where the projections' weights lie, by name, ordered by depth; none by default."""
         return {}
+
+    def projection_layer(self, name: str) -> ProjectionLayer:
+        """The layer of a name that :func:`disentangle.nn.project` may replace the weight of.
+
+        Raises:
+            InputError: if there is none.
+        """
+        known = self.projection_layers()
+        if name not in known:
+            raise unknown_name("projection", name, known)
+        return known[name]
+
+    def prepare_projection(self, name: str) -> None:
+        """Called before the weight of a layer is replaced, when it is known that all of them can be."""
 
     def default_projection_layers(self) -> tuple[str, ...]:
         """The projections that are made orthogonal where none are named."""
@@ -317,12 +333,20 @@ def config_class(kind: str) -> type[Config]:
     return _registry[kind][0]
 
 
-def build_model(config: Config | Mapping[str, Any], *, seed: int | None = None) -> nn.Module:
+def needs_own_code(config: Config) -> bool:
+    """Whether models of this configuration are made of a module of the user's, which no file holds."""
+    return bool(getattr(config, "of_own_code", False))
+
+
+def build_model(
+    config: Config | Mapping[str, Any], *, seed: int | None = None, module: nn.Module | None = None
+) -> nn.Module:
     """A model of the configured architecture with random weights.
 
     Args:
         config: a model configuration, or the plain containers of one with its ``kind``.
         seed: initialises the weights reproducibly; the global random state is put back afterwards.
+        module: the user's own, for the kind that needs one (a wrapped generator); it is used and not copied.
 
     Raises:
         ConfigError: if the configuration does not validate.
@@ -333,13 +357,17 @@ def build_model(config: Config | Mapping[str, Any], *, seed: int | None = None) 
             raise ConfigError("The model's configuration has no 'kind'; expected an object with a kind of model.")
         config = parse_config(config_class(config["kind"]), config, source="the model's configuration")
     if seed is None:
-        return _built(config)
+        return _built(config, module)
     with own_randomness(seed):
-        return _built(config)
+        return _built(config, module)
 
 
-def _built(config: Config) -> nn.Module:
+def _built(config: Config, module: nn.Module | None) -> nn.Module:
     _, build = _registry[config.kind]  # type: ignore[attr-defined]
-    model = build(config)
+    if module is not None and not needs_own_code(config):
+        raise InputError(
+            f"A module was given for a {config.kind}, which the toolkit builds itself; leave it out."  # type: ignore[attr-defined]
+        )
+    model = build(config) if module is None else build(config, module)
     projection = getattr(config, "projection", None)
     return model if projection is None else apply_projection(model, projection, fit=False)

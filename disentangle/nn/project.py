@@ -17,6 +17,7 @@ from disentangle.nn.parametrized import parametrized
 
 __all__ = ["ProjectionConfig", "apply_projection", "bake", "project"]
 
+_OURS = "disentangle."  # modules of the parametrisations made here
 KINDS = ("householder", "cayley", "matrix_exp", "polar")
 GeneratorT = TypeVar("GeneratorT", bound=nn.Module)
 
@@ -56,7 +57,7 @@ def project(
             orthogonal matrix; ``"cayley"`` and ``"matrix_exp"``, torch's maps.
         rank: directions a layer passes, with a singular value of one; the others it does not. By default 10 for
             StyleGANs (or as many as there are), else all.
-        layers: names of ``generator.projections()``; by default as above.
+        layers: names of ``generator.projections()``, or as above; by default as above.
 
     Returns:
         The same generator. Its ``config.projection`` says what was done, so that :func:`disentangle.save` keeps it.
@@ -74,17 +75,23 @@ def project(
 def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bool) -> GeneratorT:
     """:func:`project` by a configuration; without ``fit`` the weights start anywhere, to be read from a file."""
     own: Any = generator
-    known: Mapping[str, Any] = own.projection_layers() if hasattr(generator, "projection_layers") else {}
-    if not known:
+    names = config.layers
+    if not names and hasattr(generator, "default_projection_layers"):
+        names = tuple(own.default_projection_layers())
+    if not names or not hasattr(generator, "projection_layer"):
         raise InputError(
             f"A {type(generator).__name__} names no projection layers; expected a generator that has some."
         )
-    names = config.layers or tuple(own.default_projection_layers())
+    known: Mapping[str, Any] = {name: own.projection_layer(name) for name in names}
+    places = {(id(layer.module), layer.parameter) for layer in known.values()}
+    if len(places) < len(names):
+        raise InputError(f"layers are {', '.join(map(repr, names))}, of which two are one layer; name each once.")
     gain = config.gain or own.projection_gain
     ranks = {name: _rank_of(name, known, config.rank, own.projection_rank) for name in names}
     for name in names:
         _check_sharing(generator, name, [known[other] for other in names], known[name])
     for name, rank in ranks.items():  # only now, when all of them fit
+        own.prepare_projection(name)
         layer = known[name]
         weight: Tensor = getattr(layer.module, layer.parameter)
         if rank == min(weight.shape[0], weight[0].numel()) and config.kind != "householder":
@@ -99,11 +106,16 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
 
 
 def _rank_of(name: str, known: Mapping[str, Any], wanted: int | None, usual: int | None) -> int:
-    """The rank that a layer's weight gets, or an InputError if the layer does not exist, is taken or too small."""
-    if name not in known:
-        raise unknown_name("projection", name, known)
+    """The rank that a layer's weight gets, or an InputError if the layer is taken or too small."""
     layer = known[name]
     if parametrize.is_parametrized(layer.module, layer.parameter):
+        steps: Any = layer.module.parametrizations
+        others = [type(step).__name__ for step in steps[layer.parameter] if not type(step).__module__.startswith(_OURS)]
+        if others:
+            raise InputError(
+                f"The weight of {name!r} is parametrised by {others[0]}; end that with "
+                "torch.nn.utils.parametrize.remove_parametrizations first, or name other layers."
+            )
         raise InputError(f"The projection {name!r} is orthogonal already; call disentangle.nn.bake first.")
     weight: Tensor = getattr(layer.module, layer.parameter)
     rows, columns = weight.shape[0], weight[0].numel()
@@ -140,7 +152,7 @@ def bake(generator: GeneratorT) -> GeneratorT:
     config = getattr(getattr(generator, "config", None), "projection", None)
     if config is None:
         raise InputError(f"This {type(generator).__name__} has no orthogonal projections; expected one from project().")
-    known = own.projection_layers()
+    known = {name: own.projection_layer(name) for name in config.layers}
     plain: dict[tuple[int, float], nn.Parameter] = {}  # of weights that layers share there is one
     for name in config.layers:
         module, parameter = known[name].module, known[name].parameter

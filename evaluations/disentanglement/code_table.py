@@ -10,6 +10,7 @@ import numpy as np
 
 from disentangle.checks import read_array
 from disentangle.errors import InputError
+from disentangle.evaluations.answers import CodeReader
 from disentangle.looking import looking_at
 
 __all__ = ["CodeTable"]
@@ -58,13 +59,15 @@ class CodeTable:
         """The table of an encoder.
 
         Args:
-            encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d).
+            encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d), or to a posterior, whose mean
+                is taken (:class:`~disentangle.evaluations.answers.CodeReader`).
             dataset: has ``factor_sizes`` and ``render(factors)``, as :class:`disentangle.data.FactorDataset` does.
             batch: pictures encoded at once.
             device: where images are put.
             cache, progress: see the class.
         """
 
+        read = CodeReader()
         seeds = itertools.count()  # an encoder that draws does not draw the same for each batch
 
         def compute(factors: np.ndarray) -> np.ndarray:
@@ -72,7 +75,7 @@ class CodeTable:
 
             with looking_at(encode, seed=next(seeds)), torch.inference_mode():
                 images = dataset.render(torch.from_numpy(np.ascontiguousarray(factors)))
-                return read_array(encode(images.to(device)), "codes of the encoder", finite=False)
+                return read(encode(images.to(device)))
 
         names = getattr(dataset, "factor_names", ())
         return cls(compute, dataset.factor_sizes, names=names, batch=batch, cache=cache, progress=progress)

@@ -123,10 +123,12 @@ def evaluate_encoder(
     included.
 
     Args:
-        encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d).
-        dataset: a :class:`disentangle.data.FactorDataset`, or what has its ``sample``, ``render`` and ``factor_sizes``.
+        encode: images (b, C, H, W) float32 in [0, 1] on ``device`` to codes (b, d), or to a posterior, whose mean is
+            taken (:class:`~disentangle.evaluations.answers.CodeReader`).
+        dataset: a :class:`disentangle.data.FactorDataset`, or what has its ``sample``, ``render`` and ``factor_sizes``;
+            or pictures of your own as :func:`disentangle.data.open_factors` opens them, of which each counts once.
         metrics: names out of :data:`METRICS` and :data:`INTERVENTIONAL`, or ``"all"``.
-        n: pictures drawn for the metrics of codes and factors; a third is held out.
+        n: pictures drawn for the metrics of codes and factors, of your own at most all; a third is held out.
         batch: pictures encoded at once.
         device: where images are put.
         deterministic: whether the encoder returns the same codes for the same picture; if not, each drawn picture is
@@ -150,20 +152,30 @@ def evaluate_encoder(
         if name not in names:
             raise InputError(f"options name {name!r}, which is not among the metrics {', '.join(names)}.")
     n = check_integer("n", n, least=1)
-    table = CodeTable.of(
-        encode, dataset, batch=batch, device=device, cache=deterministic,
-        progress=None if progress is None else functools.partial(progress, "encode"),
-    )  # fmt: skip
+    told = None if progress is None else functools.partial(progress, "encode")
+
+    def table_of(pictures: Any) -> CodeTable:
+        return CodeTable.of(encode, pictures, batch=batch, device=device, cache=deterministic, progress=told)
+
+    intervening = [INTERVENTIONAL[name] for name in names if name in INTERVENTIONAL]
+    by_list = hasattr(dataset, "draw")  # pictures of which each is there once, with whatever factors it has
+    table = table_of(dataset.grid()) if by_list and intervening else None if by_list else table_of(dataset)
     scores: dict[str, Score] = {}
     of_arrays = [name for name in names if name in METRICS]
     if of_arrays:
-        factors = dataset.sample(n, torch.Generator().manual_seed(seed)).numpy()
+        if by_list:
+            drawn, factors, kinds = dataset.draw(n, seed=seed, factor_kinds=arguments.pop("factor_kinds", None))
+            arguments["factor_kinds"] = kinds
+            codes = table_of(_Positions(dataset)).codes(drawn.numpy()[:, None])
+        else:
+            factors = dataset.sample(n, torch.Generator().manual_seed(seed)).numpy()
+            codes = table.codes(factors)  # type: ignore[union-attr]
         scores |= evaluate(
-            table.codes(factors), factors, of_arrays, protocol=protocol, bootstrap=bootstrap, seed=seed,
+            codes, factors, of_arrays, protocol=protocol, bootstrap=bootstrap, seed=seed,
             options={name: given[name] for name in of_arrays if name in given}, progress=progress, **arguments,
         )  # fmt: skip
-    intervening = [INTERVENTIONAL[name] for name in names if name in INTERVENTIONAL]
     for done, metric in enumerate(intervening, start=1):
+        assert table is not None
         named = protocol if protocol in metric.protocols else None
         scores[metric.name] = measured_on(
             metric, table, protocol=named, given=given.get(metric.name), bootstrap=bootstrap, seed=seed
@@ -171,6 +183,16 @@ def evaluate_encoder(
         if progress is not None:
             progress(metric.name, done, len(intervening))
     return {name: scores[name] for name in names}
+
+
+class _Positions:
+    """A list of pictures as a data set of one factor, their position."""
+
+    def __init__(self, pictures: Any) -> None:
+        self._pictures, self.factor_sizes = pictures, (max(len(pictures), 2),)
+
+    def render(self, factors: Any) -> Any:
+        return self._pictures.images(factors[:, 0])
 
 
 def select_metrics(metrics: str | Iterable[str], known: Mapping[str, Any] = METRICS) -> list[str]:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.conftest import invoke
+
 ENCODER = """
 import torch
 
@@ -17,6 +19,14 @@ def encode(images):
 
 def wrong(images):
     return images
+
+def posterior(images):
+    return encode(images), 0 * encode(images)
+
+class Vae:
+    encode = staticmethod(posterior)
+
+vae = Vae()
 
 number = 3
 """
@@ -71,10 +81,39 @@ def test_an_encoder_of_ones_own(run, fails, tmp_path: Path, monkeypatch: pytest.
     scores = json.loads(run(*command, "my_encoder_module:encode", "--json"))
     assert scores["mig"]["settings"]["n_codes"] == 3
     assert scores["mig"]["parts"]["per_factor"][0] > 0.05  # a corner's colour tells about a hue
+    for name in ("posterior", "vae"):
+        assert (
+            json.loads(run(*command, f"my_encoder_module.py:{name}", "--json"))["mig"]["value"]
+            == (scores["mig"]["value"])
+        )
+    assert "Vae is a class; expected a function" in fails(*command, "my_encoder_module:Vae")
+    assert "as in my_encoder_module.py:function" in fails(*command, "my_encoder_module.py")
     assert "The encoder returned shape (256, 3, 32, 32)" in fails(*command, "my_encoder_module:wrong")
     assert "expected module:function" in fails(*command, "encode")
-    assert "has no function 'number' to call" in fails(*command, "my_encoder_module:number")
+    assert "there is no function 'number' to call" in fails(*command, "my_encoder_module:number")
     assert "module 'absent_module' cannot be imported" in fails(*command, "absent_module:encode")
+
+
+def test_pictures_and_factors_of_ones_own(run, fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own_encoder.py").write_text(ENCODER)
+    Path("data").mkdir()
+    lines = ["name,hue,kind"]
+    for i in range(48):
+        Image.new("RGB", (16, 16), (20 * (i % 8), 0, 0)).save(f"data/{i}.png")
+        lines.append(f"{i}.png,{i % 8},{('dog', 'cat')[i % 2]}")
+    Path("factors.csv").write_text("\n".join(lines))
+    command = ("evaluate", "--encoder", "own_encoder.py:encode", "--metrics", "mig", "--no-baselines", "--json")
+    data = ("--data", "data", "--resolution", 16)
+    assert "no known factors" in fails(*command, *data)
+    scores = json.loads(run(*command, *data, "--factors-file", "factors.csv"))
+    assert scores["mig"]["settings"]["factor_sizes"] == [8, 2]
+    Path("factors.csv").rename("data/factors.csv")
+    result = invoke(*command, *data)
+    assert json.loads(result.stdout)["mig"]["value"] == scores["mig"]["value"]
+    assert "48 pictures with factors in data: hue: 8 values, discrete; kind: 2 values (cat, dog)" in result.stderr
+    assert "no resolution of its own" in fails(*command, "--data", "data")
+    assert "is about the pictures of --data" in fails("evaluate", "--codes", "z.npy", "--factors-file", "a.csv")
 
 
 def test_what_does_not_fit(fails, arrays, tmp_path: Path):

@@ -44,7 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "classifier": {"class_names": ["a", "b"], "norm": "dbn", "weight": "ow"},
 }  # fmt: skip
-WITHOUT = {"autoencoder-kl"}  # built by another library, which need not be installed
+WITHOUT = {"autoencoder-kl", "wrapped"}  # built by another library, and of the code of a user
 DISCRIMINATORS = [
     PairedDiscriminatorConfig(resolution=16, image_channels=3, channels=(4, 4, 4)),
     StridedDiscriminatorConfig(resolution=16, image_channels=3, channels=(4, 4)),

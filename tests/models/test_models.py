@@ -36,6 +36,7 @@ SMALL = {
 
 
 ELSEWHERE = {
+    "wrapped",
     "autoencoder-kl",
     "classifier",
     "dcgan",

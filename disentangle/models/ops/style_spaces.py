@@ -13,21 +13,12 @@ import pydantic
 import torch
 from torch import Tensor
 
-from disentangle.errors import InputError, unknown_name
-from disentangle.models.base import (
-    GeneratorConfig,
-    LatentModule,
-    LatentSpace,
-    ProjectionLayer,
-    StyleLayer,
-    check_latents,
-)
+from disentangle.models.base import GeneratorConfig, LatentSpace, ProjectionLayer, StyleLayer
 from disentangle.models.ops.equalized import Activation
-from disentangle.models.ops.mapping import MappingNetwork, class_weights
+from disentangle.models.ops.mapped_spaces import MappedModule
+from disentangle.models.ops.mapping import MappingNetwork
 
 __all__ = ["MappedConfig", "StyleBasedModule"]
-
-_ORDER = ("z", "w", "w+", "s")
 
 
 class MappedConfig(GeneratorConfig):
@@ -42,7 +33,7 @@ class MappedConfig(GeneratorConfig):
     )
 
 
-class StyleBasedModule(LatentModule):
+class StyleBasedModule(MappedModule):
     """Base of the style-based generators: a mapping network, style layers, and a synthesis network that reads styles.
 
     Args:
@@ -52,13 +43,9 @@ class StyleBasedModule(LatentModule):
         gain_first: see :class:`MappingNetwork`.
 
     Attributes:
-        label: the class used where a call gives none; None in an unconditional network.
-        num_ws: rows of a W+ latent.
-        default_truncation: psi of a call on z that gives none, 1 but for files whose own software always truncates.
+        label, num_ws, default_truncation: see :class:`MappedModule`.
     """
 
-    label: int | None = None
-    default_truncation: float = 1.0
     projection_rank = 10
 
     def __init__(self, config: Any, synthesis: Any, *, gain_first: bool = False) -> None:
@@ -109,83 +96,18 @@ class StyleBasedModule(LatentModule):
 
     # ------------------------------------------------------------------------------------------------ latents
 
-    def sample_latents(
-        self, n: int, *, space: str | None = None, truncation: float = 1.0,
-        truncation_cutoff: int | None = None, generator: torch.Generator | None = None,
-        label: int | Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
-        """``n`` latents of any space: z drawn from N(0, I) on the CPU, then mapped as far as ``space``.
+    def _reference(self) -> Tensor:
+        return self.mapping.w_avg
 
-        Args:
-            n: how many.
-            space: "z" by default.
-            truncation: psi; w is pulled to ``w_avg + psi (w - w_avg)``. Not in z, whose length means nothing here.
-            truncation_cutoff: the first rows of w+ that truncation acts on; all by default.
-            generator: seeds the draw.
-            label: class, see :meth:`convert_latents`.
-        """
-        chosen = self._space(space)
-        if chosen.name == "z" and truncation != 1:
-            raise InputError(
-                f"truncation is {truncation}, but a z of this network is normalised before use, so that shrinking it "
-                "changes nothing; sample space 'w' or 'w+', or give the truncation to the call."
-            )
-        parameter = self.mapping.w_avg
-        z = torch.randn(n, *self.spaces["z"].shape, generator=generator).to(parameter.device, parameter.dtype)
-        with torch.no_grad():
-            return self.convert_latents(
-                z, "z", chosen.name, label=label, truncation=truncation, truncation_cutoff=truncation_cutoff
-            )
+    def _mapped(self, z: Tensor, classes: Tensor | None) -> Tensor:
+        mapped: Tensor = self.mapping(z, classes)
+        return mapped
 
-    def convert_latents(
-        self, latents: Tensor, source: str, target: str, *, label: int | Tensor | None = None,
-        truncation: float = 1.0, truncation_cutoff: int | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Latents of one space as latents of a later one: z, w, w+, s.
+    def _centre(self) -> Tensor:
+        return self.mapping.w_avg
 
-        Args:
-            latents: (n, *shape of the source).
-            source, target: names of spaces; the target may not come before the source.
-            label: class of all, (n,) classes, or (n, c_dim) one-hot or mixed; read only where z is mapped.
-            truncation: psi, applied to w where z is mapped; must be 1 otherwise.
-            truncation_cutoff: the first rows of w+ it acts on, all by default; needs a target of w+ or s.
-
-        Raises:
-            InputError: if the spaces are unknown or in the wrong order, or truncation cannot be applied.
-        """
-        for name in (source, target):
-            if name not in self.spaces:
-                raise unknown_name("latent space", name, self.spaces)
-        steps = _ORDER.index(target) - _ORDER.index(source)
-        if steps < 0:
-            raise InputError(f"there is no way from space {source!r} back to {target!r}; expected one of "
-                             f"{', '.join(_ORDER[_ORDER.index(source):])}.")  # fmt: skip
-        check_latents(latents, self.spaces[source])
-        if source != "z" and truncation != 1:
-            raise InputError(
-                f"truncation is {truncation}, but it acts where z is mapped to w; expected 1 in {source!r}."
-            )
-        if truncation_cutoff is not None and target in ("z", "w"):
-            raise InputError("truncation_cutoff chooses rows of w+; expected a target of 'w+' or 's'.")
-        if source == "z" and target != "z":
-            latents = self.mapping(latents, self.classes(label, len(latents)))
-            if truncation != 1 and truncation_cutoff is None:
-                latents = self.mapping.w_avg.to(latents).lerp(latents, truncation)
-        if source in ("z", "w") and target in ("w+", "s"):
-            latents = latents.unsqueeze(1).expand(-1, self.num_ws, -1)
-            if truncation != 1 and truncation_cutoff is not None:
-                near = self.mapping.w_avg.to(latents).lerp(latents[:, :truncation_cutoff], truncation)
-                latents = torch.cat([near, latents[:, truncation_cutoff:]], dim=1)
-            latents = latents.contiguous() if target == "w+" else latents
-        if source != "s" and target == "s":
-            latents = torch.cat([layer.affine(latents[:, layer.ws_index]) for layer in self._layers], dim=1)
-        return latents
-
-    def classes(self, label: int | Tensor | None, n: int) -> Tensor | None:
-        """(n, c_dim) weights of classes, ``self.label`` where none is given; see :func:`class_weights`."""
-        if not self.c_dim and label is None:
-            return None
-        return class_weights(self.label if label is None else label, self.c_dim, n=n)
+    def _styles(self, rows: Tensor) -> Tensor:
+        return torch.cat([layer.affine(rows[:, layer.ws_index]) for layer in self._layers], dim=1)
 
     def forward(
         self, latents: Tensor, *, space: str | None = None, truncation: float | None = None,

@@ -1,0 +1,204 @@
+"""A table of factors: which picture has which values, as .csv or .tsv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disentangle.errors import DataError, reason
+from disentangle.text import shown
+
+__all__ = ["LARGEST_TABLE", "FactorColumn", "FactorTable", "read_table"]
+
+LARGEST_TABLE = 32 << 20  # bytes
+_MOST_COLUMNS = 1_000
+
+
+@dataclass(frozen=True)
+class FactorColumn:
+    """One factor of each picture.
+
+    Attributes:
+        name: as its makers call it.
+        values: (n,) float64; of texts, the position in ``categories``.
+        categories: the texts in the order of the alphabet; empty for numbers.
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    categories: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """``"discrete"`` or ``"continuous"``.
+
+        Texts are discrete. So are whole numbers where a value is had by two pictures or more in the mean, and other
+        numbers where by four or more; at most 256 values, and 64 of other numbers.
+        """
+        distinct, count = len(np.unique(self.values)), len(self.values)
+        whole = bool(np.all(self.values == np.rint(self.values)))
+        few = distinct <= min(256, count // 2) if whole else distinct <= min(64, count // 4)
+        return "discrete" if self.categories or few or distinct < 2 else "continuous"
+
+    def take(self, rows: NDArray[np.int64]) -> FactorColumn:
+        """The column of some pictures; categories that none of them has stay."""
+        return FactorColumn(self.name, self.values[rows], self.categories)
+
+    def __str__(self) -> str:
+        distinct = len(np.unique(self.values))
+        named = f" ({', '.join(shown(text, most=20) for text in self.categories[:4])}" if self.categories else ""
+        named += (", ...)" if len(self.categories) > 4 else ")") if named else ""
+        return f"{shown(self.name, most=60)}: {distinct} values{named}, {self.kind}"
+
+
+@dataclass(frozen=True)
+class FactorTable:
+    """The rows of a table, each about one picture.
+
+    Attributes:
+        positions: (n,) of the pictures, one a row.
+        columns: the factors.
+    """
+
+    positions: NDArray[np.int64]
+    columns: tuple[FactorColumn, ...]
+
+
+def read_table(content: bytes, paths: Sequence[str], *, source: str, place: str, tabs: bool = False) -> FactorTable:
+    """The factors of pictures, from a table with a header, in which one column names the files.
+
+    Args:
+        content: of the file, UTF-8; cells are divided by commas, tabs or semicolons, as its header is.
+        paths: of the pictures, relative, with forward slashes.
+        source: the table's name, for messages.
+        place: where the pictures are, for messages.
+        tabs: whether it is known to be divided by tabs.
+
+    Returns:
+        ``positions`` in ``paths`` of the rows, and the other columns.
+
+    Raises:
+        DataError: if it is no such table; a cell is empty, or a text among numbers or a number among texts; a row names
+            no picture, or one that another row names.
+    """
+    header, rows = _cells(content, source, tabs)
+    column, positions = _files(header, rows, paths, source, place)
+    missing = [i for i, position in enumerate(positions) if position is None]
+    if missing:
+        line, cells = rows[missing[0]]
+        raise DataError(
+            f"{source} has {len(missing):,} of {len(rows):,} rows about pictures that are not in {place}, line {line} "
+            f"({shown(cells[column], most=80)}) for one; add the pictures or remove the rows."
+        )
+    taken = Counter(position for position in positions if position is not None)
+    twice = next((i for i, position in enumerate(positions) if taken[position or 0] > 1), None)
+    if twice is not None:
+        line, cells = rows[twice]
+        raise DataError(
+            f"{source} has several rows about {shown(cells[column], most=80)}, line {line} for one; expected one row a "
+            "picture."
+        )
+    factors = tuple(
+        _column(name, [(line, cells[i]) for line, cells in rows], source)
+        for i, name in enumerate(header)
+        if i != column
+    )
+    return FactorTable(np.array(positions, dtype=np.int64), factors)
+
+
+Rows = list[tuple[int, list[str]]]
+
+
+def _cells(content: bytes, source: str, tabs: bool) -> tuple[list[str], Rows]:
+    """The header, and the cells of each row with its line."""
+    if len(content) >= LARGEST_TABLE:
+        raise DataError(f"{source} has {LARGEST_TABLE:,} bytes or more; expected a table of factors of fewer.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source} is no text in UTF-8 ({reason(error)}); save it as that.") from None
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    marks = {mark: first.count(mark) for mark in "\t,;"}
+    mark = "\t" if tabs else max(marks, key=lambda each: marks[each])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    try:
+        found = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise DataError(f"{source} is no readable table: line {reader.line_num}: {reason(error)}.") from None
+    if len(found) < 2:
+        raise DataError(f"{source} has no rows; expected a header, and a row for each picture.")
+    header = found[0][1]
+    if not 2 <= len(header) <= _MOST_COLUMNS or "" in header or len(set(header)) < len(header):
+        raise DataError(
+            f"{source} has the header {shown(header)}; expected names that all differ, of the file and of a factor or "
+            "more, divided by commas."
+        )
+    for line, cells in found[1:]:
+        if len(cells) != len(header):
+            raise DataError(f"{source}: line {line} has {len(cells)} cells; expected {len(header)}, as in its header.")
+    return header, found[1:]
+
+
+def _files(
+    header: list[str], rows: Rows, paths: Sequence[str], source: str, place: str
+) -> tuple[int, list[int | None]]:
+    """The column that names pictures, by its content, and the positions of those that it names.
+
+    A file is named by its path from where the pictures are, or by its last part, where all of these differ.
+    """
+    whole = {path: i for i, path in enumerate(paths)}
+    last = {PurePosixPath(path).name: i for i, path in enumerate(paths)}
+    best: tuple[int, int, list[int | None]] = (0, -1, [])
+    for known, short in ((whole, False), (last if len(last) == len(paths) else {}, True)):
+        for column in range(len(header)):
+            names = [cells[column].replace("\\", "/").removeprefix("./") for _, cells in rows]
+            found = [known.get(name.rpartition("/")[2] if short else name) for name in names]
+            count = sum(position is not None for position in found)
+            if count > best[0]:
+                best = count, column, found
+        if best[0]:
+            return best[1], best[2]
+    cells = ", ".join(shown(cell, most=40) for cell in rows[0][1][:5])
+    raise DataError(
+        f"{source} names no picture in {place}: its first row is {cells}, and the first picture is "
+        f"{shown(paths[0], most=80)}; expected a column of file names."
+    )
+
+
+def _column(name: str, cells: list[tuple[int, str]], source: str) -> FactorColumn:
+    numbers = [_number(cell) for _, cell in cells]
+    for line, cell in cells:
+        if not cell:
+            raise DataError(f"{source}: line {line} has nothing in the column {shown(name)!r}; expected a value.")
+    odd = [number is None for number in numbers]
+    if any(odd) and not all(odd):
+        texts = sum(odd) * 2 > len(odd)  # what most of them are, the column is
+        line, cell = cells[odd.index(not texts)]
+        what = "a number among texts" if texts else "a text among numbers"
+        raise DataError(
+            f"{source}: line {line} has {shown(cell, most=60)!r} in the column {shown(name)!r}, {what}; expected one "
+            "kind in a column."
+        )
+    if all(odd):
+        categories = sorted({cell for _, cell in cells})
+        places = {text: i for i, text in enumerate(categories)}
+        return FactorColumn(name, np.array([places[cell] for _, cell in cells], np.float64), tuple(categories))
+    for (line, cell), number in zip(cells, numbers, strict=True):
+        if number is None or not math.isfinite(number):
+            raise DataError(f"{source}: line {line} has {cell} in the column {shown(name)!r}; expected finite numbers.")
+    return FactorColumn(name, np.array(numbers, np.float64))
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
