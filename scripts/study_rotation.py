@@ -135,6 +135,82 @@ def train(out: Path, seeds: str, arms: str | None, models: str, steps: int, work
     side_by_side(train_one, [(*run, steps) for run in chosen(out, seeds, arms, models)], workers)
 
 
+def score_one(model: str, arm: str, seed: int, folder: Path, steps: int) -> None:
+    """Score a finished run that has no scores yet."""
+    from rotation_scores import scores_of, shared_parts
+
+    import disentangle
+    from disentangle.files import write_json
+
+    os.nice(19 - os.nice(0))
+    out = folder.parents[1]
+    path = out / "scores" / model / f"{folder.name}.json"
+    if path.is_file() or not finished(folder, steps):
+        return
+    shared = shared_parts(out)
+    begun = time.process_time()
+    found = scores_of(disentangle.load(folder), shared)
+    found |= {"model": model, "arm": arm, "seed": seed, "olr_accepted": accepted_share(folder)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, found)
+    say(folder, time.process_time() - begun, "scored")
+
+
+def accepted_share(folder: Path) -> list[float] | None:
+    """Of each projection, the share of steps in which the optimal rate was accepted; None without one."""
+    from disentangle.io.runs import read_stats
+
+    last = list(read_stats(folder))[-1]["projections"]
+    shares = [projection.get("olr_acceptance") for projection in last.values()]
+    return None if None in shares else shares
+
+
+def train_and_score_one(*run: Any) -> None:
+    train_one(*run)
+    score_one(*run)
+
+
+@main.command()
+@options
+def score(out: Path, seeds: str, arms: str | None, models: str, steps: int, workers: int) -> None:
+    """Score every finished run that is not scored."""
+    side_by_side(score_one, [(*run, steps) for run in chosen(out, seeds, arms, models)], workers)
+
+
+@main.command()
+@options
+def both(out: Path, seeds: str, arms: str | None, models: str, steps: int, workers: int) -> None:
+    """Train and score, run by run."""
+    side_by_side(train_and_score_one, [(*run, steps) for run in chosen(out, seeds, arms, models)], workers)
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of runs and scores.")
+def control(out: Path) -> None:
+    """Measure the generators whose directions are known, and say which measures stay."""
+    from rotation_control import control_of
+    from rotation_scores import shared_parts
+
+    from disentangle.files import write_json
+
+    out.mkdir(parents=True, exist_ok=True)
+    found = control_of(shared_parts(out))
+    write_json(out / "control.json", found)
+    for name, verdict in found["verdicts"].items():
+        print(f"{name}: {'stays' if verdict else 'is dropped'}")
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of runs and scores.")
+@click.option("--seeds", default="100-111", show_default=True, help="First-last.")
+@click.option("--alpha", default=0.04, show_default=True, help="0.04 for the first look, 0.01 for the second.")
+def analyse(out: Path, seeds: str, alpha: float) -> None:
+    """Write docs/rotation.json, the table and the figure."""
+    from rotation_analysis import write_report
+
+    write_report(out, seeds_of(seeds), alpha, {model: list(names) for model, names in ARMS.items()})
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main()
