@@ -238,8 +238,9 @@ def pictures_of(generator: Any, shared: Shared) -> dict[str, float]:
 def scores_of(generator: Any, shared: Shared) -> dict[str, Any]:
     """Everything of one generator."""
     blocks = blocks_of(generator)
-    uniform = bool(next(iter(generator.spaces.values())).uniform)
-    axes = {"as trained": torch.eye(sum(map(len, blocks)), dtype=torch.float64)} if uniform else axes_of(generator)
+    identity = torch.eye(sum(map(len, blocks)), dtype=torch.float64)
+    turns = next(iter(generator.spaces.values())).isotropic
+    axes = axes_of(generator) if turns else {"as trained": identity}
     metrics = metrics_of(generator, COSINE_SEED, COSINE_LATENTS)
     codes, seen = named_factors(generator, shared)
     alike = bool((seen == seen[:1]).all())  # then nothing can be told, which is an exclusion

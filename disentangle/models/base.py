@@ -79,6 +79,11 @@ class LatentSpace:
         """Numbers in one latent."""
         return math.prod(self.shape)
 
+    @property
+    def isotropic(self) -> bool:
+        """Whether a rotation of the latent leaves the distribution of latents, and so of pictures, what it is."""
+        return self.prior == "normal" and not self.uniform
+
     def sample(self, n: int, *, truncation: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """``n`` latents from the prior, shrunk towards its mean by ``truncation``; (n, *shape) float32 on the CPU."""
         if self.prior == "normal":

@@ -195,6 +195,7 @@ def test_eigengan_with_uniform_coordinates():
     config = {"kind": "eigengan", "resolution": 8, "channels": (4, 3), "basis": 3, "noise_dim": 2, "prior": "uniform"}
     model = build_model(config, seed=0)
     assert model.config.prior == "uniform"
+    assert not model.spaces["z"].isotropic
     drawn = model.sample_latents(20_000, generator=torch.Generator().manual_seed(0))
     noise, coordinates = drawn.split([2, 3], dim=1)
     assert float(noise.abs().max()) > 3
@@ -204,6 +205,7 @@ def test_eigengan_with_uniform_coordinates():
     inner = (coordinates > 0) & (coordinates < 3**0.5 / 2)
     assert float(inner.double().mean()) == pytest.approx(0.25, abs=0.01)
     plain = build_model({**config, "prior": "normal"}, seed=0)
+    assert plain.spaces["z"].isotropic
     with torch.no_grad():
         assert torch.equal(plain(drawn[:2]), model(drawn[:2]))  # the network itself is the same
 
