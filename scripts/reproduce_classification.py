@@ -137,17 +137,19 @@ def table_of(results: dict[str, list[dict[str, Any]]]) -> str:
     """Markdown: mean and standard deviation over seeds."""
     lines = [
         "| treatment | effective condition number | test error, % | orthogonality error of the weight "
-        "| OLR accepted, % | CPU ms a step |",
-        "|---|---|---|---|---|---|",
+        "| condition number of the weight | OLR accepted, % | CPU ms a step |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, runs in results.items():
         conditions = [value for value in map(late, runs) if value is not None]
         accepted = [run["projections"].get("olr_acceptance") for run in runs]
         orthogonality = [run["projections"].get("orthogonality_error") for run in runs]
+        angles = [run["projections"].get("condition_number") for run in runs]
         cells = [
             spread(conditions, 0) if conditions else "",
             spread([run["error"] for run in runs], 2),
             f"{statistics.mean(orthogonality):.2g}" if None not in orthogonality else "",
+            spread(angles, 2) if None not in angles else "",
             f"{100 * statistics.mean(accepted):.0f}" if None not in accepted and "OLR" in name else "",
             f"{statistics.median(run['cpu_ms_per_step'] for run in runs):.0f}",
         ]
@@ -183,9 +185,15 @@ def save_figure(application: str, results: dict[str, list[dict[str, Any]]], path
 @click.option("--jobs", default=2, show_default=True, help="Runs side by side, one thread each.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/classification"), show_default=True)
 @click.option("--only", help="One row of the table; nothing is written then.")
-def main(application: str, seeds: str, steps: int | None, jobs: int, runs: Path, only: str | None) -> None:
+@click.option("--again", is_flag=True, help="Write the table anew from the numbers in evaluations/results.")
+def main(application: str, seeds: str, steps: int | None, jobs: int, runs: Path, only: str | None, again: bool) -> None:
     from disentangle.files import write_text
 
+    kept = ROOT / "evaluations" / "results" / f"classification-{application}.json"
+    if again:
+        record = json.loads(kept.read_text(encoding="utf-8"))
+        put_table(application, f"`{record['command']}`\n\n{table_of(record['treatments'])}")
+        return
     numbers = seeds_of(seeds)
     steps = steps or APPLICATIONS[application][-1]
     rows = {name: fields for name, fields in rows_of(application).items() if only in (None, name)}
@@ -203,7 +211,7 @@ def main(application: str, seeds: str, steps: int | None, jobs: int, runs: Path,
         return
     command = f"python scripts/reproduce_classification.py {application} --seeds {seeds} --steps {steps}"
     record = {"command": command, "environment": surroundings(), "steps": steps, "treatments": rounded(results)}
-    write_text(ROOT / "evaluations" / "results" / f"classification-{application}.json", json.dumps(record) + "\n")
+    write_text(kept, json.dumps(record) + "\n")
     save_figure(application, results, ROOT / "docs" / "images" / f"conditioning-{application}.png")
     put_table(application, f"`{command}`\n\n{table}")
 

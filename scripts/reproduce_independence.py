@@ -41,8 +41,8 @@ TREATMENTS: dict[str, dict[str, Any]] = {
     "OL": {"treatment.ol": 1.0},
     "OW": {"model.projection": {"kind": "polar"}},
     "NOG": {"treatment.nog": True},
-    "OLR": {"treatment.olr": True},
-    "NOG + OLR": {"treatment.nog": True, "treatment.olr": True},
+    "OLR (matrix)": {"treatment.olr": True},
+    "NOG + OLR (matrix)": {"treatment.nog": True, "treatment.olr": True},
     "NOG, update mode": {"treatment.nog": True, "treatment.mode": "update"},
     "NOG, update mode, retraction": {
         "treatment.nog": True, "treatment.mode": "update", "treatment.retraction": "polar",

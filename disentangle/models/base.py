@@ -50,6 +50,8 @@ class LatentSpace:
         walk: positions in the flattened latent that a traversal walks; all of them by default. An EigenGAN leaves its
             input noise out.
         labels: a name for each position in ``walk``.
+        uniform: positions in the flattened latent that are uniform of mean 0 and variance 1, on [-sqrt 3, sqrt 3],
+            whatever the prior of the others is; none by default.
         truncated_by: ``"prior"`` if shrinking a latent towards the prior's mean truncates it, ``"call"`` if only the
             generator can, while it maps the latent on: a StyleGAN normalises its z, so its length means nothing.
     """
@@ -60,6 +62,7 @@ class LatentSpace:
     walk: tuple[int, ...] = ()
     labels: tuple[str, ...] = ()
     truncated_by: Literal["prior", "call"] = "prior"
+    uniform: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.walk:
@@ -68,13 +71,19 @@ class LatentSpace:
             object.__setattr__(self, "labels", tuple(f"{self.name}{i}" for i in self.walk))
         if len(self.labels) != len(self.walk):
             raise InputError(f"{len(self.labels)} labels for {len(self.walk)} walked coordinates; expected as many.")
-        if self.walk and (min(self.walk) < 0 or max(self.walk) >= self.size):
-            raise InputError(f"walked coordinates lie outside a latent of {self.size} numbers.")
+        for positions, what in ((self.walk, "walked"), (self.uniform, "uniform")):
+            if positions and (min(positions) < 0 or max(positions) >= self.size):
+                raise InputError(f"{what} coordinates lie outside a latent of {self.size} numbers.")
 
     @property
     def size(self) -> int:
         """Numbers in one latent."""
         return math.prod(self.shape)
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether a rotation of the latent leaves the distribution of latents, and so of pictures, what it is."""
+        return self.prior == "normal" and not self.uniform
 
     def sample(self, n: int, *, truncation: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """``n`` latents from the prior, shrunk towards its mean by ``truncation``; (n, *shape) float32 on the CPU."""
@@ -82,6 +91,9 @@ class LatentSpace:
             latents = torch.randn(n, *self.shape, generator=generator)
         else:
             latents = 2 * torch.rand(n, *self.shape, generator=generator) - 1
+        if self.uniform:
+            drawn = 2 * torch.rand(n, len(self.uniform), generator=generator) - 1
+            latents.flatten(1)[:, list(self.uniform)] = math.sqrt(3) * drawn
         return truncation * latents
 
 
@@ -97,6 +109,8 @@ class Projection:
         linear_map: computes the matrix from the current weights.
         weight: computes the weight the layer uses, where ``parameter`` is only the free parameter behind it (an
             orthogonal or spectrally normalised weight); None where the two are one.
+        importance: (latent_dim,) the trained length of each direction, where the layer has one beside its weight; None
+            elsewhere.
         basis: (rank, latent_dim) computes the orthonormal directions that a weight of fixed rank passes, with singular
             values of one that no decomposition could tell apart; None elsewhere.
     """
@@ -108,6 +122,7 @@ class Projection:
     linear_map: Callable[[], Tensor] = field(repr=False)
     weight: Callable[[], Tensor] | None = field(default=None, repr=False)
     basis: Callable[[], Tensor] | None = field(default=None, repr=False)
+    importance: Tensor | None = field(default=None, repr=False)
 
     def matrix(self) -> Tensor:
         """(features, latent_dim): the linear map from the latent's coordinates to features, as it is now."""
@@ -121,7 +136,7 @@ class ProjectionLayer:
     Attributes:
         module: the layer.
         parameter: the name of its weight, two dimensions or more.
-        space, coordinates, linear_map: as of a :class:`Projection`.
+        space, coordinates, linear_map, importance: as of a :class:`Projection`.
         latent_first: whether the weight's first dimension is the latent's, not its last ones.
     """
 
@@ -131,12 +146,15 @@ class ProjectionLayer:
     linear_map: Callable[[], Tensor] = field(repr=False)
     space: str = "z"
     latent_first: bool = False
+    importance: Tensor | None = field(default=None, repr=False)
 
     def projection(self, depth: int) -> Projection:
         """The projection as it is now: of an orthogonal weight, the free parameter on the latent's side is trained."""
         if not parametrize.is_parametrized(self.module, self.parameter):
             own = getattr(self.module, self.parameter)
-            return Projection(own, self.space, depth, self.coordinates, self.linear_map)
+            return Projection(
+                own, self.space, depth, self.coordinates, self.linear_map, importance=self.importance
+            )  # fmt: skip
         steps: Any = self.module.parametrizations
         chain = steps[self.parameter]
         basis = None
@@ -149,7 +167,7 @@ class ProjectionLayer:
                 basis = lambda: chain[0].basis(free, side)  # noqa: E731
         return Projection(
             free, self.space, depth, self.coordinates, self.linear_map,
-            weight=lambda: getattr(self.module, self.parameter), basis=basis,
+            weight=lambda: getattr(self.module, self.parameter), basis=basis, importance=self.importance,
         )  # fmt: skip
 
 

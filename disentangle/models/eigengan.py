@@ -42,6 +42,9 @@ class EigenGANConfig(GeneratorConfig):
     basis: int = pydantic.Field(6, ge=1, description="directions of each block")
     noise_dim: int = pydantic.Field(512, ge=1, description="dimension of the input noise")
     channels: tuple[int, ...] = ()
+    prior: Literal["normal", "uniform"] = pydantic.Field(
+        "normal", description="of the coordinates, of variance 1 either way; the input noise is normal"
+    )
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -134,12 +137,14 @@ class EigenGAN(LatentModule):
         )
         self.to_image = nn.Conv2d(channels[-1], config.image_channels, 7, padding=3)
         coordinates = config.blocks * config.basis
+        walk = tuple(range(config.noise_dim, config.noise_dim + coordinates))
         self.spaces: Mapping[str, LatentSpace] = {
             "z": LatentSpace(
                 "z",
                 (config.noise_dim + coordinates,),
-                walk=tuple(range(config.noise_dim, config.noise_dim + coordinates)),
+                walk=walk,
                 labels=tuple(f"block {i}, {j}" for i in range(config.blocks) for j in range(config.basis)),
+                uniform=walk if config.prior == "uniform" else (),
             )
         }
 
@@ -159,6 +164,7 @@ class EigenGAN(LatentModule):
             start = self.config.noise_dim + depth * self.config.basis
             coordinates = tuple(range(start, start + self.config.basis))
             found[f"block{depth}"] = ProjectionLayer(
-                block.projection, "U", coordinates, block.projection.matrix, latent_first=True
-            )
+                block.projection, "U", coordinates, block.projection.matrix, latent_first=True,
+                importance=block.projection.L,
+            )  # fmt: skip
         return found

@@ -14,11 +14,12 @@ from disentangle.errors import InputError, unknown_name
 from disentangle.nn.low_rank import LowRankOrthogonal
 from disentangle.nn.orthogonal import orthogonal_weight
 from disentangle.nn.parametrized import parametrized
+from disentangle.nn.unit_vectors import UnitVectors
 
 __all__ = ["ProjectionConfig", "apply_projection", "bake", "project"]
 
 _OURS = "disentangle."  # modules of the parametrisations made here
-KINDS = ("householder", "cayley", "matrix_exp", "polar")
+KINDS = ("householder", "cayley", "matrix_exp", "polar", "unit")
 GeneratorT = TypeVar("GeneratorT", bound=nn.Module)
 
 
@@ -26,14 +27,15 @@ class ProjectionConfig(Config):
     """Which weights of a generator are orthogonal, and how; see :func:`project`.
 
     Attributes:
-        kind: how a frame is made of free parameters.
+        kind: how a frame is made of free parameters. ``"unit"`` makes none: its vectors have length one at any angle to
+            each other, which is what orthogonal weights are compared with.
         rank: directions of each layer; None for the generator's own choice.
         layers: names of projections; none for the generator's own choice.
         gain: what a StyleGAN's orthogonal weight is multiplied by in use: one, as in the authors' StyleGAN2, or He's
             constant, as in their StyleGAN3; None for the generator's own choice.
     """
 
-    kind: Literal["householder", "cayley", "matrix_exp", "polar"] = "householder"
+    kind: Literal["householder", "cayley", "matrix_exp", "polar", "unit"] = "householder"
     rank: int | None = pydantic.Field(None, ge=1)
     layers: tuple[str, ...] = ()
     gain: Literal["one", "equalized"] | None = None
@@ -41,7 +43,7 @@ class ProjectionConfig(Config):
 
 def project(
     generator: GeneratorT,
-    kind: Literal["householder", "cayley", "matrix_exp", "polar"] = "householder",
+    kind: Literal["householder", "cayley", "matrix_exp", "polar", "unit"] = "householder",
     rank: int | None = None,
     layers: Iterable[str] | None = None,
 ) -> GeneratorT:
@@ -54,7 +56,8 @@ def project(
     Args:
         generator: one of the toolkit's; it is changed in place.
         kind: ``"householder"``, a product of k reflections a side (Song et al., ICCV 2023); ``"polar"``, the nearest
-            orthogonal matrix; ``"cayley"`` and ``"matrix_exp"``, torch's maps.
+            orthogonal matrix; ``"cayley"`` and ``"matrix_exp"``, torch's maps. ``"unit"``: not orthogonal, vectors of
+            length one only, the control for all others; of full rank.
         rank: directions a layer passes, with a singular value of one; the others it does not. By default 10 for
             StyleGANs (or as many as there are), else all.
         layers: names of ``generator.projections()``, or as above; by default as above.
@@ -87,14 +90,20 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
     if len(places) < len(names):
         raise InputError(f"layers are {', '.join(map(repr, names))}, of which two are one layer; name each once.")
     gain = config.gain or own.projection_gain
-    ranks = {name: _rank_of(name, known, config.rank, own.projection_rank) for name in names}
+    usual = None if config.kind == "unit" else own.projection_rank
+    ranks = {name: _rank_of(name, known, config.rank, usual) for name in names}
     for name in names:
         _check_sharing(generator, name, [known[other] for other in names], known[name])
+        weight = getattr(known[name].module, known[name].parameter)
+        if config.kind == "unit" and ranks[name] < min(weight.shape[0], weight[0].numel()):
+            raise InputError(f"rank is {ranks[name]}, but kind 'unit' has no rank; leave it out.")
     for name, rank in ranks.items():  # only now, when all of them fit
         own.prepare_projection(name)
         layer = known[name]
-        weight: Tensor = getattr(layer.module, layer.parameter)
-        if rank == min(weight.shape[0], weight[0].numel()) and config.kind != "householder":
+        weight = getattr(layer.module, layer.parameter)
+        if config.kind == "unit":
+            parametrized(layer.module, layer.parameter, UnitVectors())
+        elif rank == min(weight.shape[0], weight[0].numel()) and config.kind != "householder":
             orthogonal_weight(layer.module, layer.parameter, method=config.kind)
         else:
             inner = LowRankOrthogonal(config.kind, weight.shape, rank, fit=fit).to(weight)

@@ -57,7 +57,7 @@ def _train(session: Session, config: GANTraining) -> nn.Module:
     averaged: Any = average.model
     projections = treated_projections(generator)
     trained = trained_parameters(generator, config)
-    optimizer = build_optimizer(config.optimizer, trained)
+    optimizer = build_optimizer(config.optimizer, rate_groups(generator, trained, config))
     discriminator_optimizer = build_optimizer(config.discriminator_optimizer, discriminator.parameters())
     fakes = Fakes(session, generator, mixing=config.style_mixing, labels=None if labelled is None else labelled.labels)
     augment = Augmentation(session)
@@ -148,6 +148,25 @@ def trained_parameters(generator: Any, config: GANTraining) -> list[nn.Parameter
                 if own_name == layer.parameter or own_name.startswith(f"parametrizations.{layer.parameter}."):
                     own.requires_grad_(True)
     return [parameter for parameter in generator.parameters() if parameter.requires_grad]
+
+
+def rate_groups(
+    generator: Any, trained: list[nn.Parameter], config: GANTraining
+) -> list[nn.Parameter] | list[dict[str, Any]]:
+    """What the optimizer is built with: importances of directions in a group of their own if they have their own rate.
+
+    Otherwise there are no groups, so that checkpoints of runs without such a rate stay what they were.
+    """
+    if config.importance_lr == 1:
+        return trained
+    importances = [projection.importance for projection in generator.projections().values()]
+    own = {id(importance) for importance in importances if importance is not None}
+    groups: list[dict[str, Any]] = [
+        {"params": [parameter for parameter in trained if id(parameter) not in own]},
+        {"params": [parameter for parameter in trained if id(parameter) in own]},
+    ]
+    groups[1]["lr"] = config.importance_lr * config.optimizer.lr
+    return groups
 
 
 def with_its_classes(config: GANTraining, source: ImageSource) -> LabelledImageSource | None:

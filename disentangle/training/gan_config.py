@@ -74,6 +74,8 @@ class GANTraining(TrainingConfig):
         init: a model file, run folder or zoo name to start from; a run folder's discriminator is taken if it fits.
         discriminator_init: a discriminator file to start from, of a generator that comes from elsewhere.
         trains: "projections" leaves everything of the generator but its projections as it is.
+        importance_lr: times the generator's learning rate, for the importances of an EigenGAN's directions, which begin
+            far from each other (3, 6, 9 ...) and hardly move at the rate of weights.
         discriminator_first: steps in which only the discriminator learns, where it is new and the generator is not.
     """
 
@@ -94,6 +96,7 @@ class GANTraining(TrainingConfig):
     growth: GrowthConfig | None = None
     optimizer: OptimizerConfig
     discriminator_optimizer: OptimizerConfig
+    importance_lr: float = pydantic.Field(1.0, gt=0)
     accumulate: int = pydantic.Field(1, ge=1)
     ema: float = pydantic.Field(0.998, ge=0, lt=1)
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
@@ -140,6 +143,11 @@ class GANTraining(TrainingConfig):
             raise ValueError(
                 "a gradient penalty between pictures and generator_penalty are for generators without classes; give "
                 "penalty.kind='r1' and no generator_penalty"
+            )
+        if self.importance_lr != 1 and (self.model.kind != "eigengan" or self.trains != "all"):
+            raise ValueError(
+                "importance_lr is for an EigenGAN of which everything learns; leave it out, or give model.kind="
+                "'eigengan' and trains='all'"
             )
         if self.accumulate > 1 and self.reuse_fakes:
             raise ValueError("accumulate saves the memory that reuse_fakes spends; give reuse_fakes=false with it")

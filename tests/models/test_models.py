@@ -191,6 +191,33 @@ def test_eigengan_walks_the_coordinates_and_not_the_noise():
     assert space.labels == ("block 0, 0", "block 0, 1", "block 1, 0", "block 1, 1")
 
 
+def test_eigengan_with_uniform_coordinates():
+    """Variance one as of normal ones, so that only the law differs; noise stays normal; files say it."""
+    config = {"kind": "eigengan", "resolution": 8, "channels": (4, 3), "basis": 3, "noise_dim": 2, "prior": "uniform"}
+    model = build_model(config, seed=0)
+    assert model.config.prior == "uniform"
+    assert not model.spaces["z"].isotropic
+    drawn = model.sample_latents(20_000, generator=torch.Generator().manual_seed(0))
+    noise, coordinates = drawn.split([2, 3], dim=1)
+    assert float(noise.abs().max()) > 3
+    assert 1.731 < float(coordinates.abs().max()) <= 3**0.5 + 1e-6
+    torch.testing.assert_close(coordinates.var(0), torch.ones(3), rtol=0, atol=0.02)
+    # a quarter of a uniform law lies in each quarter of its range; of a normal one of variance 1, 0.31 in the inner two
+    inner = (coordinates > 0) & (coordinates < 3**0.5 / 2)
+    assert float(inner.double().mean()) == pytest.approx(0.25, abs=0.01)
+    plain = build_model({**config, "prior": "normal"}, seed=0)
+    assert plain.spaces["z"].isotropic
+    with torch.no_grad():
+        assert torch.equal(plain(drawn[:2]), model(drawn[:2]))  # the network itself is the same
+
+
+def test_a_projection_names_the_importances_of_its_directions():
+    model = build_model({"kind": "eigengan", "resolution": 8, "channels": (4, 3), "basis": 3, "noise_dim": 2}, seed=0)
+    assert model.projections()["block0"].importance is model.blocks[0].projection.L
+    first = build_model({"kind": "gan", "resolution": 8, "channels": (4, 3), "latent_dim": 2}, seed=0).projections()
+    assert first["first"].importance is None
+
+
 def test_published_shapes():
     eigengan = EigenGANConfig(resolution=128)
     assert eigengan.channels == (512, 256, 128, 64, 32, 16)

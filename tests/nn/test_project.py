@@ -156,3 +156,42 @@ def test_what_cannot_be_projected():
     with pytest.raises(InputError):
         project(model, rank=5, layers=["b8.conv0", "b16.conv1", "b16.torgb"])
     assert set(model.state_dict()) == set(before)
+
+
+@pytest.mark.parametrize("family", ["eigengan", "gan", "stylegan2"])
+def test_unit_vectors_keep_their_directions_and_lose_their_lengths(family):
+    """The control of orthogonal weights: lengths of one, angles as they were; wide weights by rows, tall by columns."""
+    plain, model = made(family), made(family)
+    for layer in (*plain.projection_layers().values(), *model.projection_layers().values()):
+        with torch.no_grad():
+            getattr(layer.module, layer.parameter).mul_(3).add_(0.1)
+    project(model, kind="unit")
+    for name in model.config.projection.layers:
+        layer = plain.projection_layers()[name]
+        weight = getattr(layer.module, layer.parameter).detach().flatten(1)
+        dim = 1 if weight.shape[0] <= weight.shape[1] else 0
+        used = model.projections()[name].weight().detach().flatten(1)
+        torch.testing.assert_close(used, weight / weight.square().sum(dim, keepdim=True).sqrt(), rtol=0, atol=1e-6)
+
+
+def test_unit_vectors_stay_of_length_one_and_turn_freely(tmp_path):
+    model = project(made("eigengan"), kind="unit").train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=20.0)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(latents(model)).square().mean().backward()
+        optimizer.step()
+    for projection in model.projections().values():
+        gram = (lambda rows: rows @ rows.T)(projection.weight().detach())
+        torch.testing.assert_close(gram.diagonal(), torch.ones(3), rtol=0, atol=1e-6)
+        assert float((gram - torch.eye(3)).abs().max()) > 1e-3  # they are not kept orthogonal
+    disentangle.save(model, tmp_path / "m.safetensors")
+    again = disentangle.load(tmp_path / "m.safetensors")
+    with torch.no_grad():
+        assert torch.equal(again(latents(again)), model.eval()(latents(model)))
+        assert torch.equal(bake(again)(latents(again)), model(latents(model)))
+
+
+def test_unit_vectors_have_no_rank():
+    with pytest.raises(InputError, match="kind 'unit' has no rank"):
+        project(made("gan"), kind="unit", rank=2)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from disentangle.errors import ConfigError
+from disentangle.models import build_model
 from disentangle.training.adaptive import AdaptiveProbability
 from disentangle.training.adversarial import drift_penalty, path_lengths
 from disentangle.training.augment import DiffAugment
+from disentangle.training.gan import rate_groups
+from disentangle.training.optimizers import attach_treatment, build_optimizer
+from tests.training.families import family
 
 
 def test_path_lengths_of_a_linear_generator(generator):
@@ -79,3 +84,53 @@ def test_each_picture_is_changed_by_itself():
     assert torch.equal(torch.cat(halves), changed)
     change.probability = 0.0
     assert torch.equal(change(images, torch.Generator().manual_seed(1), slice(0, 64), 64), images)
+
+
+@pytest.mark.parametrize("projection", [None, {"kind": "polar"}])
+def test_importances_move_at_their_own_rate(projection):
+    """Adam's first step is the rate itself, whatever the gradient."""
+    config = family("eigengan", importance_lr=20.0, **{"optimizer.lr": 1e-3, "model.projection": projection})
+    model = build_model(config.model, seed=0)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = build_optimizer(config.optimizer, rate_groups(model, list(model.parameters()), config))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    importances = {id(p.importance) for p in model.projections().values()}
+    assert len(importances) == 3
+    for name, parameter in model.named_parameters():
+        step = float((before[name] - parameter.detach()).mean())
+        assert step == pytest.approx(2e-2 if id(parameter) in importances else 1e-3, rel=1e-3), name
+
+
+def test_without_a_rate_of_importances_the_optimizer_has_one_group():
+    model = build_model(family("eigengan").model, seed=0)
+    trained = list(model.parameters())
+    assert rate_groups(model, trained, family("eigengan")) is trained
+
+
+@pytest.mark.parametrize("fields", [{"kind": "gan"}, {"kind": "eigengan", "trains": "projections"}])
+def test_a_rate_of_importances_that_moves_nothing_is_refused(fields):
+    with pytest.raises(ConfigError, match="importance_lr is for an EigenGAN"):
+        family(**fields, importance_lr=20.0)
+
+
+def test_the_orthogonality_loss_of_the_eigengan_as_released():
+    """The release adds 100 times the mean over blocks of ``mean((U U^T - I)^2)``; here the weight is of sums."""
+    config = family("eigengan", **{"model.basis": 4})
+    model = build_model(config.model, seed=0)
+    bases = [block.projection.U for block in model.blocks]
+    with torch.no_grad():
+        for basis in bases:
+            basis.mul_(1.5).add_(0.05)
+    errors = [(basis @ basis.T - torch.eye(4)).square().mean() for basis in bases]
+    expected = torch.autograd.grad(100 * sum(errors) / len(errors), bases)
+    for basis in bases:
+        basis.grad = torch.zeros_like(basis)
+    before = [basis.detach().clone() for basis in bases]
+    optimizer = torch.optim.SGD(bases, lr=1.0)
+    weight = 100 / (4**2 * len(bases))
+    attach_treatment(config.treatment.model_copy(update={"ol": weight}), optimizer, model.projections())
+    optimizer.step()
+    for basis, start, gradient in zip(bases, before, expected, strict=True):
+        torch.testing.assert_close(start - basis.detach(), gradient, rtol=1e-4, atol=1e-4)
