@@ -15,7 +15,7 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.inert.budget import Budget
-from disentangle.inert.nodes import Limits
+from disentangle.inert.nodes import Limits, Node
 from disentangle.io.foreign.network import find
 from disentangle.text import shown
 
@@ -68,6 +68,7 @@ class Content:
         data: what is in it; None for a folder or a safetensors file, which formats open themselves.
         budget: what is left of its limits; whatever is made of its content is taken from it.
         limits: of it, and of files in a folder.
+        module: the network, where ``data`` are the tensors of one that was pickled whole; it has their settings.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Content:
     data: Any
     budget: Budget
     limits: Limits
+    module: Node | None = None
 
 
 @dataclass

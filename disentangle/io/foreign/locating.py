@@ -148,7 +148,7 @@ def _made(
     said = list(decisions)
     if place.dropped:
         said.append(said_of_counters(place.dropped))
-    at_place = replace(content, data=place.data)
+    at_place = replace(content, data=place.data, module=place.module)
     return Located(family, at_place, replace(options, weights=inner), place.path, tuple(said), place.module)
 
 
