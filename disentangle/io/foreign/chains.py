@@ -17,7 +17,7 @@ from disentangle.io.foreign import plain_dcgan, plain_mlp
 from disentangle.io.foreign.formats import ONLY, Content, Converted, Options
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.plain_dcgan import dcgan_of, problem_of_dcgan
-from disentangle.io.foreign.plain_layers import layers_of
+from disentangle.io.foreign.plain_layers import layers_of, reparametrised
 from disentangle.io.foreign.plain_mlp import mlp_of, problem_of_mlp
 from disentangle.io.foreign.plain_modules import settings_of
 
@@ -39,6 +39,9 @@ def explained(content: Content) -> str | None:
     layers = layers_of(content.data)
     if not layers:
         return None
+    made = reparametrised(content.data)
+    if made is not None:
+        return made
     if any(layer.dims() == 4 for layer in layers):
         return problem_of_dcgan(layers)
     return problem_of_mlp(layers) if any(layer.dims() == 2 for layer in layers) else None

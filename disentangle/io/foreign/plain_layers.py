@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,7 +13,8 @@ from torch import Tensor
 from disentangle.text import shown
 
 __all__ = [
-    "Layer", "begins_late", "called", "is_norm", "layers_of", "problem_between", "problem_of_norm", "said_of_gaps",
+    "Layer", "begins_late", "called", "is_norm", "layers_of", "problem_between", "problem_of_norm", "reparametrised",
+    "said_of_gaps",
 ]  # fmt: skip
 
 _STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
@@ -64,6 +66,19 @@ def problem_of_norm(norm: Layer, features: int) -> str | None:
         return f"its normalisation {called(norm)} does not fit the {features:,} features before it"
     if not {"weight", "bias"} <= norm.tensors.keys():
         return f"its normalisation {called(norm)} has no weight and bias; expected both"
+    return None
+
+
+def reparametrised(data: Mapping[Any, Any]) -> str | None:
+    """What says, as half a sentence, that weights are made of others each time they are used; None if none are."""
+    for name in data if len(data) <= 2 * _MOST else ():
+        match = re.search(r"\.parametrizations\.|(?:^|\.)weight_(?:orig|g|v)$", name) if isinstance(name, str) else None
+        if match is not None:
+            return (
+                f"its weight {shown(name, most=80)} is made of others each time it is used (spectral or weight "
+                "normalisation): make it a plain one in torch (remove_spectral_norm, remove_weight_norm, "
+                "remove_parametrizations) and save the state anew"
+            )
     return None
 
 

@@ -44,7 +44,8 @@ def problem_of_mlp(layers: Sequence[Layer]) -> str | None:
                 return problem
             continue
         followed = place + 1 < len(layers) and is_norm(layers[place + 1])
-        if layer.dims() != 2 or layer.tensors.keys() not in ({"weight", "bias"}, {"weight"} if followed else {"weight", "bias"}):
+        kinds = ({"weight", "bias"}, {"weight"}) if followed else ({"weight", "bias"},)
+        if layer.dims() != 2 or layer.tensors.keys() not in kinds:
             return (
                 f"its layer {called(layer)} ({', '.join(layer.tensors)}) is none that a fully connected generator "
                 "has there; expected linear layers with a weight and a bias each, and batch normalisations right "
@@ -111,10 +112,14 @@ def mlp_of(
         known.append(replace(_EPS, default=_EPS_BY_MISTAKE) if copied else _EPS)
     values, said = settled(known, given, stated=stated)
     if not 0 <= values["slope"] < 1 or values.get("eps", 1) <= 0:
-        raise CheckpointError(f"its slope is {values['slope']:g} and its eps {values.get('eps', 1):g}; expected a slope "
-                              "from 0 up to 1 and an eps of more than 0.")  # fmt: skip
+        raise CheckpointError(
+            f"its slope is {values['slope']:g} and its eps {values.get('eps', 1):g}; expected a slope from 0 up to 1 "
+            "and an eps of more than 0."
+        )
     if copied and "eps" not in given and "eps" not in stated:
-        said.append("Only its first layer has no normalisation, as in PyTorch-GAN, whose eps is 0.8; the usual is 1e-5.")
+        said.append(
+            "Only its first layer has no normalisation, as in PyTorch-GAN, whose eps is 0.8; the usual is 1e-5."
+        )
     config: dict[str, Any] = {
         "kind": "mlp-gan",
         "image_shape": picture,

@@ -102,7 +102,7 @@ def _whole(part: Node, name: str, usual: int, place: str) -> int:
     first = values[0]
     alike = not isinstance(first, (bool, Tensor)) and isinstance(first, int) and 0 <= first < 2**15
     if not alike or any(isinstance(one, Tensor) or one != first for one in values):
-        raise CheckpointError(f"its layer {place} has {name} {shown(value, most=60)}; expected one number for both sides.")
+        raise CheckpointError(f"its layer {place} has {name} {shown(value, most=60)}; expected one for both sides.")
     return int(first)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,8 +11,11 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.nn.frames import reflectors_of_frame
 
-__all__ = ["reflector_product", "with_frames"]
+__all__ = ["Order", "order_of", "rank_of", "reflector_product", "with_frames"]
 
+Order = Literal["auto", "usv", "vsu"]
+
+_PUBLISHED = 10  # the rank of its projections
 _LARGEST = 4096  # rows of a factor; its product takes their cube of operations
 
 
@@ -37,6 +40,49 @@ def reflector_product(vectors: Tensor) -> Tensor:
     v = vectors / torch.where(norms > 0, norms, 1)
     triangle = torch.triu(v.mT @ v, diagonal=1) + 0.5 * torch.eye(m, dtype=v.dtype, device=v.device)
     return torch.eye(n, dtype=v.dtype, device=v.device) - v @ torch.linalg.solve_triangular(triangle, v.mT, upper=True)
+
+
+def rank_of(given: int | None, stated: int | None) -> int:
+    """The rank of HouseholderGAN's projections: the file's, else the caller's, else the published one.
+
+    Raises:
+        CheckpointError: if the caller gives another one than the file.
+    """
+    if stated is not None and given not in (None, stated):
+        raise CheckpointError(f"the file states the rank {stated}, so that {given} cannot be; leave --rank out.")
+    return stated or given or _PUBLISHED
+
+
+def order_of(given: Order, state: Mapping[str, Tensor], used: Mapping[str, Tensor], rank: int) -> Literal["usv", "vsu"]:
+    """The order of the factors: as the weights show that a file's layers were last used with, else the caller's.
+
+    Only where outputs and inputs are equally many are there two; a weight of an earlier step of training is nearer to
+    the one it was than to the other.
+
+    Args:
+        given: by the caller; "auto" is "usv" where nothing shows another.
+        state: tensors with the factors.
+        used: weights by the layers' names.
+        rank: of the projections.
+
+    Raises:
+        CheckpointError: if the caller gives another order than the weights show.
+    """
+    for layer, weight in used.items():
+        outer, inner = (state.get(f"synthesis.{layer}.affine.{factor}") for factor in "UV")
+        square = outer is not None and inner is not None and outer.ndim == 2 and rank <= len(outer) <= _LARGEST
+        if outer is None or inner is None or not square or not outer.shape == inner.shape == weight.shape:
+            continue
+        left, right = reflector_product(outer.double()), reflector_product(inner.double())
+        usv, vsu = left[:, :rank] @ right[:rank], right[:, :rank] @ left[:rank]
+        shown_order: Literal["usv", "vsu"] = "usv" if (weight - usv).norm() <= (weight - vsu).norm() else "vsu"
+        if given not in ("auto", shown_order):
+            raise CheckpointError(
+                f"the weight that its layer {layer} was last used with is that of the order {shown_order}, so that "
+                f"{given} cannot be; leave --order out."
+            )
+        return shown_order
+    return "vsu" if given == "vsu" else "usv"
 
 
 def with_frames(

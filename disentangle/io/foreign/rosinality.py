@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.module_tree import stated_in
 from disentangle.io.foreign.network import tensors_of
-from disentangle.io.foreign.reflectors import with_frames
+from disentangle.io.foreign.reflectors import rank_of, with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import said_of_filter, taps_of
 from disentangle.io.foreign.unstated import Setting, settled
@@ -94,7 +95,8 @@ def convert(content: Content, options: Options) -> Converted:
     average = content.data.get("latent_avg")
     if isinstance(average, Tensor):
         state |= {"mapping.w_avg": tensors_of({"latent_avg": average}, content.budget)["latent_avg"].flatten()}
-    values, assumed = settled(SETTINGS, options.settings, beside=_arguments(content.data), where="its args")
+    stated = _arguments(content.data) | stated_in(content.module, {"style.1.lr_mul": "lr_mlp"})
+    values, assumed = settled(SETTINGS, options.settings, stated=stated)
     channels = block_widths(state)
     width = state["mapping.fc0.weight"].shape[0]
     config: dict[str, Any] = {
@@ -115,24 +117,25 @@ def convert(content: Content, options: Options) -> Converted:
     ]
     if orthogonal:
         said = _rank_in(content.data.get("args"))
-        rank = options.rank or said or 10
+        rank = rank_of(options.rank, said)
         where = (
-            "as asked" if options.rank else "as its arguments say" if said else "the published one, the file says none"
+            "as its arguments say" if said else "as asked" if options.rank else "the published one, the file says none"
         )
-        decisions.append(f"Orthogonal affine layers of rank {rank} ({where}), factors in the order {options.order}.")
+        order: Literal["usv", "vsu"] = "vsu" if options.order == "vsu" else "usv"
+        decisions.append(f"Orthogonal affine layers of rank {rank} ({where}), factors in the order {order}.")
         config["projection"] = {"kind": "householder", "rank": rank, "layers": tuple(orthogonal), "gain": "one"}
         square = [name for name in orthogonal if state[f"synthesis.{name}.affine.U"].shape[0] == width]
         if square:
             decisions.append(
                 f"In {len(square)} of these layers ({square[0]} first) the order matters and the file does not say it: "
-                f"if the pictures are wrong, try the order {'usv' if options.order == 'vsu' else 'vsu'}."
+                f"if the pictures are wrong, try the order {'usv' if order == 'vsu' else 'vsu'}."
             )
         narrow = [name for name in orthogonal if state[f"synthesis.{name}.affine.U"].shape[0] < width]
-        if options.order == "vsu" and narrow:
+        if order == "vsu" and narrow:
             raise CheckpointError(
                 f"the order vsu is not defined for its layer {narrow[0]}, which maps {width} numbers to fewer; use usv."
             )
-        state = with_frames(state, orthogonal, rank, options.order)
+        state = with_frames(state, orthogonal, rank, order)
     return Converted(config, state, which, decisions)
 
 

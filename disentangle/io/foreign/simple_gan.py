@@ -12,6 +12,7 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in, picture_channels
 from disentangle.io.foreign.network import find, tensors_of
 from disentangle.io.foreign.plain_dcgan import SETTINGS, dcgan_config
+from disentangle.io.foreign.plain_layers import reparametrised
 from disentangle.io.foreign.plain_modules import settings_of
 from disentangle.io.foreign.renaming import Row, rename
 from disentangle.io.foreign.unstated import settled
@@ -42,7 +43,7 @@ def _begins_with_a_latent(state: Mapping[Any, Any]) -> bool:
     simple, first, mean = (find(state, name) for name in (_SIMPLE, _DCGAN, "main.1.running_mean"))
     if isinstance(simple, Tensor):
         return simple.ndim == 4 and simple.shape[2:] == (4, 4)
-    if not isinstance(first, Tensor) or not isinstance(mean, Tensor):
+    if not isinstance(first, Tensor) or not isinstance(mean, Tensor) or reparametrised(state) is not None:
         return False
     kernels = {tuple(tensor.shape[2:]) for tensor in state.values() if isinstance(tensor, Tensor) and tensor.ndim == 4}
     return first.ndim == 4 and kernels == {(4, 4)}
@@ -57,9 +58,13 @@ def convert(content: Content, options: Options) -> Converted:
         settled((), options.settings)  # none of them is this network's
         return _simple(state, which)
     stated = {} if content.module is None else settings_of(content.module, "dcgan", content.budget)
+    if state["main.0.weight"].ndim != 4 or not any(
+        name != "main.0.weight" and tensor.ndim == 4 for name, tensor in state.items()
+    ):
+        raise CheckpointError("it has one convolution, main.0; it is damaged, or half of a checkpoint.")
     renamed, shapes = _dcgan(state)
     config, said = dcgan_config(shapes, options.settings, stated)
-    return Converted(config | {"image_channels": picture_channels(config["image_channels"])}, renamed, which, said)
+    return Converted(config, renamed, which, said)
 
 
 def _simple(source: dict[str, Tensor], which: str) -> Converted:
@@ -93,6 +98,7 @@ def _dcgan(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[tuple[int
     """Tensors by our names, and the shapes of the convolutions in their order."""
     convs = sorted(int(m[1]) for m in (re.fullmatch(r"main\.(\d+)\.weight", n) for n in source) if m)
     convs = [index for index in convs if source[f"main.{index}.weight"].ndim == 4]
+    picture_channels(source[f"main.{convs[-1]}.weight"].shape[1])
     places = {index: f"convs.{i}" for i, index in enumerate(convs[:-1])} | {convs[-1]: "to_image"}
     norms = {index + 1: f"norms.{i}" for i, index in enumerate(convs[:-1])}
     table: list[Row] = [

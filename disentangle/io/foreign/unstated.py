@@ -140,7 +140,7 @@ def settled(
         elif setting.name in beside:
             value, source = setting.parsed(beside[setting.name]), f"As {where} says"
         else:
-            value, source = setting.default, "Not in the file and taken as its authors have it (--set-source sets it)"
+            value, source = setting.default, "Not in the file and taken as is usual (--set-source sets it)"
         values[setting.name] = value
         sources.setdefault(source, []).append(f"{setting.name} {written(value)}")
     return values, [f"{source}: {', '.join(named)}." for source, named in sources.items()]
