@@ -94,7 +94,7 @@ def unwrapped(module: Node) -> Node:
     for _ in range(_DEEPEST):
         below = module.attributes.get("_modules")
         inner = next((below[name] for name in _WRAPPERS if name in below), None) if isinstance(below, dict) else None
-        if not isinstance(below, dict) or len(below) != 1 or not is_module(inner):
+        if not isinstance(below, dict) or len(below) != 1 or not isinstance(inner, Node) or not is_module(inner):
             break
         module = inner
     return module
@@ -111,8 +111,10 @@ def stated_in(module: Node | None, names: Mapping[str, str]) -> dict[str, Any]:
         CheckpointError: if one is neither a number nor a word.
     """
     network = None if module is None else unwrapped(module)
-    found = {} if network is None else {ours: scalar(network, theirs, _NOWHERE) for theirs, ours in names.items()}
-    return {name: value for name, value in found.items() if value != _NOWHERE}
+    if network is None:
+        return {}
+    found = [(ours, scalar(network, theirs, _NOWHERE)) for theirs, ours in names.items()]
+    return {name: value for name, value in found if value != _NOWHERE}
 
 
 def attribute(module: Node, path: str, default: Any = None) -> Any:

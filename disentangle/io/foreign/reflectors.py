@@ -10,6 +10,7 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.nn.frames import reflectors_of_frame
+from disentangle.text import shown
 
 __all__ = ["Order", "order_of", "rank_of", "reflector_product", "with_frames"]
 
@@ -60,13 +61,13 @@ def order_of(given: Order, state: Mapping[str, Tensor], used: Mapping[str, Tenso
     the one it was than to the other.
 
     Args:
-        given: by the caller; "auto" is "usv" where nothing shows another.
+        given: by the caller; "auto" for what the file shows.
         state: tensors with the factors.
         used: weights by the layers' names.
         rank: of the projections.
 
     Raises:
-        CheckpointError: if the caller gives another order than the weights show.
+        CheckpointError: if the caller gives another order than the weights show, or none where nothing shows it.
     """
     for layer, weight in used.items():
         outer, inner = (state.get(f"synthesis.{layer}.affine.{factor}") for factor in "UV")
@@ -82,7 +83,30 @@ def order_of(given: Order, state: Mapping[str, Tensor], used: Mapping[str, Tenso
                 f"{given} cannot be; leave --order out."
             )
         return shown_order
-    return "vsu" if given == "vsu" else "usv"
+    names = [name for name in state if name.endswith(".affine.U") and f"{name[:-1]}V" in state]
+    pairs = {name: (len(state[name]), len(state[f"{name[:-1]}V"])) for name in names}
+    narrow = [name for name, (outputs, inputs) in pairs.items() if outputs < inputs]
+    if narrow:  # for which the other order is none
+        if given == "vsu":
+            raise CheckpointError(
+                f"the order vsu is not defined for its layer {_called(narrow[0])}, which maps {pairs[narrow[0]][1]} "
+                "numbers to fewer; leave --order out."
+            )
+        return "usv"
+    if given != "auto":
+        return given
+    equal = [name for name, (outputs, inputs) in pairs.items() if outputs == inputs]
+    if equal:
+        raise CheckpointError(
+            f"its orthogonal layer {_called(equal[0])} can be made in two orders, and nothing in the file says in "
+            "which: give --order usv, that of the files that HouseholderGAN's authors released, or --order vsu, that "
+            "of their last code."
+        )
+    return "usv"
+
+
+def _called(factor: str) -> str:
+    return shown(factor.removeprefix("synthesis.").removesuffix(".affine.U"), most=80)
 
 
 def with_frames(
@@ -99,6 +123,8 @@ def with_frames(
     made = dict(state)
     for layer in layers:
         prefix = f"synthesis.{layer}.affine."
+        if f"{prefix}V" not in made:
+            raise CheckpointError(f"its orthogonal layer {layer} has one factor of two; it is damaged.")
         outer, inner = made.pop(f"{prefix}U"), made.pop(f"{prefix}V")
         if order == "vsu" and len(outer) == len(inner):
             outer, inner = inner, outer

@@ -48,7 +48,8 @@ def check_module(module: Node, config: dict[str, Any], budget: Budget) -> None:
             continue
         elif part.path.startswith(_ACTIVATIONS) and called != "Tanh":
             check_setting("activation", called, config)
-            if called == "LeakyReLU" and kind in _RECTIFIED:
+            # Mapping networks have 0.2 in any case.
+            if called == "LeakyReLU" and kind in _RECTIFIED and not name.startswith("mapping."):
                 _check_number(place, "slope", number(part, "negative_slope", 0.01), config.get("slope", 0.2))
         elif part.path.startswith(_CONVOLUTIONS):
             mode = attribute(part, "padding_mode", "zeros")
