@@ -104,11 +104,15 @@ def _settings(given: tuple[str, ...]) -> dict[str, object]:
     return found
 
 
+def _written(default: Any) -> str:
+    return "..." if default == () else str(default).lower()
+
+
 def _table(held: dict[str, Any]) -> str:
     """What a file holds, line by line; names are the file's, so they are shown and not printed as they are."""
     lines = [f"container: {held['container']}", f"format: {held['format'] or 'not known'}"]
     lines += [
-        f"--set-source {name}={str(setting['default']).lower()}: {setting['meaning']}"
+        f"--set-source {name}={_written(setting['default'])}: {setting['meaning']}"
         for name, setting in held["settings"].items()
     ]
     listed: dict[tuple[tuple[str, tuple[int, ...]], ...], str] = {}

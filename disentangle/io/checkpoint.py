@@ -133,8 +133,8 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(model, (str, os.PathLike)) or isinstance(os.fspath(model), bytes):
         raise InputError(
-            f"model is a {type(model).__name__}; expected the name of a model, a run folder or a file, as text or a path "
-            "(a torch module becomes a generator by disentangle.wrap)."
+            f"model is of the type {type(model).__name__}; expected the name of a model, a run folder or a file, as "
+            "text or a path (a torch module becomes a generator by disentangle.wrap)."
         )
     path = Path(model)
     try:

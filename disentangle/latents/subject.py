@@ -48,4 +48,6 @@ def _check(subject: Any) -> None:
         advice = "make an object of the class"
     else:
         advice = "disentangle.wrap(module, z_dim=...) makes one of a torch module"
-    raise InputError(f"generator is a {shown(kind, most=60)} without latent spaces; expected a generator, {advice}.")
+    raise InputError(
+        f"generator is of the type {shown(kind, most=60)}, without latent spaces; expected a generator: {advice}."
+    )

@@ -47,7 +47,7 @@ def wrap(
     torch.Size([2, 3, 8, 8])
     """
     if not isinstance(module, nn.Module):
-        kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+        kind = f"the class {module.__name__}" if isinstance(module, type) else f"of the type {type(module).__name__}"
         raise InputError(f"module is {kind}; expected a torch module, an object, that maps latents to images.")
     z_dim = check_integer("z_dim", z_dim, least=1)
     low, high = image_range
