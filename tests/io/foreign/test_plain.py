@@ -109,7 +109,10 @@ def test_strides_are_given_or_read_from_the_network(tmp_path):
         ({"strides": "1,2,2,x"}, "strides is 1,2,2,x"),
         ({"paddings": "9"}, "pixels or none"),
         ({"output_paddings": "2"}, "pixels or none"),
-        ({"strides": "1", "paddings": 1, "output_paddings": 0}, "pixels or none"),
+        (
+            {"strides": "1", "paddings": "0,1,1,1", "output_paddings": 0},
+            "make 5 pixels with strides 1,1,1,1; expected 8",
+        ),
         ({"strides": "64"}, "pixels or none"),
         ({"slope": "-1"}, "its slope is -1"),
         ({"eps": "0"}, "its eps 0"),
@@ -195,12 +198,10 @@ def test_an_average_without_names_is_said(tmp_path):
 
 
 def test_an_optimiser_that_was_pickled_whole_is_passed_over(tmp_path):
+    """Its state has the parameters themselves as keys."""
     network = dcgan([(4,), (4, 2, 1)])
-    optimiser = torch.optim.Adam(network.parameters())
-    for parameter in network.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    optimiser.step()  # with a gradient of zero nothing moves; its state has tensors as keys from now on
-    check(network, {"G": network, "optimizer": optimiser}, tmp_path)
+    state = {parameter: {"step": 1, "exp_avg": torch.zeros_like(parameter)} for parameter in network.parameters()}
+    check(network, {"G": network, "optimizer": {"state": state}}, tmp_path)
 
 
 def test_half_of_a_dcgan(tmp_path):

@@ -135,6 +135,7 @@ def test_what_a_file_states_is_not_overridden(tmp_path):
     assert "the file states truncation 0.75, which is read from it, so that truncation=0.7 cannot be" in said
     assert foreign.read(path, settings={"truncation": "0.75"}).config["truncation"] == 0.75
     data = dict(foreign.read_inert(written(tmp_path, rosinality(rough(SG2)), "whole")))
+    (tmp_path / "whole").unlink()
     path = written(tmp_path, torch_bytes({**data, "args": {"lr_mlp": 0.3}}))
     assert "states lr_mlp 0.3" in refused(path, settings={"lr_mlp": 0.01})
 
