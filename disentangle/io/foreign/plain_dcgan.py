@@ -26,7 +26,7 @@ from disentangle.io.foreign.plain_layers import (
 )
 from disentangle.io.foreign.unstated import Setting, settled
 
-__all__ = ["SETTINGS", "dcgan_config", "dcgan_of", "problem_of_dcgan"]
+__all__ = ["SETTINGS", "dcgan_config", "dcgan_of", "in_turns", "problem_of_dcgan"]
 
 _WIDEST = 31  # pixels of a kernel
 _LARGEST = 4096  # pixels of a picture
@@ -41,11 +41,26 @@ SETTINGS = (
 )  # fmt: skip
 
 
+def in_turns(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """Convolutions and normalisations by turns, where a file has each in a list of its own."""
+    convolutions = [layer for layer in layers if layer.dims() == 4]
+    norms = [layer for layer in layers if is_norm(layer)]
+    if len(layers) != len(convolutions) + len(norms) or len(norms) != len(convolutions) - 1 or len(norms) < 2:
+        return layers
+    turns = [*(layer for pair in zip(convolutions, norms, strict=False) for layer in pair), convolutions[-1]]
+    return layers if turns == list(layers) else turns
+
+
 def problem_of_dcgan(layers: Sequence[Layer]) -> str | None:
     """What keeps the layers from being a DCGAN's, as half a sentence; None if nothing does."""
     convolutions = [layer for layer in layers if layer.dims() == 4]
     if not convolutions:
         return "it has no convolutions"
+    if layers[0].dims() == 2 and layers[0] is not convolutions[0]:
+        return (
+            f"its first layer {called(layers[0])} is linear, which the toolkit's DCGAN does not have; expected "
+            "transposed convolutions from the latent on"
+        )
     shapes = [layer.shape() for layer in convolutions]
     follows = all(after[0] == before[1] for before, after in pairwise(shapes))
     if shapes[0][1] in PICTURE_CHANNELS and not (follows and len(shapes) > 1 and shapes[-1][1] in PICTURE_CHANNELS):

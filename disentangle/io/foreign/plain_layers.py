@@ -21,7 +21,7 @@ _STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
 _MOST = 200  # tensors: a hundred layers
 
 
-@dataclass
+@dataclass(eq=False)
 class Layer:
     """A layer's name in the file, and its tensors by the last part of their names."""
 

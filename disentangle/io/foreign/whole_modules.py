@@ -19,6 +19,7 @@ __all__ = ["check_module"]
 _TORCH = "torch.nn.modules."
 _ACTIVATIONS = "torch.nn.modules.activation."
 _CONVOLUTIONS = "torch.nn.modules.conv."
+_SLOPES = dict.fromkeys(("slope", "leak", "leakiness", "leakyness"), "negative_slope")  # of a generator's own class
 _RECTIFIED = ("eigengan", "gan", "progan", "stylegan1")  # kinds whose rectifiers are all of one slope
 
 
@@ -92,4 +93,4 @@ def _check_own(part: Node, config: dict[str, Any], budget: Budget) -> None:
     for name, value in part.attributes.items():
         plain = isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 100)
         if isinstance(name, str) and not name.startswith("_") and len(name) <= 100 and plain:
-            check_setting(name, value, config)
+            check_setting(_SLOPES.get(name.lower(), name), value, config)

@@ -148,6 +148,51 @@ def test_an_eps_that_was_meant_as_a_momentum(tmp_path):
     check(network, network, tmp_path)
 
 
+def test_lists_of_convolutions_and_of_normalisations(tmp_path):
+    network = dcgan([(4,), (4, 2, 1), (4, 2, 1), (4, 2, 1)])
+    state = network.state_dict()
+    for order in ((0, 3, 6, 9, 1, 4, 7), (1, 4, 7, 0, 3, 6, 9), (0, 3, 6, 1, 4, 7, 9)):
+        names = {place: f"{'convs' if place % 3 == 0 else 'norms'}.{place // 3}" for place in order}
+        listed = {
+            f"{names[place]}.{name.partition('.')[2]}": tensor
+            for place in order
+            for name, tensor in state.items()
+            if name.startswith(f"{place}.")
+        }
+        found = check(network, listed, tmp_path)
+        assert any("are taken by turns" in said for said in found.provenance["decisions"])
+
+
+class Leaky(nn.Sequential):
+    """A class of somebody's own, whose slope is an attribute and used in a function."""
+
+    def __init__(self, *layers: nn.Module, slope: float) -> None:
+        super().__init__(*layers)
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        *inner, last = list(self)
+        for layer in inner:
+            x = layer(x)
+            x = nn.functional.leaky_relu(x, self.slope) if isinstance(layer, nn.BatchNorm2d) else x
+        return last(x).tanh()
+
+
+def test_a_slope_that_a_class_states(tmp_path):
+    plain = dcgan([(4,), (4, 2, 1)])
+    network = Leaky(plain[0], plain[1], plain[3], slope=0.2).eval()
+    path = written(tmp_path, network)
+    with pytest.raises(CheckpointError, match=r"negative_slope is 0.2, and the toolkit's dcgan has a slope of 0"):
+        foreign.read(path)
+    check(network, network, tmp_path, settings={"slope": 0.2})
+
+
+def test_a_linear_first_layer_is_refused_by_name(tmp_path):
+    network = nn.Sequential(nn.Linear(Z, 64), nn.Unflatten(1, (4, 4, 4)), nn.ConvTranspose2d(4, 3, 4, 2, 1))
+    with pytest.raises(CheckpointError, match="its first layer 0 is linear"):
+        foreign.read(written(tmp_path, network.state_dict()))
+
+
 def test_more_between_two_layers_is_said(tmp_path):
     network = dcgan([(4,), (4, 2, 1)])
     names = {name.replace("3.", "5."): tensor for name, tensor in network.state_dict().items()}
