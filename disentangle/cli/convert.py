@@ -23,8 +23,9 @@ __all__ = ["command", "listing"]
 @click.option("--list", "only_list", is_flag=True, help="Show what FILE holds and write nothing.")
 @click.option("--weights", help="Which of the networks in it, by its name or path there; default: the averaged one.")
 @click.option(
-    "--order", type=click.Choice(["usv", "vsu"]), default="usv", show_default=True, help="Of HouseholderGAN's factors."
-)
+    "--order", type=click.Choice(["auto", "usv", "vsu"]), default="auto", show_default=True,
+    help="Of HouseholderGAN's factors; auto is what FILE shows, else usv.",
+)  # fmt: skip
 @click.option("--rank", type=click.IntRange(1), help="Of HouseholderGAN's layers, where the file does not say.")
 @click.option(
     "--fused", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
@@ -42,8 +43,8 @@ __all__ = ["command", "listing"]
 @click.pass_context
 def command(
     ctx: click.Context, file: Path, out: Path | None, discriminator: Path | None, only_list: bool, weights: str | None,
-    order: Literal["usv", "vsu"], rank: int | None, fused: Literal["auto", "always", "never"], given: tuple[str, ...],
-    allow: int, as_json: bool,
+    order: Literal["auto", "usv", "vsu"], rank: int | None, fused: Literal["auto", "always", "never"],
+    given: tuple[str, ...], allow: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Another project's checkpoint FILE (or folder) as a model file of the toolkit.
 
@@ -103,11 +104,15 @@ def _settings(given: tuple[str, ...]) -> dict[str, object]:
     return found
 
 
+def _written(default: Any) -> str:
+    return "..." if default == () else str(default).lower()
+
+
 def listing(held: dict[str, Any]) -> str:
     """What a file holds, line by line; names are the file's, so they are shown and not printed as they are."""
     lines = [f"container: {held['container']}", f"format: {held['format'] or 'not known'}"]
     lines += [
-        f"--set-source {name}={str(setting['default']).lower()}: {setting['meaning']}"
+        f"--set-source {name}={_written(setting['default'])}: {setting['meaning']}"
         for name, setting in held["settings"].items()
     ]
     listed: dict[tuple[tuple[str, tuple[int, ...]], ...], str] = {}

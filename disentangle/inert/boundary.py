@@ -38,7 +38,7 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
             "(`disentangle.inert.Limits`, `disentangle convert --allow`)."
         ) from None
     except DamagedError as error:
-        raise CheckpointError(f"{path} looks like {what}, but {error}. Get the file anew.") from None
+        raise CheckpointError(f"{path} looks like {what}, but {error}. {error.advice}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({reason(error)}); look at its disk and permissions.") from error
     except MemoryError as error:

@@ -19,7 +19,7 @@ _SCALARS = (str, int, float, complex, bytes, *_SIMPLE)
 
 
 def key_of(value: Any, budget: Budget) -> Any:
-    """A value as a key: text, a number, a name, or a flat tuple of these.
+    """A value as a key: text, a number, a name, or a flat tuple of these; a tensor as an object that has it.
 
     Raises:
         DamagedError: if it is anything else.
@@ -36,6 +36,8 @@ def key_of(value: Any, budget: Budget) -> Any:
     budget.key()
     if kind in (int, float, complex):
         return value
+    if isinstance(value, torch.Tensor):  # an optimiser, pickled whole, has its parameters as keys
+        return Node("torch.Tensor", args=(value,))
     if kind is tuple and len(value) <= _WIDEST and all(isinstance(part, _SCALARS) for part in value):
         return value
     raise DamagedError(f"it has a {kind.__name__} as a key; expected text or a number")

@@ -11,7 +11,16 @@ __all__ = ["DamagedError", "LimitError", "Limits", "Name", "Node"]
 
 
 class DamagedError(Exception):
-    """Why a file cannot be read; the reader puts the file's name in front of it."""
+    """Why a file cannot be read; the reader puts the file's name in front of it, and the advice behind.
+
+    Args:
+        why: half a sentence.
+        advice: a sentence.
+    """
+
+    def __init__(self, why: str, *, advice: str = "Get the file anew.") -> None:
+        super().__init__(why)
+        self.advice = advice
 
 
 class LimitError(DamagedError):

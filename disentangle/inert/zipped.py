@@ -81,17 +81,27 @@ def read_zip(path: Path, budget: Budget, *, copied: bool = False) -> Any:
         return data
 
 
+_CHECKPOINTS = (".pth", ".pt", ".pkl", ".ckpt", ".bin", ".safetensors", ".tar")
+
+
 def _root(parts: dict[str, zipfile.ZipInfo]) -> str:
     """The name of the pickle."""
     found = [name for name in parts if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if not found:
         listed = ", ".join(shown(name, most=40) for name in list(parts)[:4]) or "nothing"
-        raise DamagedError(f"it is a zip of other things ({listed}); expected a file written by torch.save")
+        inside = next((name for name in parts if name.lower().endswith(_CHECKPOINTS)), None)
+        advice = {} if inside is None else {"advice": f"Unpack it, and take {shown(inside, most=80)}."}
+        if parts and all(name.endswith(".npy") for name in parts):
+            advice = {"advice": "Make tensors of its arrays (torch.from_numpy), and save them by name with torch.save."}
+        raise DamagedError(f"it is a zip of other things ({listed}); expected a file written by torch.save", **advice)
     if len(found) > 1:
         raise DamagedError("it has several pickles; expected a file written by torch.save")
     prefix = found[0].removesuffix("data.pkl")
     if any(name.startswith(f"{prefix}code/") for name in parts):
-        raise DamagedError("it is a TorchScript program; expected weights saved by torch.save(model.state_dict())")
+        raise DamagedError(
+            "it is a TorchScript program; expected weights saved by torch.save(model.state_dict())",
+            advice="Load it with torch.jit.load and save its state_dict().",
+        )
     return found[0]
 
 

@@ -170,6 +170,11 @@ def find_model(model: str | os.PathLike[str]) -> Path:
         InputError: if nothing of that name exists; the nearest zoo names are suggested.
         CheckpointError: if a folder holds no whole model, or a zoo file's content does not have the registered sha256.
     """
+    if not isinstance(model, (str, os.PathLike)) or isinstance(os.fspath(model), bytes):
+        raise InputError(
+            f"model is of the type {type(model).__name__}; expected the name of a model, a run folder or a file, as "
+            "text or a path (a torch module becomes a generator by disentangle.wrap)."
+        )
     path = Path(model)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()

@@ -15,7 +15,11 @@ from disentangle.tensor_files import FileKind, read_header, write_tensors
 
 __all__ = ["DISCRIMINATOR_FILE", "MODEL_FILE", "configuration_in", "network_header", "write_network"]
 
-MODEL_FILE = FileKind("disentangle-model", "a model file", "`disentangle train` or `disentangle.save`")
+MODEL_FILE = FileKind(
+    "disentangle-model",
+    "a model file",
+    "`disentangle train`, `disentangle.save`, or `disentangle convert` of another project's file",
+)
 DISCRIMINATOR_FILE = FileKind(
     "disentangle-discriminator", "a discriminator file", "`disentangle convert --discriminator`"
 )

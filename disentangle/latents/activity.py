@@ -7,14 +7,14 @@ from torch import Tensor
 
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions
+from disentangle.latents.subject import looks_at_generator
 from disentangle.latents.traversal import traverse
-from disentangle.looking import looks_at
 from disentangle.models.base import Generator
 
 __all__ = ["activity", "most_active"]
 
 
-@looks_at("generator")
+@looks_at_generator
 def activity(
     generator: Generator, directions: Directions | None = None, *, samples: int = 16, extent: float = 2.0,
     seed: int = 0, label: int | None = None,
@@ -39,7 +39,7 @@ def activity(
     return (ends[:, :, 1] - ends[:, :, 0]).abs().mean(dim=(0, 2, 3, 4))
 
 
-@looks_at("generator")
+@looks_at_generator
 def most_active(
     generator: Generator, directions: Directions | None = None, *, top: int, samples: int = 16, seed: int = 0,
     label: int | None = None,

@@ -9,13 +9,13 @@ import torch
 
 from disentangle.errors import unknown_name
 from disentangle.latents.directions import Directions, fingerprint
-from disentangle.looking import looks_at
+from disentangle.latents.subject import looks_at_generator
 from disentangle.models.base import Generator, Projection
 
 __all__ = ["basis"]
 
 
-@looks_at("generator")
+@looks_at_generator
 def basis(generator: Generator, *, space: str | None = None) -> Directions:
     """Unit vectors of the coordinates that the space is walked along, in the generator's order.
 

@@ -19,8 +19,8 @@ from disentangle.checks import check_integer
 from disentangle.errors import CheckpointError, InputError, reason
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.sefa import with_fixed_signs
+from disentangle.latents.subject import looks_at_generator
 from disentangle.linalg.moments import Moments, leading_eigenpairs
-from disentangle.looking import looks_at
 from disentangle.models.base import Generator, class_option
 
 __all__ = ["ganspace", "read_ganspace"]
@@ -32,7 +32,7 @@ _WIDE = 8192  # features up to which their covariance is accumulated (0.5 GiB); 
 _MOST = 2**31  # bytes of samples that are kept
 
 
-@looks_at("generator")
+@looks_at_generator
 def ganspace(
     generator: Generator, *, space: str | None = None, layer: str | None = None, top: int = 10, samples: int = 10_000,
     batch: int = 50, seed: int = 0, label: int | None = None, progress: Callable[[int, int], None] | None = None,

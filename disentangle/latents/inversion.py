@@ -18,6 +18,7 @@ from disentangle.checks import check_integer, check_number
 from disentangle.colour import coloured
 from disentangle.errors import InputError, unknown_name
 from disentangle.latents.latent_file import Latents
+from disentangle.latents.subject import looks_at_generator
 from disentangle.looking import looks_at
 from disentangle.models.base import Encoder, Generator, LatentSpace, class_option
 
@@ -51,7 +52,8 @@ class Inversion:
         return 10 * torch.log10(4 / self.pixel_error.clamp(min=1e-12))
 
 
-@looks_at("generator", "perceptual")
+@looks_at_generator
+@looks_at("perceptual")
 def invert(
     generator: Generator, images: Tensor, *, space: str | None = None,
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None, steps: int = 500, learning_rate: float | None = None,

@@ -8,13 +8,13 @@ from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.sefa import with_fixed_signs
-from disentangle.looking import looks_at
+from disentangle.latents.subject import looks_at_generator
 from disentangle.models.base import Generator
 
 __all__ = ["random_directions"]
 
 
-@looks_at("generator")
+@looks_at_generator
 def random_directions(generator: Generator, *, space: str | None = None, top: int = 10, seed: int = 0) -> Directions:
     """Orthonormal directions drawn uniformly from the coordinates a space is walked along.
 

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from disentangle.errors import InputError
 from disentangle.latents.directions import Directions, fingerprint
-from disentangle.looking import looks_at
+from disentangle.latents.subject import looks_at_generator
 from disentangle.models.base import Generator, StyleLayer
 
 __all__ = ["sefa", "with_fixed_signs"]
 
 
-@looks_at("generator")
+@looks_at_generator
 def sefa(
     generator: Generator, *, top: int = 10, layers: Sequence[int] | None = None, normalize: bool = True,
     torgb: bool | None = None,

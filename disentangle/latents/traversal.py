@@ -14,13 +14,13 @@ from disentangle.errors import InputError
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.latent_file import Latents
-from disentangle.looking import looks_at
+from disentangle.latents.subject import looks_at_generator
 from disentangle.models.base import Generator, LatentSpace, check_latents, class_option
 
 __all__ = ["check_fit", "traverse", "walk_latents"]
 
 
-@looks_at("generator")
+@looks_at_generator
 def traverse(
     generator: Generator,
     directions: Directions | None = None,

@@ -43,6 +43,7 @@ class StyleGAN1Config(MappedConfig):
     blur: bool = pydantic.Field(True, description="smooth after the convolutions that double the size")
     blur_filter: tuple[float, ...] = pydantic.Field((1.0, 2.0, 1.0), min_length=1, description="taps of the smoothing")
     activation: Literal["lrelu", "relu"] = "lrelu"
+    slope: float = pydantic.Field(0.2, ge=0, description="of the synthesis network's leaky relu below zero")
     last: Literal["identity", "tanh"] = "identity"
     norm_eps: float = pydantic.Field(1e-8, gt=0)
     norm_centred: bool = pydantic.Field(
@@ -84,7 +85,7 @@ class _Layer(nn.Module):
         self.affine = EqualizedLinear((config.w_dim, 2 * outputs))
         self.resolution, self.up = resolution, up
         self.blur = config.blur_filter if up and config.blur else ()
-        self.activation = config.activation
+        self.activation, self.slope = config.activation, config.slope
         self.eps, self.centred = config.norm_eps, config.norm_centred
 
     def forward(self, x: Tensor, style: Tensor, noise: Noise, generator: Streams | None) -> Tensor:
@@ -98,8 +99,10 @@ class _Layer(nn.Module):
             x = x + self.noise_const * self.noise_strength[:, None, None]
         elif noise == "random":
             x = x + drawn_noise(len(x), self.resolution, generator).to(x) * self.noise_strength[:, None, None]
-        if self.activation == "lrelu":
+        if self.activation == "lrelu" and self.slope == 0.2:
             x = biased_leaky_relu(x, self.bias, gain=1.0)
+        elif self.activation == "lrelu":
+            x = F.leaky_relu(x + self.bias[:, None, None], self.slope)
         else:
             x = activated(x + self.bias[:, None, None], self.activation)
         if self.centred:

@@ -87,7 +87,8 @@ def wrap(
     torch.Size([2, 3, 8, 8])
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"module is a {type(module).__name__}; expected a torch.nn.Module that makes images.")
+        kind = f"the class {module.__name__}" if isinstance(module, type) else f"of the type {type(module).__name__}"
+        raise InputError(f"module is {kind}; expected a torch module, an object, that maps latents to images.")
     z_dim = check_integer("z_dim", _told_size(module) if z_dim is None else z_dim, least=1)
     low, high = RANGE if image_range is None else image_range
     if not low < high:

@@ -26,6 +26,7 @@ from disentangle.io.foreign.locating import Located, located, said_of_counters
 from disentangle.io.foreign.network import counters_of, find
 from disentangle.io.foreign.opening import open_content
 from disentangle.io.foreign.plausible import said_of_pictures
+from disentangle.io.foreign.reflectors import Order
 from disentangle.io.foreign.regenerated import regenerate
 from disentangle.io.foreign.stated import check_stated
 from disentangle.io.foreign.trial import check_picture
@@ -58,7 +59,7 @@ class Foreign:
 
 
 def read(
-    path: str | os.PathLike[str], *, weights: str | None = None, order: Literal["usv", "vsu"] = "usv",
+    path: str | os.PathLike[str], *, weights: str | None = None, order: Order = "auto",
     rank: int | None = None, fused: Literal["auto", "always", "never"] = "auto",
     settings: Mapping[str, object] | None = None, limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Foreign:  # fmt: skip
@@ -67,7 +68,7 @@ def read(
     Args:
         path: a file or folder.
         weights: which of the networks in it; the averaged one by default.
-        order: "usv" or "vsu", of HouseholderGAN's factors.
+        order: "usv" or "vsu", of HouseholderGAN's factors, where the file does not show it; see :class:`Options`.
         rank: of HouseholderGAN's projections, where the file does not say; 10 by default.
         fused: of genforce's ProGAN and StyleGAN, which the file does not say; see :class:`Options`.
         settings: others that its format's files do not state, by name; :func:`contents` lists them.
@@ -82,7 +83,7 @@ def read(
 
 
 def _read(content: Content, place: Located) -> Foreign:
-    path, family, order = content.path, place.family, place.options.order
+    path, family = content.path, place.family
     check_given(place.options.settings, getattr(family, "SETTINGS", ()), what=family.NAME)
     with _laid_out(path, family.NAME):
         converted = family.convert(place.content, place.options)
@@ -99,10 +100,9 @@ def _read(content: Content, place: Located) -> Foreign:
         if converted.used:
             others = other_layers(fitted(path, family.NAME, converted.config, converted.state), converted.used)
             if others:
-                another = "usv" if order == "vsu" else "vsu"
                 converted.decisions.append(
                     f"The weights that {len(others)} of its orthogonal layers were last used with ({others[0]} first) "
-                    f"are not those of the order {order}: its pictures will differ, try the order {another}."
+                    "are not those that its factors make in either order: its pictures will differ."
                 )
         provenance = _provenance(path, family.NAME, converted)
     return Foreign(family.NAME, converted.config, converted.state, provenance)
@@ -139,7 +139,7 @@ def _provenance(path: Path, name: str, converted: Converted) -> dict[str, Any]:
 
 def convert(
     path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str | None = None,
-    order: Literal["usv", "vsu"] = "usv", rank: int | None = None,
+    order: Order = "auto", rank: int | None = None,
     fused: Literal["auto", "always", "never"] = "auto", settings: Mapping[str, object] | None = None,
     discriminator: str | os.PathLike[str] | None = None, limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Foreign:  # fmt: skip

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.inert.budget import Budget
-from disentangle.inert.nodes import Limits
+from disentangle.inert.nodes import Limits, Node
 from disentangle.io.foreign.network import find
+from disentangle.io.foreign.reflectors import Order
 from disentangle.text import shown
 
 __all__ = [
@@ -43,7 +44,8 @@ class Options:
 
     Attributes:
         weights: which of the networks in the file; the averaged one by default.
-        order: of HouseholderGAN's factors, see :class:`disentangle.nn.HouseholderProjection`.
+        order: of HouseholderGAN's factors, see :class:`disentangle.nn.HouseholderProjection`; "auto" is that of the
+            weights its layers were last used with, where the file has them, else "usv".
         rank: of HouseholderGAN's projections where the file does not say.
         fused: whether ProGAN and StyleGAN were trained with upsampling and convolution in one, which meets kernels
             backwards; "auto" is the published rule, StyleGAN's from 128 pixels on.
@@ -52,7 +54,7 @@ class Options:
     """
 
     weights: str | None = None
-    order: Literal["usv", "vsu"] = "usv"
+    order: Order = "auto"
     rank: int | None = None
     fused: Literal["auto", "always", "never"] = "auto"
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Content:
         data: what is in it; None for a folder or a safetensors file, which formats open themselves.
         budget: what is left of its limits; whatever is made of its content is taken from it.
         limits: of it, and of files in a folder.
+        module: the network, where ``data`` are the tensors of one that was pickled whole; it has their settings.
     """
 
     path: Path
@@ -75,6 +78,7 @@ class Content:
     data: Any
     budget: Budget
     limits: Limits
+    module: Node | None = None
 
 
 @dataclass

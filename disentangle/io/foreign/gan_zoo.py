@@ -23,6 +23,7 @@ from disentangle.io.foreign.formats import (
     networks_in,
     picture_channels,
 )
+from disentangle.io.foreign.module_tree import attribute, class_name, stated_in, unwrapped
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 from disentangle.io.foreign.unstated import Setting, settled
@@ -44,6 +45,7 @@ SETTINGS = (_SLOPE, _TANH, _TRUNCATION, _BLEND, _EQUALIZED)
 _NETWORKS = ("avgG", "netG")
 _MARKS = ("formatLayer.module.weight", "mapping.FC.0.module.weight", "formatLayer.weight")
 _SQRT2 = math.sqrt(2.0)
+_NOWHERE = object()
 
 
 def recognise(content: Content) -> bool:
@@ -58,7 +60,7 @@ def convert(content: Content, options: Options) -> Converted:
     state = tensors_of(networks[which], content.budget)
     said = content.data.get("config")
     settings = said if isinstance(said, dict) else said.attributes if isinstance(said, Node) else {}
-    stated = _in_our_terms(settings)
+    stated = _in_our_terms(settings) | _of_module(content.module)
     beside, where = _beside(content.path)
 
     def known(*these: Setting) -> tuple[dict[str, Any], list[str]]:
@@ -71,6 +73,30 @@ def convert(content: Content, options: Options) -> Converted:
     if "formatLayer.module.weight" in state:
         return _progan(state, which, *known(_SLOPE, _TANH, _BLEND, _EQUALIZED))
     return _dcgan(state, which, *known(_TANH_OF_DCGAN))
+
+
+def _of_module(module: Node | None) -> dict[str, Any]:
+    """What a network that was pickled whole says of our settings.
+
+    Raises:
+        CheckpointError: if it does not normalise its latent.
+    """
+    if module is None:
+        return {}
+    network = unwrapped(module)
+    found = stated_in(network, {
+        "leakyRelu.negative_slope": "slope", "activation.negative_slope": "slope", "phiTruncation": "truncation",
+        "alpha": "alpha", "equalizedlR": "equalized",
+    })  # fmt: skip
+    if attribute(network, "normalizationLayer", True) is None:
+        raise CheckpointError("it states perChannelNormalization False, which is not supported; expected True.")
+    for name in ("generationActivation", "outputAcctivation"):
+        end = attribute(network, name, _NOWHERE)
+        if end is not _NOWHERE:
+            if end is not None and class_name(end) != "Tanh":
+                raise CheckpointError(f"it ends with {shown(class_name(end), most=40)}; expected a tanh, or nothing.")
+            found["tanh"] = end is not None
+    return found
 
 
 def _in_our_terms(settings: Mapping[Any, Any]) -> dict[str, Any]:
@@ -159,10 +185,6 @@ def _said_of_blending(values: Mapping[str, Any]) -> list[str]:
 
 
 def _stylegan1(source: dict[str, Tensor], which: str, values: dict[str, Any], decisions: list[str]) -> Converted:
-    if values["slope"] != _SLOPE.default:
-        raise CheckpointError(
-            f"its leaky relu has a slope of {values['slope']:g}, which is not supported in StyleGAN; expected 0.2."
-        )
     state = dict(source)
     for name in source:
         if not name.endswith(".module.bias"):
@@ -216,6 +238,7 @@ def _stylegan1(source: dict[str, Tensor], which: str, values: dict[str, Any], de
         "w_dim": state["mapping.fc0.weight"].shape[0],
         "mapping_layers": mapping_depth(state),
         "channels": channels,
+        "slope": values["slope"],  # of the synthesis network: that of the mapping network is 0.2 in any case
         "blur": False,
         "norm_centred": False,
         "rgb_gain": _SQRT2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, networks_in
 from disentangle.io.foreign.fused import turn_fused
 from disentangle.io.foreign.mapping_sizes import embedded_together, mapping_sizes
+from disentangle.io.foreign.module_tree import stated_in
 from disentangle.io.foreign.network import find, tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of_channels
@@ -34,6 +36,10 @@ _NETWORKS = ("generator_smooth", "generator")
 _NOISE = "synthesis.layer0.apply_noise.weight"  # of StyleGAN's first layer
 _MARKS = ("synthesis.layer0.style.weight", "layer0.weight")
 Fused = Literal["auto", "always", "never"]
+_STATED = {
+    "final_tanh": "tanh", "use_wscale": "wscale", "mapping_lr_mul": "lr_multiplier", "demodulate": "demodulate",
+    "fused_scale": "fused", "label_size": "classes",
+}  # fmt: skip
 _USUAL = 512  # numbers of z
 
 
@@ -59,13 +65,29 @@ def convert(content: Content, options: Options) -> Converted:
     which = choose(networks, _NETWORKS, options.weights)
     state = tensors_of(networks[which], content.budget)
     _refuse_variants(state)
+    stated = stated_in(content.module, _STATED)
+    options = replace(options, fused=_fused(options.fused, stated.pop("fused", None)))
     if "synthesis.early_layer.const" in state:
-        return _stylegan2(state, which, options)
+        return _stylegan2(state, which, options, stated)
     if _NOISE in state:
-        return _stylegan1(state, which, options)
+        return _stylegan1(state, which, options, stated)
     if "synthesis.layer0.style.weight" in state:
         raise CheckpointError("its synthesis network is neither StyleGAN's nor StyleGAN2's; expected one of these.")
-    return _progan(state, which, options)
+    return _progan(state, which, options, stated)
+
+
+def _fused(given: Fused, stated: object) -> Fused:
+    """Whether upsampling and convolution were one step: as a network that was pickled whole says, else the caller.
+
+    Raises:
+        CheckpointError: if the caller says otherwise.
+    """
+    if stated is None:
+        return given
+    said: Fused = "auto" if stated == "auto" else "always" if stated else "never"
+    if given not in ("auto", said):
+        raise CheckpointError(f"the file states fused_scale {stated}, so that --fused {given} cannot be; leave it out.")
+    return said
 
 
 def _refuse_variants(state: Mapping[str, Tensor]) -> None:
@@ -156,8 +178,8 @@ _STYLEGAN2: list[Row] = [
 ]
 
 
-def _stylegan2(source: dict[str, Tensor], which: str, options: Options) -> Converted:
-    values, decisions = settled(SETTINGS, options.settings)
+def _stylegan2(source: dict[str, Tensor], which: str, options: Options, stated: dict[str, Any]) -> Converted:
+    values, decisions = settled(SETTINGS, options.settings, stated=stated)
     _check_filters(source, (1.0, 3.0, 3.0, 1.0))
     state = rename(source, _STYLEGAN2)
     if not values["wscale"]:
@@ -196,8 +218,8 @@ _STYLEGAN1: list[Row] = [
 ]
 
 
-def _stylegan1(source: dict[str, Tensor], which: str, options: Options) -> Converted:
-    values, decisions = settled((_TANH, _SCALED, _MULTIPLIER), options.settings)
+def _stylegan1(source: dict[str, Tensor], which: str, options: Options, stated: dict[str, Any]) -> Converted:
+    values, decisions = settled((_TANH, _SCALED, _MULTIPLIER), options.settings, stated=stated)
     _check_filters(source, (1.0, 2.0, 1.0))
     state = rename(source, _STYLEGAN1)
     channels = block_widths(state)
@@ -229,13 +251,17 @@ _PROGAN: list[Row] = [
 ]
 
 
-def _progan(source: dict[str, Tensor], which: str, options: Options) -> Converted:
-    values, decisions = settled((_TANH, _SCALED), options.settings)
+def _progan(source: dict[str, Tensor], which: str, options: Options, stated: dict[str, Any]) -> Converted:
+    values, decisions = settled((_TANH, _SCALED), options.settings, stated=stated)
     fused: Fused = options.fused
     state = rename(source, _PROGAN)
     channels = block_widths(state, "")
     inputs = state["b4.conv0.weight"].shape[0]
-    if inputs != _USUAL:
+    if stated.get("classes"):
+        raise CheckpointError(
+            f"it states {shown(stated['classes'], most=20)} classes (label_size), which are not supported in a ProGAN."
+        )
+    if inputs != _USUAL and "classes" not in stated:
         decisions.append(
             f"Its first layer reads {inputs} numbers, all taken as z; where some are classes, these are other pictures."
         )

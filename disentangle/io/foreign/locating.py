@@ -78,8 +78,11 @@ def located(content: Content, options: Options) -> Located:
         for family in FORMATS:
             if family.recognise(content):
                 if wanted is None:
-                    _check_one_stands_out(content, family)
-                    return Located(family, content, options)
+                    better = _check_one_stands_out(content, family)
+                    inner = None if better is None else _wanted(_found(content), better[0])
+                    if better is not None and inner is not None:
+                        return _made(content, options, *inner, decisions=[_said_of_others(better[1])])
+                    return Located(family, content, options, decisions=_said_of_nameless(content.data))
                 known = not isinstance(content.data, Mapping) or _has(family, content.data, wanted)
                 inner = None if known else _wanted(_found(content), wanted)
                 return _made(content, options, *inner) if inner else Located(family, content, options)
@@ -98,10 +101,15 @@ def located(content: Content, options: Options) -> Located:
     if len(chosen) > 1:
         raise _several([shown(place.path, most=60) or "the file itself" for _, place in chosen], content)
     with reading(content.path, "a checkpoint"):
-        _check_one_stands_out(replace(content, data=chosen[0][1].data), chosen[0][0])
+        family, place = chosen[0]
+        better = _check_one_stands_out(replace(content, data=place.data), family)
+        inner = None if better is None else _wanted(found, f"{place.path}.{better[0]}".strip("."))
+        if better is not None and inner is not None:
+            prefix = f"{place.path}." if place.path else ""
+            return _made(content, options, *inner, decisions=[_said_of_others([prefix + name for name in better[1]])])
     others = [place for _, place in outer if place is not chosen[0][1] and standing(place.path) < 3]
-    decisions = [f"The file also holds {_named(others)}, which --weights takes."] if others else []
-    return _made(content, options, *chosen[0], None, decisions)
+    decisions = [_said_of_others([place.path or "the file itself" for place in others])] if others else []
+    return _made(content, options, *chosen[0], None, [*decisions, *_said_of_nameless(content.data)])
 
 
 def said_of_counters(names: Sequence[str]) -> str:
@@ -114,10 +122,36 @@ def _has(family: Format, data: Mapping[Any, Any], name: str) -> bool:
     return name in getattr(family, "_NETWORKS", ()) and isinstance(find(data, name), (Mapping, Node))
 
 
-def _check_one_stands_out(content: Content, family: Format) -> None:
-    """Of the networks side by side in a dictionary that a format knows, one must be the one that is meant."""
+def _said_of_others(names: Sequence[str]) -> str:
+    listed = ", ".join(shown(name, most=60) for name in names[:_MOST_LISTED])
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return f"The file also holds {listed}{more}, which --weights takes."
+
+
+def _said_of_nameless(data: Any) -> tuple[str, ...]:
+    """A sentence where an average of the parameters lies beside them without their names."""
+    for key, held in data.items() if isinstance(data, Mapping) and len(data) <= _MOST else ():
+        listed = held.get("shadow_params") if isinstance(held, Mapping) else None
+        if (
+            isinstance(key, str)
+            and isinstance(listed, (list, tuple))
+            and any(isinstance(t, Tensor) for t in listed[:8])
+        ):
+            return (
+                f"The average of its parameters in {shown(key, most=60)} has no names and is not taken: copy it to the "
+                "network with what wrote it (copy_to) and save that, if it is the average that is wanted.",
+            )
+    return ()
+
+
+def _check_one_stands_out(content: Content, family: Format) -> tuple[str, list[str]] | None:
+    """Of the networks side by side in a dictionary that a format knows, one must be the one that is meant.
+
+    Returns:
+        The name of that one and those of the others, where it is another than the format would take by its names.
+    """
     if not isinstance(content.data, Mapping) or len(content.data) > _MOST:
-        return
+        return None
     found: dict[tuple[int, ...], str] = {}
     for key, held in content.data.items():
         if isinstance(key, str) and isinstance(held, Mapping) and family.recognise(replace(content, data=held)):
@@ -126,6 +160,10 @@ def _check_one_stands_out(content: Content, family: Format) -> None:
     best = [name for name in names if standing(name) == min(map(standing, names))]
     if len(best) > 1:
         raise _several([shown(name, most=60) for name in best], content)
+    known = [name for name in names if name in getattr(family, "_NETWORKS", ())]
+    if not best or best[0] in known or not known:
+        return None
+    return best[0], [name for name in names if name != best[0] and standing(name) < 3]
 
 
 def _identity(held: Any) -> tuple[int, ...]:
@@ -148,7 +186,7 @@ def _made(
     said = list(decisions)
     if place.dropped:
         said.append(said_of_counters(place.dropped))
-    at_place = replace(content, data=place.data)
+    at_place = replace(content, data=place.data, module=place.module)
     return Located(family, at_place, replace(options, weights=inner), place.path, tuple(said), place.module)
 
 

@@ -28,7 +28,9 @@ def mapping_sizes(state: Mapping[str, Tensor], *, class_norm: str = "apart") -> 
     layers = [state.get(f"mapping.fc{index}.weight") for index in range(depth)]
     embed = state.get("mapping.embed.weight")
     matrices = [layer for layer in (*layers, *([] if embed is None else [embed])) if layer is not None]
-    if not depth or any(layer is None for layer in layers) or any(layer.ndim != 2 for layer in matrices):
+    if not depth:
+        raise CheckpointError("its mapping network has no layers (num_layers=0), which is not supported.")
+    if any(layer is None for layer in layers) or any(layer.ndim != 2 for layer in matrices):
         raise CheckpointError(f"its mapping network of {depth} layers lacks one, or one is no matrix; it is damaged.")
     first, last = matrices[0], matrices[depth - 1]
     sizes: dict[str, Any] = {"w_dim": last.shape[0], "mapping_layers": depth}

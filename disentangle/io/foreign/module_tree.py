@@ -12,10 +12,12 @@ from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import Node
 from disentangle.text import shown
 
-__all__ = ["attribute", "class_name", "is_module", "number", "scalar", "state_dict", "walk"]
+__all__ = ["attribute", "class_name", "is_module", "number", "scalar", "state_dict", "stated_in", "unwrapped", "walk"]
 
 _DEEPEST = 64  # modules inside modules
 _ENTRY = 400  # bytes of a tensor's entry in a state and what is listed of it, without its name
+_WRAPPERS = ("module", "_orig_mod")
+_NOWHERE = "<none>"  # as the value of an attribute that is not there
 _WALK = 16  # objects that a place of a module counts for: it takes about as long as reading so many
 
 
@@ -85,6 +87,34 @@ def _below(prefix: str, part: Node, budget: Budget) -> Iterator[tuple[str, Node]
         if isinstance(child, Node) and isinstance(name, str):
             budget.text(len(prefix) + len(name) + 1)
             yield f"{prefix}{name}.", child
+
+
+def unwrapped(module: Node) -> Node:
+    """The network behind data parallelism and ``torch.compile``."""
+    for _ in range(_DEEPEST):
+        below = module.attributes.get("_modules")
+        inner = next((below[name] for name in _WRAPPERS if name in below), None) if isinstance(below, dict) else None
+        if not isinstance(below, dict) or len(below) != 1 or not isinstance(inner, Node) or not is_module(inner):
+            break
+        module = inner
+    return module
+
+
+def stated_in(module: Node | None, names: Mapping[str, str]) -> dict[str, Any]:
+    """What a network that was pickled whole says of settings.
+
+    Args:
+        module: the network; None says nothing.
+        names: of its attributes, and what they are called here.
+
+    Raises:
+        CheckpointError: if one is neither a number nor a word.
+    """
+    network = None if module is None else unwrapped(module)
+    if network is None:
+        return {}
+    found = [(ours, scalar(network, theirs, _NOWHERE)) for theirs, ours in names.items()]
+    return {name: value for name, value in found if value != _NOWHERE}
 
 
 def attribute(module: Node, path: str, default: Any = None) -> Any:

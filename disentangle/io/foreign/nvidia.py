@@ -13,7 +13,7 @@ from disentangle.io.foreign.formats import Content, Converted, Options, choose
 from disentangle.io.foreign.mapping_sizes import mapping_sizes
 from disentangle.io.foreign.module_tree import attribute, class_name, is_module, number, scalar, state_dict
 from disentangle.io.foreign.network import tensors_of
-from disentangle.io.foreign.reflectors import with_frames
+from disentangle.io.foreign.reflectors import order_of, rank_of, with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import PUBLISHED, taps_of
 from disentangle.text import shown
@@ -68,6 +68,8 @@ def convert(content: Content, options: Options) -> Converted:
 
 def _common(network: Node, tensors: dict[str, Tensor]) -> dict[str, Any]:
     depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in tensors)
+    if not depth and _whole(network, "mapping.num_layers") == 0:
+        raise CheckpointError("its mapping network has no layers (num_layers=0), which is not supported.")
     if depth != _whole(network, "mapping.num_layers"):
         raise CheckpointError(
             f"it has {depth} mapping layers, and says {_whole(network, 'mapping.num_layers')}; it is damaged."
@@ -187,7 +189,7 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
             key=lambda n: int(n[1:].split("_")[0]),
         )
         _check_names(names)
-    decisions, layers, orthogonal, rank = [], [], [], options.rank
+    decisions, layers, orthogonal, rank = [], [], [], rank_of(options.rank, None)
     used: dict[str, Tensor] = {}
     for name in names:
         layer = attribute(synthesis, name)
@@ -209,7 +211,11 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
         )
         if f"synthesis.{name}.affine.U" in tensors:
             orthogonal.append(name)
-            rank = rank or scalar(layer, "affine.diag_size")
+            before, rank = rank, rank_of(options.rank, _rank(layer))
+            if len(orthogonal) > 1 and rank != before:
+                raise CheckpointError(
+                    f"its layer {name} has the rank {rank}, those before {before}; expected one for all."
+                )
             last = attribute(layer, "affine.weight")  # an attribute that its forward leaves behind
             if isinstance(last, Tensor):
                 used[name] = last
@@ -229,16 +235,25 @@ def _stylegan3(network: Node, tensors: dict[str, Tensor], which: str, options: O
         "bandwidth": number(synthesis, "input.bandwidth"),
         "output_scale": number(synthesis, "output_scale", 0.25),
     }
+    order = order_of(options.order, tensors, used, rank)
+    shows = ", as the weights show that they were last used with" if used else ""
     if orthogonal:
         config["projection"] = {
-            "kind": "householder", "rank": int(rank or 10), "layers": tuple(orthogonal), "gain": "equalized",
+            "kind": "householder", "rank": rank, "layers": tuple(orthogonal), "gain": "equalized",
         }  # fmt: skip
-        decisions.append(f"Orthogonal affine layers of rank {rank or 10}, factors in the order {options.order}.")
+        decisions.append(f"Orthogonal affine layers of rank {rank}, factors in the order {order}{shows}.")
     half = [name for name in names if scalar(synthesis, f"{name}.use_fp16")]
     if half:
         decisions.append(f"{len(half)} layers were run in half precision on GPUs; here all are float32.")
-    state = with_frames(rename(tensors, _AS_IS), orthogonal, int(rank or 10), options.order)
+    state = with_frames(rename(tensors, _AS_IS), orthogonal, rank, order)
     return Converted(config, state, which, decisions, used)
+
+
+def _rank(layer: Any) -> int | None:
+    value = scalar(layer, "affine.diag_size")
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise CheckpointError(f"its affine.diag_size is {shown(value, most=60)}; expected a whole number, the rank.")
 
 
 def _check_names(names: list[Any]) -> None:

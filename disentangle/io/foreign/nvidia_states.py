@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,19 +13,23 @@ from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.nvidia_stylegan3_state import described_stylegan3
+from disentangle.io.foreign.reflectors import order_of, rank_of, with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import filter_in, said_of_filter, taps_of
+from disentangle.io.foreign.unstated import Setting, settled
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "the tensors of a StyleGAN2 or StyleGAN3 by NVIDIA's names"
 
 _NETWORKS = ("G_ema", "G")
 _MARKS = ("synthesis.b4.conv1.affine.weight", "synthesis.input.freqs")
-_SAID = (
-    "The file has tensors only: the learning rate multiplier of its mapping network is taken as 0.01 and the limit of "
-    "its layers' outputs as {}, which are the defaults of the software."
-)
+_MULTIPLIER = Setting("lr_multiplier", 0.01, "learning rate multiplier of the mapping network")
+_CLAMP = Setting("clamp", None, "limit of the layers' outputs (conv_clamp); 256 in a StyleGAN3", optional=True)
+_SCALE = Setting("output_scale", 0.25, "what a StyleGAN3 multiplies its pictures by")
+SETTINGS = (_MULTIPLIER, _CLAMP, _SCALE)
+_CLAMPED = replace(_CLAMP, default=256.0)  # StyleGAN3
+_FACTORS = re.compile(r"synthesis\.(\w+)\.affine\.U")
 _TABLE: list[Row] = [
     (r".*\.resample_filter", DROP, None),
     (r"(mapping\..*|synthesis\..*)", r"\1", None),
@@ -45,17 +50,40 @@ def convert(content: Content, options: Options) -> Converted:
     if _MARKS[1] in state:
         if "mapping.fc0.weight" not in state or "synthesis.input.affine.weight" not in state:
             raise CheckpointError("it lacks mapping.fc0.weight or its input; it is damaged, or half of a checkpoint.")
-        if "mapping.w_avg" not in state:
-            state["mapping.w_avg"] = torch.zeros_like(state["mapping.fc0.weight"][:, 0])
-            config = described_stylegan3(content.path, NAME, state)
-            del state["mapping.w_avg"]  # computed, and said
-        else:
-            config = described_stylegan3(content.path, NAME, state)
-        return Converted(config, state, which, [_SAID.format("256")])
-    return _stylegan2(source, state, which)
+        return _stylegan3(content, state, which, options)
+    return _stylegan2(source, state, which, options)
 
 
-def _stylegan2(source: dict[str, Tensor], state: dict[str, Tensor], which: str) -> Converted:
+def _stylegan3(content: Content, state: dict[str, Tensor], which: str, options: Options) -> Converted:
+    values, said = settled((_MULTIPLIER, _CLAMPED, _SCALE), options.settings)
+    orthogonal = [match[1] for match in map(_FACTORS.fullmatch, state) if match]
+    extra: dict[str, Any] = {}
+    if orthogonal:
+        rank, order = rank_of(options.rank, None), order_of(options.order, state, {}, 0)
+        state = with_frames(state, orthogonal, rank, order)
+        extra["projection"] = {
+            "kind": "householder", "rank": rank, "layers": tuple(orthogonal), "gain": "equalized",
+        }  # fmt: skip
+        said.append(
+            f"Orthogonal affine layers of rank {rank}, factors in the order {order}: neither is in the file, --rank "
+            "and --order say others."
+        )
+    lacks_mean = "mapping.w_avg" not in state
+    if lacks_mean:
+        state["mapping.w_avg"] = torch.zeros_like(state["mapping.fc0.weight"][:, 0])
+    config = described_stylegan3(content.path, NAME, state, extra)
+    if lacks_mean:
+        del state["mapping.w_avg"]  # computed, and said
+    layers = [{**layer, "clamp": values["clamp"]} for layer in config["layers"]]
+    return Converted(
+        {**config, "layers": tuple(layers), "mapping_multiplier": values["lr_multiplier"],
+         "output_scale": values["output_scale"]},
+        state, which, said,
+    )  # fmt: skip
+
+
+def _stylegan2(source: dict[str, Tensor], state: dict[str, Tensor], which: str, options: Options) -> Converted:
+    values, said = settled((_MULTIPLIER, _CLAMP), options.settings)
     channels, kernel = block_widths(state), filter_in(source, ".resample_filter")
     largest = f"synthesis.b{4 << (len(channels) - 1)}"
     for name in ("mapping.fc0.weight", f"{largest}.torgb.bias", "synthesis.b4.conv1.affine.weight"):
@@ -74,10 +102,12 @@ def _stylegan2(source: dict[str, Tensor], state: dict[str, Tensor], which: str) 
         "w_dim": w_dim,
         "c_dim": 0 if embed is None else embed.shape[1],
         "mapping_layers": mapping_depth(state),
+        "mapping_multiplier": values["lr_multiplier"],
+        "clamp": values["clamp"],
         "channels": channels,
         "architecture": "resnet" if skips else "skip" if everywhere else "orig",
         "kernel": state["synthesis.b4.conv1.weight"].shape[-1],
         "resample_filter": taps_of(kernel),
         "use_noise": any(name.endswith("noise_strength") for name in state),
     }
-    return Converted(config, state, which, [_SAID.format("none"), *said_of_filter(kernel)])
+    return Converted(config, state, which, [*said, *said_of_filter(kernel)])

@@ -29,13 +29,19 @@ _BASES = tuple(2**power for power in range(6, 19))  # features at one pixel
 _CRITICAL = (2, 1, 0, 3, 4)
 
 
-def described_stylegan3(path: str | os.PathLike[str], name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+def described_stylegan3(
+    path: str | os.PathLike[str], name: str, state: Mapping[str, Tensor], extra: Mapping[str, Any] = {}
+) -> dict[str, Any]:
     """The configuration of the network that has these tensors, by the toolkit's names.
 
     Args:
         path: the file, for messages.
         name: of its format, for messages.
         state: all of the network's tensors.
+        extra: of the configuration.
+
+    Returns:
+        The configuration with all its layers.
 
     Raises:
         CheckpointError: if they are none of the published rules.
@@ -47,6 +53,7 @@ def described_stylegan3(path: str | os.PathLike[str], name: str, state: Mapping[
     embed, first = state.get("mapping.embed.weight"), state["mapping.fc0.weight"]
     taps = state.get(f"synthesis.{names[0]}.down_filter")
     fixed: dict[str, Any] = {
+        **extra,
         "kind": "stylegan3",
         "resolution": int(last[3]),
         "image_channels": int(last[4]),
@@ -65,7 +72,7 @@ def described_stylegan3(path: str | os.PathLike[str], name: str, state: Mapping[
         if layers not in tried and [layer["name"] for layer in layers] == names:
             tried.append(layers)
             if _fits(path, name, config, state):
-                return config
+                return dict(parse_config(config_class("stylegan3"), config).model_dump(mode="json"))
     what = f"the filters of its {len(names)} layers are" if tried else f"its layers {shown(names[0])} and on are"
     raise CheckpointError(
         f"{what} not those of the published rules, and the file has no settings; convert the network pickle that it "

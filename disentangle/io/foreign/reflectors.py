@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -10,9 +10,13 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.nn.frames import reflectors_of_frame
+from disentangle.text import shown
 
-__all__ = ["reflector_product", "with_frames"]
+__all__ = ["Order", "order_of", "rank_of", "reflector_product", "with_frames"]
 
+Order = Literal["auto", "usv", "vsu"]
+
+_PUBLISHED = 10  # the rank of its projections
 _LARGEST = 4096  # rows of a factor; its product takes their cube of operations
 
 
@@ -39,6 +43,72 @@ def reflector_product(vectors: Tensor) -> Tensor:
     return torch.eye(n, dtype=v.dtype, device=v.device) - v @ torch.linalg.solve_triangular(triangle, v.mT, upper=True)
 
 
+def rank_of(given: int | None, stated: int | None) -> int:
+    """The rank of HouseholderGAN's projections: the file's, else the caller's, else the published one.
+
+    Raises:
+        CheckpointError: if the caller gives another one than the file.
+    """
+    if stated is not None and given not in (None, stated):
+        raise CheckpointError(f"the file states the rank {stated}, so that {given} cannot be; leave --rank out.")
+    return stated or given or _PUBLISHED
+
+
+def order_of(given: Order, state: Mapping[str, Tensor], used: Mapping[str, Tensor], rank: int) -> Literal["usv", "vsu"]:
+    """The order of the factors: as the weights show that a file's layers were last used with, else the caller's.
+
+    Only where outputs and inputs are equally many are there two; a weight of an earlier step of training is nearer to
+    the one it was than to the other.
+
+    Args:
+        given: by the caller; "auto" for what the file shows.
+        state: tensors with the factors.
+        used: weights by the layers' names.
+        rank: of the projections.
+
+    Raises:
+        CheckpointError: if the caller gives another order than the weights show, or none where nothing shows it.
+    """
+    for layer, weight in used.items():
+        outer, inner = (state.get(f"synthesis.{layer}.affine.{factor}") for factor in "UV")
+        square = outer is not None and inner is not None and outer.ndim == 2 and rank <= len(outer) <= _LARGEST
+        if outer is None or inner is None or not square or not outer.shape == inner.shape == weight.shape:
+            continue
+        left, right = reflector_product(outer.double()), reflector_product(inner.double())
+        usv, vsu = left[:, :rank] @ right[:rank], right[:, :rank] @ left[:rank]
+        shown_order: Literal["usv", "vsu"] = "usv" if (weight - usv).norm() <= (weight - vsu).norm() else "vsu"
+        if given not in ("auto", shown_order):
+            raise CheckpointError(
+                f"the weight that its layer {layer} was last used with is that of the order {shown_order}, so that "
+                f"{given} cannot be; leave --order out."
+            )
+        return shown_order
+    names = [name for name in state if name.endswith(".affine.U") and f"{name[:-1]}V" in state]
+    pairs = {name: (len(state[name]), len(state[f"{name[:-1]}V"])) for name in names}
+    narrow = [name for name, (outputs, inputs) in pairs.items() if outputs < inputs]
+    if narrow:  # for which the other order is none
+        if given == "vsu":
+            raise CheckpointError(
+                f"the order vsu is not defined for its layer {_called(narrow[0])}, which maps {pairs[narrow[0]][1]} "
+                "numbers to fewer; leave --order out."
+            )
+        return "usv"
+    if given != "auto":
+        return given
+    equal = [name for name, (outputs, inputs) in pairs.items() if outputs == inputs]
+    if equal:
+        raise CheckpointError(
+            f"its orthogonal layer {_called(equal[0])} can be made in two orders, and nothing in the file says in "
+            "which: give --order usv, that of the files that HouseholderGAN's authors released, or --order vsu, that "
+            "of their last code."
+        )
+    return "usv"
+
+
+def _called(factor: str) -> str:
+    return shown(factor.removeprefix("synthesis.").removesuffix(".affine.U"), most=80)
+
+
 def with_frames(
     state: dict[str, Tensor], layers: Sequence[str], rank: int, order: Literal["usv", "vsu"]
 ) -> dict[str, Tensor]:
@@ -53,6 +123,8 @@ def with_frames(
     made = dict(state)
     for layer in layers:
         prefix = f"synthesis.{layer}.affine."
+        if f"{prefix}V" not in made:
+            raise CheckpointError(f"its orthogonal layer {layer} has one factor of two; it is damaged.")
         outer, inner = made.pop(f"{prefix}U"), made.pop(f"{prefix}V")
         if order == "vsu" and len(outer) == len(inner):
             outer, inner = inner, outer

@@ -11,8 +11,9 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.module_tree import attribute, stated_in, unwrapped
 from disentangle.io.foreign.network import tensors_of
-from disentangle.io.foreign.reflectors import with_frames
+from disentangle.io.foreign.reflectors import order_of, rank_of, with_frames
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import said_of_filter, taps_of
 from disentangle.io.foreign.unstated import Setting, settled
@@ -94,7 +95,8 @@ def convert(content: Content, options: Options) -> Converted:
     average = content.data.get("latent_avg")
     if isinstance(average, Tensor):
         state |= {"mapping.w_avg": tensors_of({"latent_avg": average}, content.budget)["latent_avg"].flatten()}
-    values, assumed = settled(SETTINGS, options.settings, beside=_arguments(content.data), where="its args")
+    stated = _arguments(content.data) | stated_in(content.module, {"style.1.lr_mul": "lr_mlp"})
+    values, assumed = settled(SETTINGS, options.settings, stated=stated)
     channels = block_widths(state)
     width = state["mapping.fc0.weight"].shape[0]
     config: dict[str, Any] = {
@@ -114,25 +116,13 @@ def convert(content: Content, options: Options) -> Converted:
         name.removesuffix(".affine.U").removeprefix("synthesis.") for name in state if name.endswith(".affine.U")
     ]
     if orthogonal:
-        said = _rank_in(content.data.get("args"))
-        rank = options.rank or said or 10
-        where = (
-            "as asked" if options.rank else "as its arguments say" if said else "the published one, the file says none"
-        )
-        decisions.append(f"Orthogonal affine layers of rank {rank} ({where}), factors in the order {options.order}.")
+        said = _rank_of_module(content.module, source) or _rank_in(content.data.get("args"))
+        rank = rank_of(options.rank, said)
+        where = "as the file says" if said else "as asked" if options.rank else "the published one, the file says none"
+        order = order_of(options.order, state, {}, rank)
+        decisions.append(f"Orthogonal affine layers of rank {rank} ({where}), factors in the order {order}.")
         config["projection"] = {"kind": "householder", "rank": rank, "layers": tuple(orthogonal), "gain": "one"}
-        square = [name for name in orthogonal if state[f"synthesis.{name}.affine.U"].shape[0] == width]
-        if square:
-            decisions.append(
-                f"In {len(square)} of these layers ({square[0]} first) the order matters and the file does not say it: "
-                f"if the pictures are wrong, try the order {'usv' if options.order == 'vsu' else 'vsu'}."
-            )
-        narrow = [name for name in orthogonal if state[f"synthesis.{name}.affine.U"].shape[0] < width]
-        if options.order == "vsu" and narrow:
-            raise CheckpointError(
-                f"the order vsu is not defined for its layer {narrow[0]}, which maps {width} numbers to fewer; use usv."
-            )
-        state = with_frames(state, orthogonal, rank, options.order)
+        state = with_frames(state, orthogonal, rank, order)
     return Converted(config, state, which, decisions)
 
 
@@ -158,6 +148,15 @@ def _arguments(data: Any) -> dict[str, Any]:
     if not isinstance(named, Mapping):
         return {}
     return {setting.name: named[setting.name] for setting in SETTINGS if setting.name in named}
+
+
+def _rank_of_module(module: Node | None, source: Mapping[str, Tensor]) -> int | None:
+    """Of a network that was pickled whole: the ones on the diagonal that its layers keep beside their factors."""
+    factors = next((name for name in source if name.endswith(".modulation.U")), None)
+    diagonal = None if module is None or factors is None else attribute(unwrapped(module), f"{factors[:-1]}S")
+    if not isinstance(diagonal, Tensor) or diagonal.ndim != 2:
+        return None
+    return int((diagonal.diagonal() != 0).sum()) or None
 
 
 def _rank_in(arguments: Any) -> int | None:

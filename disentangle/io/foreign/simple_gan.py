@@ -11,9 +11,13 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in, picture_channels
 from disentangle.io.foreign.network import find, tensors_of
+from disentangle.io.foreign.plain_dcgan import SETTINGS, dcgan_config
+from disentangle.io.foreign.plain_layers import reparametrised
+from disentangle.io.foreign.plain_modules import settings_of
 from disentangle.io.foreign.renaming import Row, rename
+from disentangle.io.foreign.unstated import settled
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "the state of a simple GAN or of a DCGAN"
 
@@ -32,11 +36,17 @@ def _networks(data: Any) -> dict[str, Mapping[Any, Any]]:
 
 
 def _begins_with_a_latent(state: Mapping[Any, Any]) -> bool:
-    """As their discriminators do not: those have another kernel, or no normalisation after the first layer."""
+    """As their discriminators do not: those have another kernel, or no normalisation after the first layer.
+
+    Of the DCGAN, all kernels are of 4 pixels; others are told by their shapes alone.
+    """
     simple, first, mean = (find(state, name) for name in (_SIMPLE, _DCGAN, "main.1.running_mean"))
     if isinstance(simple, Tensor):
         return simple.ndim == 4 and simple.shape[2:] == (4, 4)
-    return isinstance(first, Tensor) and first.ndim == 4 and first.shape[2:] == (4, 4) and isinstance(mean, Tensor)
+    if not isinstance(first, Tensor) or not isinstance(mean, Tensor) or reparametrised(state) is not None:
+        return False
+    kernels = {tuple(tensor.shape[2:]) for tensor in state.values() if isinstance(tensor, Tensor) and tensor.ndim == 4}
+    return first.ndim == 4 and kernels == {(4, 4)}
 
 
 def convert(content: Content, options: Options) -> Converted:
@@ -44,7 +54,17 @@ def convert(content: Content, options: Options) -> Converted:
     networks = _networks(content.data)
     which = choose(networks, _NETWORKS, options.weights)
     state = tensors_of(networks[which], content.budget)
-    return _simple(state, which) if _SIMPLE in state else _dcgan(state, which)
+    if _SIMPLE in state:
+        settled((), options.settings)  # none of them is this network's
+        return _simple(state, which)
+    stated = {} if content.module is None else settings_of(content.module, "dcgan", content.budget)
+    if state["main.0.weight"].ndim != 4 or not any(
+        name != "main.0.weight" and tensor.ndim == 4 for name, tensor in state.items()
+    ):
+        raise CheckpointError("it has one convolution, main.0; it is damaged, or half of a checkpoint.")
+    renamed, shapes = _dcgan(state)
+    config, said = dcgan_config(shapes, options.settings, stated)
+    return Converted(config, renamed, which, said)
 
 
 def _simple(source: dict[str, Tensor], which: str) -> Converted:
@@ -74,21 +94,14 @@ def _simple(source: dict[str, Tensor], which: str) -> Converted:
     return Converted(config, state, which)
 
 
-def _dcgan(source: dict[str, Tensor], which: str) -> Converted:
+def _dcgan(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[tuple[int, ...]]]:
+    """Tensors by our names, and the shapes of the convolutions in their order."""
     convs = sorted(int(m[1]) for m in (re.fullmatch(r"main\.(\d+)\.weight", n) for n in source) if m)
     convs = [index for index in convs if source[f"main.{index}.weight"].ndim == 4]
+    picture_channels(source[f"main.{convs[-1]}.weight"].shape[1])
     places = {index: f"convs.{i}" for i, index in enumerate(convs[:-1])} | {convs[-1]: "to_image"}
     norms = {index + 1: f"norms.{i}" for i, index in enumerate(convs[:-1])}
     table: list[Row] = [
         (rf"main\.({index})\.(\w+)", rf"{name}.\2", None) for index, name in {**places, **norms}.items()
     ]
-    state = rename(source, table)
-    channels = tuple(source[f"main.{index}.weight"].shape[1] for index in convs[:-1])
-    config = {
-        "kind": "dcgan",
-        "resolution": 4 << len(channels),
-        "image_channels": picture_channels(state["to_image.weight"].shape[1]),
-        "latent_dim": state["convs.0.weight"].shape[0],
-        "channels": channels,
-    }
-    return Converted(config, state, which)
+    return rename(source, table), [tuple(source[f"main.{index}.weight"].shape) for index in convs]

@@ -129,7 +129,8 @@ def _problem(name: str, value: Any, config: Mapping[str, Any]) -> str | None:
         known = _ACTIVATIONS.get(kind)
         if known is _LEAKY and config.get("activation", "lrelu") != "lrelu":
             known = {str(config["activation"])}
-        return None if known is None or word in known else f"the toolkit's {kind} has {sorted(known)[0]} between layers"
+        called = "leakyrelu" if known is _LEAKY else sorted(known or [""])[0]
+        return None if known is None or word in known else f"the toolkit's {kind} has {called} between layers"
     if words & {"upsample", "upsampling", "resample", "resampling", "upscale"} or name in ("up_mode", "upsample_mode"):
         ways = _RESAMPLING.get(kind)
         return None if ways is None or word in ways else f"the toolkit's {kind} enlarges otherwise ({sorted(ways)[-1]})"

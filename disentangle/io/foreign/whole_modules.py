@@ -10,6 +10,7 @@ from disentangle.errors import CheckpointError
 from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign.module_tree import attribute, class_name, number, walk
+from disentangle.io.foreign.plain_modules import PLAIN, settings_of
 from disentangle.io.foreign.stated import check_setting
 from disentangle.text import shown
 
@@ -17,20 +18,16 @@ __all__ = ["check_module"]
 
 _TORCH = "torch.nn.modules."
 _ACTIVATIONS = "torch.nn.modules.activation."
-_SILENT = {
-    "Sequential", "ModuleList", "ModuleDict", "Identity", "Dropout", "Dropout1d", "Dropout2d", "Flatten", "Unflatten",
-    "DataParallel", "Module",
-}  # fmt: skip
-_BETWEEN = {"dcgan": {"ReLU"}, "mlp-gan": {"ReLU", "LeakyReLU"}}  # rectifiers of plain generators
-_LAYERS = {"dcgan": {"ConvTranspose2d", "BatchNorm2d"}, "mlp-gan": {"Linear"}}
+_CONVOLUTIONS = "torch.nn.modules.conv."
+_SLOPES = dict.fromkeys(("slope", "leak", "leakiness", "leakyness"), "negative_slope")  # of a generator's own class
+_RECTIFIED = ("eigengan", "gan", "progan", "stylegan1")  # kinds whose rectifiers are all of one slope
 
 
 def check_module(module: Node, config: dict[str, Any], budget: Budget) -> None:
     """Compare the layers of a pickled network with the configuration that was made of its tensors.
 
-    The slope of a fully connected generator's rectifiers, which no tensor shows, is put into ``config``. Of plain
-    generators every layer has to be one that the toolkit's has; of others, those that are torch's rectifiers. What a
-    class of the author's own does is its code, which is not read.
+    Of plain generators every layer has to be one that the toolkit's has; of others, those of torch's own are looked at.
+    What a class of the author's own does is its code, which is not read.
 
     Args:
         module: the network.
@@ -41,51 +38,52 @@ def check_module(module: Node, config: dict[str, Any], budget: Budget) -> None:
         CheckpointError: if a layer is another, or set in another way.
     """
     kind = str(config["kind"])
-    convolutions = 0
+    if kind in PLAIN:
+        _compare(settings_of(module, kind, budget), config)
     for name, part in walk(module, budget):
         called = class_name(part)
         place = shown(name.rstrip(".") or "the network", most=80)
-        if part.path.startswith(_ACTIVATIONS) or (part.path.startswith(_TORCH) and called == "Tanh"):
-            _check_activation(place, part, called, kind, config)
-        elif part.path.startswith(_TORCH) and kind in _LAYERS and called not in _SILENT:
-            if called not in _LAYERS[kind]:
-                raise CheckpointError(f"its layer {place} is a {called}, which the toolkit's {kind} does not have.")
-            if called == "ConvTranspose2d":
-                _check_numbers(place, part, _strides(convolutions))
-                convolutions += 1
-            elif called == "BatchNorm2d":
-                _check_numbers(place, part, {"eps": 1e-5})
-        elif not part.path.startswith(_TORCH):
+        if not part.path.startswith(_TORCH):
             _check_own(part, config, budget)
-
-
-def _check_activation(place: str, part: Node, called: str, kind: str, config: dict[str, Any]) -> None:
-    if kind not in _BETWEEN:
-        if called != "Tanh":
+        elif kind in PLAIN:
+            continue
+        elif part.path.startswith(_ACTIVATIONS) and called != "Tanh":
             check_setting("activation", called, config)
-        return
-    if called not in {*_BETWEEN[kind], "Tanh"}:
-        known = " or ".join(sorted(_BETWEEN[kind]))
-        raise CheckpointError(f"its layer {place} is a {called}; the toolkit's {kind} has {known}, at the end a Tanh.")
-    if kind == "mlp-gan" and called != "Tanh":
-        slope = number(part, "negative_slope", 0.01) if called == "LeakyReLU" else 0.0
-        if config.setdefault("slope", slope) != slope:
-            raise CheckpointError(f"its layer {place} has the slope {slope:g}, those before {config['slope']:g}.")
+            # Mapping networks have 0.2 in any case.
+            if called == "LeakyReLU" and kind in _RECTIFIED and not name.startswith("mapping."):
+                _check_number(place, "slope", number(part, "negative_slope", 0.01), config.get("slope", 0.2))
+        elif part.path.startswith(_CONVOLUTIONS):
+            mode = attribute(part, "padding_mode", "zeros")
+            if mode != "zeros":
+                raise CheckpointError(f"its layer {place} pads with {shown(mode, most=40)}; expected zeros.")
+        elif kind == "gan" and called.startswith("InstanceNorm"):
+            _check_number(place, "eps", number(part, "eps", 1e-5), 1e-6)
 
 
-def _strides(index: int) -> dict[str, Any]:
-    """Of the first convolution, which makes 4 pixels of the latent, and of all others."""
-    stride, padding = (1, 0) if index == 0 else (2, 1)
-    return {"stride": stride, "padding": padding, "output_padding": 0, "dilation": 1, "groups": 1}
+def _check_number(place: str, name: str, value: Any, known: float) -> None:
+    if isinstance(value, Tensor) or value != known:
+        raise CheckpointError(
+            f"its layer {place} has the {name} {shown(value, most=60)}; expected {known:g}, as the toolkit's has."
+        )
 
 
-def _check_numbers(place: str, part: Node, expected: dict[str, Any]) -> None:
-    for name, known in expected.items():
-        value = attribute(part, name, known)
-        values = value if isinstance(value, (list, tuple)) and len(value) <= 4 else [value]
-        if isinstance(value, Tensor) or any(one != known for one in values):
+def _compare(stated: dict[str, Any], config: dict[str, Any]) -> None:
+    """What the layers of a plain generator say with what was made of them."""
+    count = len(config.get("channels", ()))
+    drawn = config.get("convolutions") or ((4, 1, 0, 0), *((4, 2, 1, 0),) * count)
+    made = {
+        "strides": tuple(layer[1] for layer in drawn),
+        "paddings": tuple(layer[2] for layer in drawn),
+        "output_paddings": tuple(layer[3] for layer in drawn),
+        "slope": config.get("slope", 0.0 if config["kind"] == "dcgan" else 0.2),
+        "eps": config.get("norm_eps", 1e-5),
+        "tanh": config.get("last", "tanh") == "tanh",
+    }
+    for name, value in stated.items():
+        if value != made[name]:
             raise CheckpointError(
-                f"its layer {place} has {name} {shown(value, most=60)}; expected {known:g}, as the toolkit's has."
+                f"its layers have {name} {shown(value, most=60)}; expected {shown(made[name], most=60)}, as the "
+                f"toolkit's {config['kind']} has."
             )
 
 
@@ -95,4 +93,4 @@ def _check_own(part: Node, config: dict[str, Any], budget: Budget) -> None:
     for name, value in part.attributes.items():
         plain = isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 100)
         if isinstance(name, str) and not name.startswith("_") and len(name) <= 100 and plain:
-            check_setting(name, value, config)
+            check_setting(_SLOPES.get(name.lower(), name), value, config)

@@ -314,10 +314,12 @@ def test_a_file_in_another_order_is_noticed(true, tmp_path):
         inside(made, f"synthesis.{layer}.affine")["weight"] = matrix + 0.01 * torch.randn_like(matrix)
     path = written(tmp_path, persistent_pickle({"G_ema": made}))
     other = {"usv": "vsu", "vsu": "usv"}[true]
-    assert not any("try the order" in said for said in foreign.read(path, order=true).provenance["decisions"])
-    said = foreign.read(path, order=other).provenance["decisions"]
-    assert any("2 of its orthogonal layers" in s and f"try the order {true}" in s for s in said)
-    foreign.convert(path, tmp_path / "m.safetensors", order=true)
+    for order in ("auto", true):
+        said = foreign.read(path, order=order).provenance["decisions"]
+        assert any(f"in the order {true}, as the weights show" in one for one in said)
+    with pytest.raises(CheckpointError, match=f"that of the order {true}, so that {other} cannot be"):
+        foreign.read(path, order=other)
+    foreign.convert(path, tmp_path / "m.safetensors")
     z = model.sample_latents(2, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(load(tmp_path / "m.safetensors")(z), model(z), rtol=0, atol=1e-4)
 

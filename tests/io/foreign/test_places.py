@@ -333,11 +333,12 @@ def test_a_network_pickled_whole(wrap, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"between": nn.LeakyReLU(0.2)}, "is a LeakyReLU"),
         ({"end": nn.Sigmoid()}, "is a Sigmoid"),
         ({"between": nn.Upsample(scale_factor=2)}, "is a Upsample"),
-        ({"last": nn.ConvTranspose2d(4, 3, 4, 4, 0, bias=False)}, "has stride"),
-        ({"norm": nn.BatchNorm2d(4, eps=0.8)}, "has eps 0.8"),
+        ({"last": nn.ConvTranspose2d(4, 3, 4, 2, 1, dilation=2, bias=False)}, "has dilation 2"),
+        ({"last": nn.ConvTranspose2d(4, 3, 4, (2, 4), 1, bias=False)}, "has stride (2, 4)"),
+        ({"between": nn.Softplus()}, "is a Softplus"),
+        ({"between": nn.Identity()}, "its layers are layer, norm, layer, tanh"),
     ],
 )
 def test_a_whole_network_with_other_settings(changes, said, tmp_path):
@@ -378,16 +379,27 @@ OTHERS: dict[str, tuple[Callable[[], Any], str]] = {
     "a mapping network": (
         lambda: nn.Sequential(nn.Linear(512, 512), nn.Linear(512, 512)).state_dict(), "a square picture",
     ),
-    "linear layers with norms": (
-        lambda: nn.Sequential(nn.Linear(6, 20), nn.BatchNorm1d(20, 0.8), nn.Linear(20, 64)).state_dict(),
-        "no normalisation",
+    "a norm behind a rectifier": (
+        lambda: nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.BatchNorm1d(20), nn.Linear(20, 64)).state_dict(),
+        "lies one without tensors (a rectifier?)",
+    ),
+    "a norm of a picture": (
+        lambda: nn.Sequential(nn.Linear(6, 20), nn.Linear(20, 64), nn.BatchNorm1d(64)).state_dict(),
+        "batch normalisations",
+    ),
+    "an embedding of classes": (
+        lambda: nn.ModuleDict({"label": nn.Embedding(10, 6), "net": nn.Linear(6, 64)}).state_dict(), "fully connected",
+    ),
+    "a spectral norm": (
+        lambda: nn.Sequential(nn.utils.spectral_norm(nn.ConvTranspose2d(6, 5, 4)), nn.BatchNorm2d(5),
+                              nn.ConvTranspose2d(5, 3, 4)).state_dict(), "spectral or weight normalisation",
     ),
     "an autoencoder": (
         lambda: {**prefixed(nn.Linear(64, 6).state_dict(), "encoder.0."),
                  **prefixed(nn.Sequential(nn.Linear(6, 20), nn.Linear(20, 64)).state_dict(), "decoder.")},
         "of no known format",
     ),
-    "other kernels": (changed(lambda s: s.update({"up_1.weight": torch.ones(6, 5, 5, 5)})), "kernels of 5 x 5"),
+    "other kernels": (changed(lambda s: s.update({"up_1.weight": torch.ones(6, 5, 5, 3)})), "kernels of 5 x 3"),
     "the first half": (changed(lambda s: [s.pop(k) for k in list(s) if k[:4] in ("pain", "bn_1")]), "5 features"),
     "a norm lost": (changed(lambda s: [s.pop(k) for k in list(s) if k.startswith("bn_1")]), "paint"),
     "another order": (changed(lambda s: s.update({"up_0.weight": s.pop("up_0.weight")})), "one after the other"),
@@ -522,7 +534,7 @@ def test_a_stylegan3_of_tensors_only(changes, tmp_path):
     with torch.no_grad():
         expected = model(z, **label)
     torch.testing.assert_close(load(tmp_path / "m.safetensors")(z, **label), expected, rtol=0, atol=2e-5)
-    assert "tensors only" in found.provenance["decisions"][0]
+    assert ": lr_multiplier 0.01, clamp 256.0, output_scale 0.25." in found.provenance["decisions"][0]
 
 
 def test_a_stylegan3_of_other_rules_is_refused(tmp_path):

@@ -36,7 +36,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[..., bytes], dict[str, str]]] = 
         {"slope": "0.1", "tanh": "true", "alpha": "0.4"},
     ),
     "zoo StyleGAN": (
-        {**ZOO_SG1, "last": "tanh", "truncation": 0.7}, zoo_stylegan, {"tanh": "true", "truncation": "0.7"},
+        {**ZOO_SG1, "last": "tanh", "slope": 0.1}, zoo_stylegan, {"tanh": "true", "slope": "0.1"},
     ),
     "zoo DCGAN": ({**DC, "last": "identity"}, zoo_dcgan, {"tanh": "false"}),
     "pro_gan_pytorch, bare": (
@@ -129,9 +129,15 @@ def test_a_configuration_beside_that_is_none(text, said, tmp_path):
         foreign.read(path)
 
 
-def test_zoo_slopes_of_a_stylegan(tmp_path):
+def test_what_a_file_states_is_not_overridden(tmp_path):
     path = written(tmp_path, zoo_stylegan(rough(ZOO_SG1)))
-    assert "slope of 0.1" in refused(path, settings={"slope": "0.1"})
+    said = refused(path, settings={"truncation": "0.7"})
+    assert "the file states truncation 0.75, which is read from it, so that truncation=0.7 cannot be" in said
+    assert foreign.read(path, settings={"truncation": "0.75"}).config["truncation"] == 0.75
+    data = dict(foreign.read_inert(written(tmp_path, rosinality(rough(SG2)), "whole")))
+    (tmp_path / "whole").unlink()
+    path = written(tmp_path, torch_bytes({**data, "args": {"lr_mlp": 0.3}}))
+    assert "states lr_mlp 0.3" in refused(path, settings={"lr_mlp": 0.01})
 
 
 def test_settings_that_are_none(tmp_path):
@@ -150,9 +156,9 @@ def test_settings_that_are_none(tmp_path):
 
 def test_every_source_has_its_sentence():
     known = (Setting("a", 1.0, ""), Setting("b", True, ""), Setting("c", 2.0, ""), Setting("d", 3.0, ""))
-    values, said = settled(known, {"a": "5"}, stated={"c": 7}, beside={"b": False}, where="its args")
+    values, said = settled(known, {"a": "5"}, stated={"c": 7}, beside={"b": False}, where="x.json")
     assert values == {"a": 5.0, "b": False, "c": 7.0, "d": 3.0}
-    assert said[:2] == ["As asked: a 5.0.", "As its args says: b false."]
+    assert said[:2] == ["As asked: a 5.0.", "As x.json says: b false."]
     assert said[2].endswith(": d 3.0.")
     assert len(said) == 3
 
