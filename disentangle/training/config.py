@@ -187,6 +187,8 @@ class ClassifierTraining(TrainingConfig):
 
     @pydantic.model_validator(mode="after")
     def _treats_something(self) -> ClassifierTraining:
+        if self.model.baked:
+            raise ValueError("model.baked is for a network that is trained already; leave it out")
         if self.treatment.active and self.model.norm == "bn" and self.model.pool == "avg":
             raise ValueError(
                 "the treatment is for the layer in front of an SVD meta-layer, but there is none; give "
