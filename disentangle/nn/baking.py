@@ -23,9 +23,10 @@ from disentangle.nn.projection import HouseholderProjection
 from disentangle.nn.skew_conv import SkewConv2d
 from disentangle.nn.whitening import DecorrelatedBatchNorm2d
 
-__all__ = ["BakedCovariancePool2d", "ChannelMap", "bake", "bake_structure"]
+__all__ = ["BakedCovariancePool2d", "ChannelMap", "bake", "bake_structure", "is_bakeable"]
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
+_OWN = (DecorrelatedBatchNorm2d, CovariancePool2d, HouseholderProjection, SkewConv2d)
 
 
 def bake(model: ModelT) -> ModelT:
@@ -78,20 +79,18 @@ def bake(model: ModelT) -> ModelT:
 
 def bake_structure(model: ModelT) -> ModelT:
     """:func:`bake` whatever the numbers and the mode, such as for a network that is to be read from a file."""
-    parametrised = _parametrised(model)
-    own = (DecorrelatedBatchNorm2d, CovariancePool2d, HouseholderProjection, SkewConv2d)
-    if isinstance(model, own) and not isinstance(model, _ConstantSkewConv2d):  # nothing holds it
+    if isinstance(model, _OWN) and not isinstance(model, _ConstantSkewConv2d):  # nothing holds it
         (layer,) = bake_structure(nn.Sequential(model))
         return layer  # type: ignore[return-value]
     config = getattr(model, "config", None)
-    if not parametrised and not _layers(model, own):
+    if not is_bakeable(model):
         raise InputError(
             f"This {type(model).__name__} has no orthogonal projections or weights, no whitening and no covariance "
             "pooling, so there is nothing to bake; it can be exported as it is."
         )
     for name, pool in _layers(model, CovariancePool2d).items():
         _check_pool(name, pool)
-    _end_parametrisations(parametrised)
+    _end_parametrisations(_parametrised(model))
     _fold_all(model)
     for pool in _layers(model, CovariancePool2d).values():
         _replace(model, pool, BakedCovariancePool2d(pool))
@@ -107,6 +106,11 @@ def bake_structure(model: ModelT) -> ModelT:
     if news:
         model.config = config.model_copy(update=news)  # type: ignore[union-attr]
     return model
+
+
+def is_bakeable(model: nn.Module) -> bool:
+    """Whether a network has layers or weights that :func:`bake` makes ordinary."""
+    return bool(_parametrised(model) or _layers(model, _OWN))
 
 
 class BakedCovariancePool2d(nn.Module):
