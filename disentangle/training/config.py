@@ -139,7 +139,7 @@ class TrainingConfig(Config):
     sample_every: int = pydantic.Field(500, ge=1)
     checkpoint_every: int = pydantic.Field(500, ge=1)
     keep_checkpoints: int = pydantic.Field(2, ge=1)
-    tracker: Literal["none", "tensorboard"] = "none"
+    tracker: Literal["none", "tensorboard", "wandb"] = "none"
 
     @property
     def may_differ(self) -> tuple[str, ...]:
