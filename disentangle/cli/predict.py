@@ -13,6 +13,7 @@ from disentangle.cli.destinations import output_option
 from disentangle.cli.options import device_option, json_option, note, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line
+from disentangle.errors import DataError, InputError, reason
 
 __all__ = ["command"]
 
@@ -51,7 +52,6 @@ def command(
       disentangle predict runs/birds photos/ --out predictions.csv
     """
     from disentangle.devices import resolve_device
-    from disentangle.errors import DataError, InputError
     from disentangle.files import write_atomically
     from disentangle.io import load
     from disentangle.models import Classifier
@@ -125,13 +125,12 @@ def _pictures(images: tuple[Path, ...]) -> list[tuple[Any, int]]:
 
 def _predicted(
     classifier: Any, pictures: list[tuple[Any, int]], where: Any, top: int
-) -> Iterator[tuple[str, list[tuple[str, float]] | Exception]]:
+) -> Iterator[tuple[str, list[tuple[str, float]] | DataError]]:
     """Of each picture its name, and its likeliest classes or the DataError that says why there are none."""
     import torch
 
     from disentangle.archives import ArchiveError
     from disentangle.data.decoding import PictureDecoder
-    from disentangle.errors import DataError, reason
     from disentangle.images import PictureError, read_picture_file
 
     config = classifier.config
