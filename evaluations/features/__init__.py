@@ -8,6 +8,7 @@ from disentangle.evaluations.features.image_sets import (
     data_images,
     file_images,
     generated_images,
+    unlike_compression,
 )
 from disentangle.evaluations.features.perceptual import load_distance
 from disentangle.evaluations.features.protocols import PROTOCOLS, ImageProtocol, to_uint8
@@ -28,4 +29,5 @@ __all__ = [
     "load_distance",
     "load_extractor",
     "to_uint8",
+    "unlike_compression",
 ]
