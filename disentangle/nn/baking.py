@@ -282,14 +282,24 @@ def _fold_all(model: nn.Module) -> None:
     layers = _layers(model, DecorrelatedBatchNorm2d)
     flow = data_flow(model) if layers else None
     is_right = _judge(model, flow)
-    for name, layer in layers.items():
+    if flow is not None and is_right is not None:
+        calls = {name: flow.of(name) for name in layers}
+        pairs = [(layer, _neighbours(flow, calls[name][0])) for name, layer in layers.items() if len(calls[name]) == 1]
+        undo = [step for layer, neighbours in pairs if (step := _fold(model, layer, neighbours)) is not None]
+        if undo and not is_right():  # one look for all, and one for each only where something is wrong
+            for step in reversed(undo):
+                step()
+            for layer, neighbours in pairs:
+                for neighbour in neighbours:
+                    one = _fold(model, layer, [neighbour])
+                    if one is not None and is_right():
+                        break
+                    if one is not None:
+                        one()
+    for name, layer in _layers(model, DecorrelatedBatchNorm2d).items():
         constant = layer.bake()
-        calls = [] if flow is None else flow.of(name)
-        if flow is not None and is_right is not None and len(calls) == 1:
-            neighbours = _neighbours(flow, calls[0])
-            if any(_folds(model, layer, *neighbour, is_right) for neighbour in neighbours):
-                continue
-        if not calls or any(call.given is None or len(call.given) != 4 for call in calls):
+        made = [] if flow is None else flow.of(name)
+        if not made or any(call.given is None or len(call.given) != 4 for call in made):
             constant.__class__ = ChannelMap
         _replace(model, layer, constant)
 
@@ -309,16 +319,13 @@ def _judge(model: nn.Module, flow: DataFlow | None) -> Callable[[], bool] | None
     return (lambda: _agree(_outputs(model, picture), expected)) if expected else None
 
 
-def _neighbours(flow: DataFlow, call: Call) -> Iterator[tuple[Call, bool]]:
-    """The layer that feeds a whitening directly and it alone, with True; the one that it feeds so, with False."""
+def _neighbours(flow: DataFlow, call: Call) -> list[tuple[Call, bool]]:
+    """The layer that feeds a whitening directly and it alone, with True; then the one that it feeds so, with False."""
     edges = _edges(flow)
-    for other in flow.calls:
-        if len(flow.of(other.name)) != 1 or not _is_plain(other.module):
-            continue
-        if call.reads == (other.makes,) and edges.get(other.makes) == 1:
-            yield other, True
-        elif other.reads == (call.makes,) and edges.get(call.makes) == 1:
-            yield other, False
+    plain = [other for other in flow.calls if len(flow.of(other.name)) == 1 and _is_plain(other.module)]
+    feeding = [c for c in plain if call.reads == (c.makes,) and edges.get(c.makes) == 1]
+    fed = [c for c in plain if c.reads == (call.makes,) and edges.get(call.makes) == 1]
+    return [*((c, True) for c in feeding), *((c, False) for c in fed)]
 
 
 def _edges(flow: DataFlow) -> dict[Any, int]:
@@ -345,25 +352,28 @@ def _is_plain(module: nn.Module) -> bool:
     )
 
 
-def _folds(
-    model: nn.Module, layer: DecorrelatedBatchNorm2d, call: Call, feeds: bool, is_right: Callable[[], bool]
-) -> bool:
-    """Fold a whitening into a neighbour, and take that back where the network's outputs are not the same."""
-    module: Any = call.module
-    new = _after(module, layer) if feeds else _before(module, layer)
-    if new is None or (isinstance(module, nn.Linear) and (call.given is None or len(call.given) != 2)):
-        return False
-    old = (module.weight, module.bias)
-    module.weight, module.bias = (
-        nn.Parameter(value.to(old[0].dtype), requires_grad=old[0].requires_grad) for value in new
-    )
-    identity = nn.Identity().train(layer.training)
-    _replace(model, layer, identity)
-    if is_right():
-        return True
-    _replace(model, identity, layer)
-    module.weight, module.bias = old
-    return False
+def _fold(
+    model: nn.Module, layer: DecorrelatedBatchNorm2d, neighbours: list[tuple[Call, bool]]
+) -> Callable[[], None] | None:
+    """Fold a whitening into the first neighbour that can take it; what undoes that, or None if none can."""
+    for call, feeds in neighbours:
+        module: Any = call.module
+        new = _after(module, layer) if feeds else _before(module, layer)
+        if new is None or (isinstance(module, nn.Linear) and (call.given is None or len(call.given) != 2)):
+            continue
+        weight, bias = module.weight, module.bias
+        module.weight, module.bias = (
+            nn.Parameter(value.to(weight.dtype), requires_grad=weight.requires_grad) for value in new
+        )
+        identity = nn.Identity().train(layer.training)
+        _replace(model, layer, identity)
+
+        def undo(module: Any = module, weight: Any = weight, bias: Any = bias, identity: Any = identity) -> None:
+            module.weight, module.bias = weight, bias
+            _replace(model, identity, layer)
+
+        return undo
+    return None
 
 
 @torch.no_grad()

@@ -327,7 +327,9 @@ class Session(Draws):
             flat = {f"loss/{name}": value for name, value in losses.items()}
             for name, stats in record["projections"].items():
                 flat |= {f"{name}/{key}": value for key, value in stats.items() if isinstance(value, (int, float))}
-            self.accelerator.log({**flat, "images_per_second": rate}, step=self.step)
+            flat |= {f"validation/{key}": value for key, value in record.get("validation", {}).items() if key != "step"}
+            flat |= {key: record[key] for key in ("images_per_second", "kimg", "learning_rate") if key in record}
+            self.accelerator.log(flat, step=self.step)
 
     def _projection_stats(self) -> dict[str, dict[str, Any]]:
         treated: dict[int, dict[str, Any]] = {}
