@@ -26,7 +26,7 @@ from disentangle.nn import (
     replace_norm,
     replace_pool,
 )
-from disentangle.nn.baking import BakedCovariancePool2d, ChannelMap
+from disentangle.nn.baked import BakedCovariancePool2d, ChannelMap
 
 Whitening = DecorrelatedBatchNorm2d
 
