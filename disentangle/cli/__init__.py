@@ -26,6 +26,7 @@ _COMMANDS = {
     "sample": ("sample", "Pictures of random latents."),
     "traverse": ("traverse", "Pictures along the directions of a latent space."),
     "convert": ("convert", "Another project's checkpoint as a model file; no code in it is run."),
+    "bake": ("bake", "A trained model as one of ordinary layers, or as an ONNX file for other runtimes."),
     "directions": ("directions", "Find, name and list directions of a latent space."),
     "invert": ("invert", "The latents from which a model makes given photos."),
     "evaluate": ("evaluate", "Scores of a model, of codes and factors, or of images."),

@@ -171,9 +171,13 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file is one of our scores, models, directions or latents: an earlier run of a command has left it."""
+    """Whether a file is one of our scores, models, directions, latents or predictions, left by an earlier command."""
+    suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:
-            return path.suffix.lower() in (".json", ".safetensors") and b'"disentangle' in file.read(4096)
+            start = file.read(4096)
+        if suffix == ".csv":
+            return start.startswith(b"path,class,probability")
+        return suffix in (".json", ".safetensors") and b'"disentangle' in start
     except OSError:
         return False

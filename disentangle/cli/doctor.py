@@ -14,7 +14,9 @@ __all__ = ["command"]
 
 _OPTIONAL = {
     "h5py": "reads 3D Shapes (.h5): pip install 'disentangle-toolkit[data]'",
+    "onnxscript": "bake --out FILE.onnx: pip install 'disentangle-toolkit[onnx]'",
     "tensorboard": "--tracker tensorboard: pip install 'disentangle-toolkit[tensorboard]'",
+    "wandb": "--tracker wandb: pip install 'disentangle-toolkit[wandb]'",
 }
 
 

@@ -102,6 +102,8 @@ def evaluate_images(
             note(ctx, f"scores: {target}")
 
     def show() -> None:
+        for compression in {score.settings.get("compression") for score in scores.values()} - {None}:
+            note(ctx, f"Warning: {compression}.")
         if how.as_json:
             print_json({name: score.to_dict() for name, score in scores.items()})
             return
@@ -231,17 +233,19 @@ def _described(
     real: ImageSet | FeatureStatistics | None, classes: dict[str, Any],
 ) -> Score:  # fmt: skip
     """The score with what is known outside of it, and the name that it has earned."""
-    from disentangle.evaluations.features import PROTOCOLS, ImageSet
+    from disentangle.evaluations.features import PROTOCOLS, ImageSet, unlike_compression
 
     family, _, rest = score.name.partition("/")
     published = extractor.has_published_weights and family in PUBLISHED
     own = (extractor.centre, extractor.spread)
     scale = PROTOCOLS[how.protocol].scale(*own)
     notes = [*getattr(made, "notes", ()), *getattr(real, "notes", ())]
+    files = [part for part in (made, real) if isinstance(part, ImageSet)]
+    compression = unlike_compression(*files) if len(files) == 2 and family != "is" else ""
     fits = " and ".join(sorted({part.fit for part in (made, real) if isinstance(part, ImageSet) and part.fit}))
     settings = {
         **score.settings, "protocol": how.protocol, "weights_sha256": extractor.sha256 or None, **classes,
-        **({"fit": fits} if fits else {}),
+        **({"fit": fits} if fits else {}), **({"compression": compression} if compression else {}),
         **({"notes": sorted(set(notes))} if notes else {}), **({"input_scale": list(scale)} if scale != own else {}),
     }  # fmt: skip
     return replace(score, name=PUBLISHED[family] if published else f"{family}/{rest}", settings=settings)

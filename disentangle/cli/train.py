@@ -41,6 +41,8 @@ def command() -> None:
 def vae(ctx: click.Context, **options: Any) -> None:
     """Train a VAE: beta-VAE, beta-TCVAE, FactorVAE or DIP-VAE.
 
+    Presets: vae-32, vae-64, vae-128.
+
     \b
     Examples:
       disentangle train vae --data rooms --objective beta-tcvae --beta 6 --out runs/rooms
@@ -75,6 +77,10 @@ def classifier(ctx: click.Context, **options: Any) -> None:
 
     A folder needs a sub-folder of pictures for each class; train/, val/ and test/ around them are recognised. The test
     part is never looked at: see `disentangle evaluate`.
+
+    Presets: classifier-small-28, classifier-small-32, classifier-resnet18-cifar10, classifier-resnet50-cifar100 (32
+    pixels), classifier-resnet50-imagenet (224), classifier-resnet50-birds, classifier-resnet50-cars and
+    classifier-resnet50-aircraft (448).
 
     \b
     Examples:

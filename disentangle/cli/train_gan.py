@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from disentangle.cli.options import FiniteFloat
 from disentangle.cli.train_options import generator_options, run_generator
 
 __all__ = ["COMMANDS"]
@@ -24,6 +25,8 @@ def _of_gan(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="Change real and fake pictures alike; ada: as often as the discriminator overfits."),
         click.option("--accumulate", type=int, help="Pieces of a batch computed one after the other."),
         click.option("--ema", type=float, help="Decay of the averaged generator."),
+        click.option("--d-lr", type=FiniteFloat(0, min_open=True),
+                     help="Learning rate of the discriminator; --lr alone is for both."),
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -35,6 +38,8 @@ def _of_gan(function: Callable[..., Any]) -> Callable[..., Any]:
 @_of_gan
 def eigengan(ctx: click.Context, **options: Any) -> None:
     """Train an EigenGAN, whose blocks each add a point of a linear subspace.
+
+    Presets: eigengan-32, eigengan-64, eigengan-animeface (128 pixels), eigengan-ffhq (256).
 
     \b
     Examples:
@@ -49,6 +54,8 @@ def eigengan(ctx: click.Context, **options: Any) -> None:
 @_of_gan
 def gan(ctx: click.Context, **options: Any) -> None:
     """Train a simple GAN of transposed convolutions.
+
+    Presets: gan-32, gan-dsprites (64 pixels), gan-celeba and gan-church (128).
 
     \b
     Examples:
@@ -66,6 +73,8 @@ def gan(ctx: click.Context, **options: Any) -> None:
 def progan(ctx: click.Context, **options: Any) -> None:
     """Train a ProGAN, whose resolution grows while it learns.
 
+    Presets: progan-32, progan-64, progan-celeba (128 pixels), progan-church (256), progan-512, progan-celebahq (1024).
+
     \b
     Examples:
       disentangle train progan --data fashion-mnist --resolution 32 --nog --out runs/progan
@@ -79,6 +88,9 @@ def progan(ctx: click.Context, **options: Any) -> None:
 @_of_gan
 def stylegan2(ctx: click.Context, **options: Any) -> None:
     """Train a StyleGAN2.
+
+    Presets: stylegan2-32, stylegan2-64, stylegan2-128, stylegan2-church (256 pixels), stylegan2-512, stylegan2-ffhq
+    (1024). Those of 128 and 512 pixels are NVIDIA's for adaptive augmentation, --augment ada.
 
     \b
     Examples:
@@ -138,6 +150,9 @@ def _train_gan(ctx: click.Context, kind: str, options: dict[str, Any], fields: d
         fields["augment"] = ["color", "translation", "cutout"] if on else []
         if options["augment"] == "ada":
             fields |= {"augment_target": 0.6, "augment_probability": 0.0}
+    d_lr = options["lr"] if options["d_lr"] is None else options["d_lr"]
+    if d_lr is not None:
+        fields["discriminator_optimizer.lr"] = d_lr
     for name in ("accumulate", "ema"):
         if options[name] is not None:
             fields[name] = options[name]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from disentangle.cli.destinations import output_option
-from disentangle.cli.options import Assignments, device_option, note, seed_option, setting
+from disentangle.cli.options import Assignments, FiniteFloat, device_option, note, seed_option, setting
 from disentangle.cli.progress import training_progress
 from disentangle.cli.results import print_text
 
@@ -37,7 +37,8 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--steps", type=int, help="Training steps in all."),
         click.option("--batch", type=int, help="Batch size over all processes."),
         click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic of the networks."),
-        click.option("--tracker", type=click.Choice(["none", "tensorboard"]), help="Also log to a tracker."),
+        click.option("--tracker", type=click.Choice(["none", "tensorboard", "wandb"]),
+                     help="Also log to a tracker; wandb: online, or with WANDB_MODE=offline into the run folder."),
         click.option("--set", "fields", type=Assignments(), multiple=True, help="Any field, e.g. model.basis=4."),
         click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                      help="A config.json to start from instead of a preset."),
@@ -52,8 +53,10 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def generator_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What every generator's command has besides: where to start, and the treatments of its projections."""
+    """What every generator's command has besides: where to start, the rate, and the treatments of its projections."""
     function = click.option("--treat", help="Of the projections: nog, olr, ol, ow, separated by commas.")(function)
+    rate = FiniteFloat(0, min_open=True)
+    function = click.option("--lr", type=rate, help="Learning rate, as --set optimizer.lr=RATE.")(function)
     further = click.option("--from", "init", help="Model file, run folder or zoo name to train further.")
     return further(training_options(function))
 
@@ -81,6 +84,8 @@ def run_generator(ctx: click.Context, kind: Any, options: dict[str, Any], fields
     orthogonal = "ow" in treatments(options, ("nog", "olr", "ol", "ow"))
     if orthogonal and options.get("projection") is None:  # `train projection` has said how
         fields["model.projection"] = {"kind": "polar"}
+    if options["lr"] is not None:
+        fields["optimizer.lr"] = options["lr"]
     run_training(ctx, kind, options, fields)
 
 

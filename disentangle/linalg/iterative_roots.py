@@ -31,7 +31,7 @@ spectrum, as root (its gradient) / inverse root (its gradient):
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,24 +52,38 @@ _TAYLOR_ROOT = tuple(-math.comb(2 * k, k) / ((2 * k - 1) * 4**k) for k in range(
 _TAYLOR_INVERSE = tuple(math.comb(2 * k, k) / 4**k for k in range(11))
 
 
-def iterative_root(P: Tensor, method: str, inverse: bool, working: torch.dtype, absolute: float, steps: int) -> Tensor:
+def iterative_root(
+    P: Tensor,
+    method: str,
+    inverse: bool,
+    working: torch.dtype,
+    absolute: float,
+    steps: int,
+    *,
+    by_products: bool = False,
+) -> Tensor:
     """``P^(1/2)`` or ``P^(-1/2)`` (..., n, n), approximately, in the working dtype.
 
-    A zero matrix gives 0, or ``absolute^(-1/2) I``, with gradient 0; one that is not finite gives NaN.
+    A zero matrix gives 0, or ``absolute^(-1/2) I``, with gradient 0; one that is not finite gives NaN. With
+    ``by_products`` nothing but sums and products is done, so that exporters can follow; pade's and taylor's derivatives
+    are then those of the steps taken.
     """
     with autocast_off(P):
         wide = P.to(working)
-        largest = wide.detach().abs().amax(dim=(-2, -1), keepdim=True) if P.numel() else wide.detach()[..., :1, :1]
+        has_none = not torch.jit.is_tracing() and P.numel() == 0  # a trace would take the question for a part of it
+        largest = wide.detach()[..., :1, :1] if has_none else wide.detach().abs().amax(dim=(-2, -1), keepdim=True)
         bad, zero = ~torch.isfinite(largest), largest == 0
         identity = torch.eye(P.shape[-1], dtype=working, device=P.device)
         # The largest entry goes first: the norm of float32 entries of 1e30 would overflow.
         scale = largest.masked_fill(bad | zero, 1)
         A = torch.where(bad | zero, identity, wide / scale)
-        A = 0.5 * (A + A.mT)
+        A = 0.5 * (A + A.transpose(-2, -1))  # the older exporter to ONNX knows no mT
         if method in ("newton_schulz", "isqrt_cov", "polar_express"):
             norm = _trace(A) if method == "isqrt_cov" else _norm(A)
             coupled = _coupled(A / norm, quintics(steps) if method == "polar_express" else _cubics(steps))
             root = coupled[1] / norm.sqrt() if inverse else coupled[0] * norm.sqrt()
+        elif by_products:
+            root = _approximate(A, method, inverse, _quotient_by_products)
         else:
             function = _ApproximateInverseRoot if inverse else _ApproximateRoot
             root = function.call(A, method, steps)
@@ -149,7 +163,9 @@ def _polynomial(coefficients: Sequence[float], z: Tensor) -> Tensor:
     return result
 
 
-def _approximate(A: Tensor, method: str, inverse: bool) -> Tensor:
+def _approximate(
+    A: Tensor, method: str, inverse: bool, quotient: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> Tensor:
     norm = _norm(A)
     z = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device) - A / norm
     if method == "taylor":
@@ -158,11 +174,30 @@ def _approximate(A: Tensor, method: str, inverse: bool) -> Tensor:
         above, below = _polynomial(_PADE_NUMERATOR, z), _polynomial(_PADE_DENOMINATOR, z)
         if inverse:
             above, below = below, above
-        # Both are positive definite, so that no LU decomposition is needed, which torch gets wrong for some batches.
-        factor, failed = torch.linalg.cholesky_ex(below)
-        root = torch.cholesky_solve(above, factor)
-        root = torch.where((failed != 0)[..., None, None], float("nan"), 0.5 * (root + root.mT))
+        root = (_quotient if quotient is None else quotient)(above, below)
     return root / norm.sqrt() if inverse else root * norm.sqrt()
+
+
+def _quotient(above: Tensor, below: Tensor) -> Tensor:
+    """``below^(-1) above`` of two matrices that commute and are positive definite."""
+    # No LU decomposition is needed then, which torch gets wrong for some batches.
+    factor, failed = torch.linalg.cholesky_ex(below)
+    root = torch.cholesky_solve(above, factor)
+    return torch.where((failed != 0)[..., None, None], float("nan"), 0.5 * (root + root.mT))
+
+
+def _quotient_by_products(above: Tensor, below: Tensor) -> Tensor:
+    """The same by the Newton-Schulz iteration for the inverse, for eigenvalues of ``below`` in [2^-10, 2].
+
+    Pade's polynomials are within [2^-10, 1]. The error ``I - below X``, at first at most ``1 - 2^-11``, is squared in
+    each step: below 1e-16 after 17.
+    """
+    identity = torch.eye(below.shape[-1], dtype=below.dtype, device=below.device)
+    inverse = identity * 0.5 + torch.zeros_like(below)
+    for _ in range(17):
+        inverse = inverse @ (2 * identity - below @ inverse)
+    root = inverse @ above
+    return 0.5 * (root + root.transpose(-2, -1))
 
 
 def _lyapunov(S: Tensor, C: Tensor, steps: int, norm: Tensor) -> Tensor:

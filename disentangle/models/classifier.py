@@ -19,6 +19,7 @@ from disentangle.config import Config
 from disentangle.errors import CheckpointError, InputError
 from disentangle.models.base import misfits, register_model
 from disentangle.nn import SkewConv2d, orthogonal_weight, replace_norm, replace_pool
+from disentangle.nn.baking import bake_structure
 
 __all__ = ["Classifier", "ClassifierConfig", "PoolingConfig", "SmallResNet", "WhiteningConfig"]
 
@@ -79,6 +80,7 @@ class ClassifierConfig(Config):
         mean, std: of the pictures' channels in [0, 1], taken off inside the model.
         resize: how a picture of another size or shape is brought to the resolution, see
             :class:`disentangle.data.ImageFolder`.
+        baked: whether :func:`disentangle.nn.bake` has made the meta-layers and the weights in front of them plain.
     """
 
     kind: Literal["classifier"] = "classifier"
@@ -96,6 +98,7 @@ class ClassifierConfig(Config):
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
     resize: Literal["center-crop", "squash", "pad"] = "center-crop"
+    baked: bool = False
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> ClassifierConfig:
@@ -104,6 +107,8 @@ class ClassifierConfig(Config):
                 f"weight is {self.weight!r}, which is for the layer in front of an SVD meta-layer, but there is none; "
                 "give norm='dbn' or pool='cov'"
             )
+        if self.baked and self.norm == "bn" and self.pool == "avg":
+            raise ValueError("baked is for networks with norm='dbn' or pool='cov'; leave it out")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.image_channels):
                 raise ValueError(
@@ -190,6 +195,8 @@ class Classifier(nn.Module):
         for name in ("mean", "std"):
             values = torch.tensor(getattr(config, name)).reshape(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
+        if config.baked:
+            bake_structure(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, classes).
@@ -197,6 +204,8 @@ class Classifier(nn.Module):
         Raises:
             InputError: if the images have another size or are not floating point.
         """
+        if torch.jit.is_tracing():  # where a comparison would be taken for a part of the network
+            return self.network((images - self.mean) / self.std)
         side = self.config.resolution
         expected = (self.config.image_channels, side, side)
         if images.ndim != 4 or images.shape[1:] != expected or not images.is_floating_point():
@@ -212,8 +221,8 @@ class Classifier(nn.Module):
         return self.network.fc  # type: ignore[return-value]
 
     def pre_svd_layers(self) -> dict[str, nn.Module]:
-        """The layer in front of each meta-layer, by its name in the network; none without a meta-layer."""
-        return dict(self._pre_svd_layers)
+        """The layer in front of each meta-layer, by its name in the network; none without one, as after baking."""
+        return {} if self.config.baked else dict(self._pre_svd_layers)
 
     def pre_svd(self) -> dict[str, nn.Parameter]:
         """What to hand to :func:`disentangle.orthogonalize`: the trained weight of each pre-SVD layer.

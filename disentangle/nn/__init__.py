@@ -1,10 +1,11 @@
 """Layers on the spectral core."""
 
+from disentangle.nn.baking import bake
 from disentangle.nn.low_rank import LowRankOrthogonal
 from disentangle.nn.orthogonal import orthogonal_weight
 from disentangle.nn.pool_surgery import replace_pool
 from disentangle.nn.pooling import CovariancePool2d
-from disentangle.nn.project import ProjectionConfig, bake, project
+from disentangle.nn.project import ProjectionConfig, project
 from disentangle.nn.projection import HouseholderProjection, SubspaceProjection
 from disentangle.nn.skew_conv import SkewConv2d
 from disentangle.nn.surgery import replace_norm, spectral_layers

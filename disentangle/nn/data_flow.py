@@ -115,7 +115,9 @@ def data_flow(model: nn.Module) -> DataFlow | None:
     """The data flow of a network that takes one picture, or that can be traced; None for others."""
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     if first is not None:
-        for has_numbers, side in itertools.product((False, True), _SIDES):
+        own = getattr(getattr(model, "config", None), "resolution", None)  # one of the toolkit's takes no other
+        sides = (*((own,) if isinstance(own, int) else ()), *_SIDES)
+        for has_numbers, side in itertools.product((False, True), sides):
             try:
                 return _recorded(model, Picture((2, first.in_channels, side, side), has_numbers))
             except Exception:  # a forward may do anything, and raises whatever that meets

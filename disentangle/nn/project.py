@@ -16,7 +16,7 @@ from disentangle.nn.orthogonal import orthogonal_weight
 from disentangle.nn.parametrized import parametrized
 from disentangle.nn.unit_vectors import UnitVectors
 
-__all__ = ["ProjectionConfig", "apply_projection", "bake", "project"]
+__all__ = ["ProjectionConfig", "apply_projection", "project"]
 
 _OURS = "disentangle."  # modules of the parametrisations made here
 KINDS = ("householder", "cayley", "matrix_exp", "polar", "unit")
@@ -67,7 +67,7 @@ def project(
 
     Raises:
         InputError: if the generator has no projection layers, a name is unknown, the rank is above a layer's, or the
-            generator is projected already (:func:`bake` it first).
+            generator is projected already (:func:`disentangle.nn.bake` it first).
     """
     if kind not in KINDS:
         raise unknown_name("kind of projection", str(kind), KINDS)
@@ -149,31 +149,3 @@ def _check_sharing(generator: nn.Module, name: str, chosen: list[Any], layer: An
                     f"The projection {name!r} shares its weight with {path or type(module).__name__!r}, which is not "
                     "to be projected; name both, or give them weights of their own."
                 )
-
-
-def bake(generator: GeneratorT) -> GeneratorT:
-    """Make a projected generator's weights plain ones of the same value; in place, pictures stay the same.
-
-    Raises:
-        InputError: if it is not projected.
-    """
-    own: Any = generator
-    config = getattr(getattr(generator, "config", None), "projection", None)
-    if config is None:
-        raise InputError(f"This {type(generator).__name__} has no orthogonal projections; expected one from project().")
-    known = {name: own.projection_layer(name) for name in config.layers}
-    plain: dict[tuple[int, float], nn.Parameter] = {}  # of weights that layers share there is one
-    for name in config.layers:
-        module, parameter = known[name].module, known[name].parameter
-        factor = 1.0
-        if hasattr(module, "he_gain"):
-            factor, module.gain = module.gain / module.he_gain, module.he_gain
-        key = (id(module.parametrizations[parameter]), factor)
-        if key not in plain:
-            plain[key] = nn.Parameter(getattr(module, parameter).detach() * factor)
-        # torch's own way to end a parametrisation takes the property off a class that all copies of the module share
-        del module.parametrizations
-        module.__class__ = type(module).__mro__[1]
-        module.register_parameter(parameter, plain[key])
-    own.config = own.config.model_copy(update={"projection": None})
-    return generator

@@ -180,19 +180,31 @@ class DecorrelatedBatchNorm2d(nn.Module):
             y = y.reshape(self.num_features, x.shape[0], *x.shape[2:]).transpose(0, 1)
         return y.to(x.dtype).contiguous(memory_format=_memory_format(x))
 
-    def bake(self) -> nn.Conv2d:
-        """The 1x1 convolution that equals this layer in eval mode, to fold into its neighbours or to export.
+    @torch.no_grad()
+    def constant(self) -> tuple[Tensor, Tensor]:
+        """What this layer does in eval mode to each group of channels: ``matrix x + shift``.
+
+        Returns:
+            matrix (groups, c, c) and shift (C,), both float64.
 
         Raises:
             InputError: if there are no running statistics.
         """
         if self.running_mean is None:
             raise InputError("bake() needs running statistics; this layer has track_running_stats=False.")
+        matrix = self._scaled(self._running_whitening()).double()
+        shift = -(matrix @ self.running_mean.double().view(self.groups, -1, 1)).flatten()
+        return matrix, shift if self.bias is None else shift + self.bias
+
+    def bake(self) -> nn.Conv2d:
+        """The 1x1 convolution that equals this layer in eval mode, to fold into its neighbours or to export.
+
+        Raises:
+            InputError: if there are no running statistics.
+        """
+        matrix, shift = self.constant()
         with torch.no_grad():
-            matrix = self._scaled(self._running_whitening())
-            shift = -(matrix @ self.running_mean.double().view(self.groups, -1, 1)).flatten()
-            if self.bias is not None:
-                shift = shift + self.bias
+            assert self.running_mean is not None
             dtype = self.running_mean.dtype if self.weight is None else self.weight.dtype
             conv = nn.Conv2d(
                 self.num_features, self.num_features, 1, groups=self.groups, device=matrix.device, dtype=dtype

@@ -140,7 +140,7 @@ class TrainingConfig(Config):
     sample_every: int = pydantic.Field(500, ge=1)
     checkpoint_every: int = pydantic.Field(500, ge=1)
     keep_checkpoints: int = pydantic.Field(2, ge=1)
-    tracker: Literal["none", "tensorboard"] = "none"
+    tracker: Literal["none", "tensorboard", "wandb"] = "none"
 
     @property
     def may_differ(self) -> tuple[str, ...]:
@@ -197,6 +197,8 @@ class ClassifierTraining(TrainingConfig):
 
     @pydantic.model_validator(mode="after")
     def _treats_something(self) -> ClassifierTraining:
+        if self.model.baked:
+            raise ValueError("model.baked is for a network that is trained already; leave it out")
         if self.treatment.active and self.model.norm == "bn" and self.model.pool == "avg":
             raise ValueError(
                 "the treatment is for the layer in front of an SVD meta-layer, but there is none; give "

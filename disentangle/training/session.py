@@ -29,6 +29,7 @@ from disentangle.training.config import TrainingConfig
 from disentangle.training.draws import Draws
 from disentangle.training.restoring import Stateful, restore
 from disentangle.training.signals import Interrupted, StopSignals
+from disentangle.training.trackers import check_tracker, start_tracker
 
 __all__ = ["Interrupted", "Progress", "Session", "Stateful", "TrainingFailed", "TrainingResult"]
 
@@ -77,6 +78,7 @@ class Session(Draws):
         progress: Progress | None = None,
     ) -> None:
         self._begun = time.perf_counter()
+        check_tracker(config.tracker)
         chosen = resolve_device(device)
         self.run = RunFolder(out, config, may_differ=config.may_differ, keep=config.keep_checkpoints)
         self.accelerator = make_accelerator(
@@ -189,8 +191,7 @@ class Session(Draws):
                 self.run.forget_after(-1 if state is None else self.step)
                 if state is None:
                     self._log({}, 0.0)
-        if self.config.tracker != "none":
-            self.accelerator.init_trackers("disentangle")
+        start_tracker(self.accelerator, self.config.tracker, self.run.path, self.config.model_dump(mode="json"))
 
     @property
     def shows(self) -> bool:
@@ -326,7 +327,9 @@ class Session(Draws):
             flat = {f"loss/{name}": value for name, value in losses.items()}
             for name, stats in record["projections"].items():
                 flat |= {f"{name}/{key}": value for key, value in stats.items() if isinstance(value, (int, float))}
-            self.accelerator.log({**flat, "images_per_second": rate}, step=self.step)
+            flat |= {f"validation/{key}": value for key, value in record.get("validation", {}).items() if key != "step"}
+            flat |= {key: record[key] for key in ("images_per_second", "kimg", "learning_rate") if key in record}
+            self.accelerator.log(flat, step=self.step)
 
     def _projection_stats(self) -> dict[str, dict[str, Any]]:
         treated: dict[int, dict[str, Any]] = {}

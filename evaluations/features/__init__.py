@@ -8,6 +8,7 @@ from disentangle.evaluations.features.image_sets import (
     data_images,
     file_images,
     generated_images,
+    unlike_compression,
 )
 from disentangle.evaluations.features.perceptual import load_distance
 from disentangle.evaluations.features.protocols import PROTOCOLS, ImageProtocol, to_uint8
@@ -30,6 +31,7 @@ __all__ = [
     "load_extractor",
     "register",
     "to_uint8",
+    "unlike_compression",
 ]
 
 

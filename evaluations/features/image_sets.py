@@ -33,10 +33,11 @@ from disentangle.looking import looking_at
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ImageSet", "array_images", "data_images", "file_images", "generated_images"]
+__all__ = ["ImageSet", "array_images", "data_images", "file_images", "generated_images", "unlike_compression"]
 
 _READING = b"upright, 16 bits / 257, on white"  # part of the digest: a cache holds what was read in this way
 _ROOM = 8  # bytes a pixel that a protocol takes to resize a picture in its own size
+_JPEG = b"\xff\xd8\xff"  # how such a file begins
 _PART = 1 << 24  # numbers of an array that are converted at a time
 
 
@@ -51,6 +52,7 @@ class ImageSet:
         digest: of the content, for a cache; "" where equal content cannot be told.
         notes: what was done to the images that a reader of a score should know.
         fit: how files were brought to one size, of :data:`disentangle.images.FITS`; "" where there are no files.
+        jpeg: share of the files that are JPEGs; None where there are no files.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ImageSet:
     digest: str = ""
     notes: tuple[str, ...] = ()
     fit: str = ""
+    jpeg: float | None = None
 
     def batches(self, size: int) -> Iterator[list[Tensor]]:
         """Parts of at most ``size`` images, in order."""
@@ -105,9 +108,11 @@ def file_images(
     count = len(shelf) if most is None else min(most, len(shelf))
     total = hashlib.sha256(b"\n".join((_READING, fit.encode(), str(resolution).encode())))
     seen = {"transparent": 0, "turned": 0, "sixteen_bits": 0, "oblong": 0}
+    jpegs = 0
     for position in range(count):
         content = _content(shelf, position)
         total.update(hashlib.sha256(content).digest())
+        jpegs += content.startswith(_JPEG)
         try:
             info = inspect_picture(content)
         except (PictureError, MemoryError):
@@ -120,7 +125,22 @@ def file_images(
     def read(first: int, last: int) -> list[Tensor]:
         return [_decoded(shelf, position, fit, size, max_pixels) for position in range(first, min(last, count))]
 
-    return ImageSet(str(path), count, read, total.hexdigest(), _notes(seen, count, fit), fit)
+    return ImageSet(str(path), count, read, total.hexdigest(), _notes(seen, count, fit), fit, jpegs / count)
+
+
+def unlike_compression(one: ImageSet, two: ImageSet) -> str:
+    """A sentence where one of two sets of files is made of JPEGs and the other is not; "" else.
+
+    The blocks and the lost colours of JPEG are seen by every extractor: a distance is then that of the file formats too
+    (Parmar, Zhang, Zhu, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", CVPR 2022).
+    """
+    if one.jpeg is None or two.jpeg is None or abs(one.jpeg - two.jpeg) <= 0.5:
+        return ""
+    jpegs, others = (one, two) if one.jpeg > two.jpeg else (two, one)
+    return (
+        f"{jpegs.name} holds JPEG files and {others.name} does not: compression alone moves the distance; save both "
+        "alike, best without loss"
+    )
 
 
 def array_images(images: Any, *, name: str = "array", rounding: Rounding = "round") -> ImageSet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -212,6 +214,96 @@ def test_predict_errors(fails, trained: Path, vae_run: Path, tmp_path: Path):
     assert "There is no picture" in fails("predict", trained, tmp_path / "none.png")
     assert "is a VAE, which names no classes" in fails("predict", vae_run, tmp_path / "text.png")
     assert "Missing argument" in fails("predict", trained)
+
+
+def test_predict_writes_a_table_of_a_folder(run, fails, trained: Path, pictures: Path, tmp_path: Path):
+    photos = Path(shutil.copytree(pictures / "test", tmp_path / "photos, all"))
+    archive = Path(shutil.make_archive(str(tmp_path / "more"), "zip", pictures / "val" / "lying"))
+    table = tmp_path / "predictions.csv"
+    assert run("predict", trained, photos, archive, "--top", 2, "--out", table) == ""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "class", "probability", "class_2", "probability_2"]
+    paths = sorted(photos.rglob("*.png")) + [
+        f"{archive}:{name}" for name in ("000.png", "001.png", "002.png", "003.png")
+    ]
+    assert [row["path"] for row in rows] == [str(path) for path in paths]
+    printed = json.loads(run("predict", trained, photos, archive, "--top", 1, "--json"))
+    assert [row["class"] for row in rows] == [record["classes"][0]["class"] for record in printed]
+    assert all(1 >= float(row["probability"]) >= float(row["probability_2"]) > 0 for row in rows)
+    run("predict", trained, photos, "--out", table)
+    assert table.read_text().splitlines()[0] == "path,class,probability"
+    assert "one of them" in fails("predict", trained, photos, "--out", table, "--json")
+
+
+def test_predict_names_pictures_that_cannot_be_read_and_goes_on(trained: Path, pictures: Path, tmp_path: Path):
+    photos = Path(shutil.copytree(pictures / "test" / "lying", tmp_path / "photos"))
+    (photos / "001.png").write_text("no picture")
+    (photos / "note.txt").write_text("passed over")
+    result = invoke("predict", trained, photos, "--out", tmp_path / "p.csv")
+    assert str(result.exception) == (
+        f"1 of 6 pictures could not be read and were left out; the first is {photos / '001.png'}."
+    )
+    assert f"{photos / '001.png'} cannot be read as a picture" in result.stderr
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 1 + 5
+    printed = invoke("predict", trained, photos, tmp_path / "none.png")
+    assert len(printed.stdout.splitlines()) == 5
+    assert "2 of 7 pictures" in str(printed.exception)
+    (tmp_path / "empty").mkdir()
+    assert "holds no images" in str(invoke("predict", trained, tmp_path / "empty").exception)
+
+
+# ------------------------------------------------------------------------------------------------------- bake
+
+
+def test_a_baked_classifier_predicts_the_same(run, fails, trained: Path, pictures: Path, tmp_path: Path):
+    baked = tmp_path / "baked.safetensors"
+    assert run("bake", trained, "--out", baked).split() == [str(baked)]
+    plain, treated = (json.loads(run("predict", model, pictures / "test", "--json")) for model in (baked, trained))
+    for ours, expected in zip(plain, treated, strict=True):
+        assert ours["image"] == expected["image"]
+        for row, other in zip(ours["classes"], expected["classes"], strict=True):
+            assert row["probability"] == pytest.approx(other["probability"], abs=1e-4)
+    assert disentangle.load(baked).config.baked
+    assert "nothing to bake" in fails("bake", baked, "--out", tmp_path / "again.safetensors")
+    assert "nothing to bake" in fails("bake", "vae-rooms", "--out", tmp_path / "again.safetensors")
+
+
+def test_onnx_needs_its_packages(fails, trained: Path, tmp_path: Path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "onnxscript" else found(name))
+    error = fails("bake", trained, "--out", tmp_path / "a.onnx")
+    assert (
+        error == ("Writing ONNX needs onnxscript, which is not installed: pip install 'disentangle-toolkit[onnx]'.")
+        or "onnx and onnxscript" in error
+    )
+    assert not (tmp_path / "a.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["trained", "vae-rooms"])
+def test_onnx_files_are_run_by_others(trained: Path, pictures: Path, tmp_path: Path, model):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    path, source = tmp_path / "a.onnx", trained if model == "trained" else model
+    result = invoke("bake", source, "--out", path)
+    assert result.exception is None, result.exception
+    assert "Run by onnxruntime it differs" in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["a.onnx"]
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    network = disentangle.load(source)
+    if model == "trained":
+        assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == [
+            "lying",
+            "slanting",
+            "standing",
+        ]
+        x = ImageFolder(pictures / "test", 16).images(torch.arange(5))
+    else:
+        x = network.sample_latents(5)
+    (ours,) = session.run(None, {given.name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(ours), network(x), rtol=0, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------------------------ report

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from disentangle.evaluations.features import array_images, file_images, unlike_compression
 from disentangle.evaluations.generation import FeatureStatistics
+from tests.cli.conftest import invoke
 
 LITE = ("--extractor", "efficientnet-lite0")
 
@@ -51,6 +53,33 @@ def test_two_folders(run, tmp_path: Path):
     assert same["fid"]["value"] == pytest.approx(0, abs=1e-6)
     other = json.loads(run(*command[:6], "fid", *LITE, "--protocol", "tf1", "--json"))
     assert other["fid"]["value"] != scores["fid"]["value"]
+
+
+def test_jpegs_against_others_are_pointed_out(tmp_path: Path):
+    plain, jpegs = write_images(tmp_path / "plain", 6, 0), tmp_path / "jpegs"
+    jpegs.mkdir()
+    for path in plain.iterdir():
+        Image.open(path).save(jpegs / f"{path.stem}.png", "JPEG")  # told by content, not by name
+    result = invoke(
+        "evaluate",
+        "--images",
+        plain,
+        "--reference",
+        jpegs,
+        "--metrics",
+        "fid,prdc",
+        *LITE,
+        "--random-weights",
+        "--json",
+    )
+    said = f"{jpegs} holds JPEG files and {plain} does not: compression alone moves the distance"
+    assert result.stderr.count(f"Warning: {said}") == 1
+    assert json.loads(result.stdout)["fid"]["settings"]["compression"].startswith(said)
+    one, two = file_images(plain), file_images(jpegs)
+    assert (one.jpeg, two.jpeg) == (0, 1)
+    assert unlike_compression(one, two) == unlike_compression(two, one) != ""
+    assert unlike_compression(two, two) == unlike_compression(one, one) == ""
+    assert unlike_compression(two, array_images(np.zeros((2, 8, 8, 3), np.uint8))) == ""
 
 
 def test_random_weights_statistics_and_a_generator(run, fails, gan_run, tmp_path: Path):

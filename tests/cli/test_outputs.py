@@ -31,6 +31,8 @@ ARGUMENTS = {
     "directions find": ["no-model"],
     "directions label": ["no-file.safetensors", "0=age"],
     "invert": ["no-model", "no-photo.png"],
+    "bake": ["no-model"],
+    "predict": ["no-model", "no-photo.png"],
     "evaluate": ["no-model", "--data", "rooms"],
     "report": [],
     "data preview": ["no-data"],

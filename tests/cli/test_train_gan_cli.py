@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from PIL import Image
 
 import disentangle
 from disentangle.errors import DisentangleError
+from disentangle.training import PRESETS, preset_config
 from tests.cli.conftest import invoke
 
 SIZES = {
@@ -261,3 +263,42 @@ def test_a_disk_that_takes_no_more_leaves_the_last_checkpoint(steps, tmp_path):
     assert not [path for path in run.rglob("*") if path.name.startswith(".")]
     assert invoke(*command(run, steps)).exit_code == 0
     assert same(whole, run)
+
+
+def test_presets_are_in_the_help(run):
+    for name, row in PRESETS.items():
+        page = re.sub(r"-\n +", "-", run("train", row["kind"], "--help"))
+        assert re.search(rf"\b{name}(?![-\w])", page), name
+
+
+def test_learning_rates(run):
+    def rates(kind: str, *options: str) -> list[float]:
+        config = json.loads(run("train", kind, "--data", "rooms", "--resolution", 32, *options, "--dry-run"))
+        return [config[name]["lr"] for name in ("optimizer", "discriminator_optimizer") if name in config]
+
+    assert rates("eigengan") == [5e-4, 4e-4]
+    assert rates("eigengan", "--lr", "1e-3") == [1e-3, 1e-3]
+    assert rates("stylegan2", "--lr", "1e-3", "--d-lr", "2e-3") == [1e-3, 2e-3]
+    assert rates("gan", "--d-lr", "3e-3") == [2e-4, 3e-3]
+    assert rates("progan", "--lr", "1e-3", "--set", "optimizer.lr=5e-3") == [5e-3, 1e-3]
+    assert rates("vae", "--lr", "2e-3") == [2e-3]
+    for bad in ("0", "-1", "nan", "inf"):
+        assert invoke("train", "vae", "--data", "rooms", "--lr", bad, "--dry-run").exit_code == 2
+
+
+def test_stylegan2_at_128_and_512_pixels(tmp_path):
+    """NVIDIA's: R1 of 0.0002 resolution^2 / batch at 128; 0.5 at 512; here without the factor 1/2."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    data = {"name": str(tmp_path)}
+    small, large = (preset_config("stylegan2", data={**data, "resolution": side}) for side in (128, 512))
+    assert small.penalty.weight == pytest.approx(0.0002 * 128**2 / 32 / 2, rel=1e-3)
+    assert small.model.channels == tuple(min(512, 16384 // side) for side in (4, 8, 16, 32, 64, 128))
+    assert (small.batch, small.model.mapping_layers) == (32, 2)
+    assert large.penalty.weight == 0.5 / 2
+    assert large.model.channels == tuple(min(512, 32768 // side) for side in (4, 8, 16, 32, 64, 128, 256, 512))
+    for config in (small, large):
+        assert config.optimizer.lr == pytest.approx(0.0025 * 4 / 5)
+        assert config.discriminator_optimizer.lr == pytest.approx(0.0025 * 16 / 17)
+        half_life = 10_000 * config.batch / 32  # pictures
+        assert config.ema == pytest.approx(0.5 ** (config.batch / half_life), abs=1e-5)
+        assert config.steps * config.batch == pytest.approx(25e6, rel=2e-3)

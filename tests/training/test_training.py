@@ -7,10 +7,12 @@ import math
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.utils import LoggerType
 from PIL import Image
 
 import disentangle
@@ -242,6 +244,73 @@ def test_tracker_writes_for_tensorboard(tmp_path):
     assert "loss/generator" in tags
     assert "block0/orthogonality_error" in tags
     assert [event.step for event in events.Scalars("loss/generator")] == [2, 3, 4, 6]
+
+
+_WANDB = """
+import json, pathlib
+class Run:
+    def __init__(self, options):
+        self.file = pathlib.Path(options["dir"]) / "seen.jsonl"
+        self.log({"options": options})
+    def log(self, values, step=None):
+        with self.file.open("a") as file:
+            file.write(json.dumps([step, values]) + chr(10))
+    def finish(self):
+        self.log("finished")
+def init(**options):
+    if options["config"]["seed"] == 13:
+        raise RuntimeError("no account")
+    return Run(options)
+"""
+
+
+@pytest.fixture
+def no_wandb(tmp_path, monkeypatch):
+    """A package of that name which notes what it is told; neither the real one nor a network is needed."""
+    package = tmp_path / "packages" / "wandb"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(_WANDB)
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.WANDB])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    yield
+    sys.modules.pop("wandb", None)
+
+
+def test_tracker_writes_for_wandb(tmp_path, no_wandb):
+    config = gan(tracker="wandb")
+    train(config.model_copy(update={"steps": 4}), tmp_path / "run")
+    train(config, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "seen.jsonl").read_text().splitlines()]
+    first, second = (values["options"] for step, values in lines if step is None and "options" in values)
+    assert first["project"] == "disentangle"
+    assert (first["name"], first["dir"]) == ("run", str(tmp_path / "run"))
+    assert first["config"]["model"]["kind"] == "eigengan"
+    assert first["id"] == second["id"]
+    assert [step for step, _ in lines if step is not None] == [2, 3, 4, 6]
+    assert {"loss/generator", "kimg", "block0/orthogonality_error"} < set(lines[1][1])
+    assert lines[-1][1] == "finished"
+
+
+def test_a_tracker_that_is_not_there_or_does_not_start(tmp_path, no_wandb, monkeypatch):
+    with pytest.raises(ConfigError, match=r"tracker wandb could not be started \(no account\). `wandb login`"):
+        train(gan(tracker="wandb", seed=13), tmp_path / "run")
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [])
+    for name in ("wandb", "tensorboard"):
+        with pytest.raises(ConfigError, match=f"pip install 'disentangle-toolkit.{name}.'"):
+            train(gan(tracker=name), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+def test_wandb_itself_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    train(gan(tracker="wandb"), tmp_path / "run")
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_folders_that_are_no_runs(tmp_path):

@@ -26,22 +26,30 @@ GAN: dict[str, tuple[Any, ...]] = {
 
 # Of StyleGAN2. latent = z, w, layers of the mapping network;  r1 = weight without the factor 1/2, every 16 steps;
 # path = weight of the path length, every 4 steps;  lr and betas before the correction for lazy regularisation.
-# The published ones: Karras et al. 2020 as trained for the Householder projector (Song et al., ICCV 2023).
+# Church and FFHQ: Karras et al. 2020 as trained for the Householder projector (Song et al., ICCV 2023). 128 and 512:
+# NVIDIA's stylegan2-ada-pytorch, its "auto" at 128 pixels (R1 of 0.0002 resolution^2 / batch) and its "paper512", whose
+# R1 is small because it was trained with adaptive augmentation: --augment ada.
 STYLEGAN_COLUMNS = ("kind", "size", "channels", "latent", "r1", "path", "mixing", "lr", "batch", "ema", "augment", "flip", "steps")  # noqa: E501
 STYLEGAN: dict[str, tuple[Any, ...]] = {
     "stylegan2-32":     ("stylegan2",   32, (128, 128, 64, 32),                            (64, 64, 4),   1, 2, 0.9, 2e-3, 16, 0.998,   (), False,  20_000),  # noqa: E501
     "stylegan2-64":     ("stylegan2",   64, (128, 128, 128, 64, 32),                       (128, 128, 4), 1, 2, 0.9, 2e-3, 16, 0.998,   (), False,  30_000),  # noqa: E501
+    "stylegan2-128":    ("stylegan2",  128, (512, 512, 512, 512, 256, 128),                (512, 512, 2), 0.0512, 2, 0.9, 2.5e-3, 32, 0.99778, (), False, 780_000),  # noqa: E501
     "stylegan2-church": ("stylegan2",  256, (512, 512, 512, 512, 256, 128, 64),            (512, 512, 8), 5, 2, 0.9, 2e-3, 32, 0.99778, (), True,  780_000),  # noqa: E501
+    "stylegan2-512":    ("stylegan2",  512, (512, 512, 512, 512, 512, 256, 128, 64),       (512, 512, 8), 0.25, 2, 0.9, 2.5e-3, 64, 0.99778, (), True,  390_000),  # noqa: E501
     "stylegan2-ffhq":   ("stylegan2", 1024, (512, 512, 512, 512, 512, 256, 128, 64, 32),   (512, 512, 8), 5, 2, 0.9, 2e-3, 32, 0.99778, (), True,  780_000),  # noqa: E501
 }
 
 # growth = first resolution, thousands of pictures while a new resolution fades in, and while it is trained whole.
+# From 128 pixels on the widths and phases of Karras et al. 2018; their batches of the last phases were smaller for want
+# of memory (14, 6 and 3 from 256 pixels on), which --accumulate saves too.
 PROGAN_COLUMNS = ("kind", "size", "channels", "latent", "growth", "lr", "batch", "ema", "flip", "steps")
 PROGAN: dict[str, tuple[Any, ...]] = {
     "progan-32":      ("progan",  32, (128, 128, 64, 32),                    64,  (8,  30,  30), 1e-3, 16, 0.999, False,  12_500),  # noqa: E501
     "progan-64":      ("progan",  64, (128, 128, 128, 64, 32),               128, (8,  40,  40), 1e-3, 16, 0.999, False,  25_000),  # noqa: E501
     "progan-celeba":  ("progan", 128, (512, 512, 512, 512, 256, 128),        512, (8, 600, 600), 1e-3, 16, 0.999, True,  750_000),  # noqa: E501
     "progan-church":  ("progan", 256, (512, 512, 512, 512, 256, 128, 64),    512, (8, 600, 600), 1e-3, 16, 0.999, True,  750_000),  # noqa: E501
+    "progan-512":     ("progan", 512, (512, 512, 512, 512, 256, 128, 64, 32), 512, (8, 600, 600), 1e-3, 16, 0.999, True, 750_000),  # noqa: E501
+    "progan-celebahq": ("progan", 1024, (512, 512, 512, 512, 256, 128, 64, 32, 16), 512, (8, 600, 600), 1e-3, 16, 0.999, True, 750_000),  # noqa: E501
 }
 
 VAE_COLUMNS = ("kind", "size", "channels", "hidden", "latent", "objective", "lr", "batch", "steps")
