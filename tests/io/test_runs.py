@@ -484,7 +484,7 @@ def test_once_there_was_a_checkpoint_the_configuration_is_kept(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("config.json", '{"architectures": ["Bert"]}'), ("config.json", "[]"), ("model.safetensors", ""), ("latest", "10")],
+    [("config.json", '{"architectures": ["Bert"]}'), ("config.json", "[]"), ("model.pt", ""), ("latest", "10")],
 )  # fmt: skip
 def test_what_is_not_only_a_begun_run_stays(tmp_path, name: str, content: str):
     begun(tmp_path).close()
