@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from disentangle.models import VAE, Generator
 from disentangle.viz import animation_frames, save_animation, save_grid
 from disentangle.viz.matrices import save_score_matrices
 from disentangle.viz.report import Picture, Section, Table, save_report
-from disentangle.viz.scores import explanations, score_table
+from disentangle.viz.score_page import score_section
 from disentangle.viz.stamps import maker_of
 
 __all__ = ["QuickstartResult", "quickstart"]
@@ -76,6 +77,19 @@ def quickstart(
     begun = time.perf_counter()
     out = Path(out)
     _check_folder(out)
+    with tempfile.TemporaryDirectory() as drawing:  # of what is on the page alone
+        report, pictures, scores, names = _make(out, Path(drawing), device, seed, progress, scored)
+    return QuickstartResult(report, pictures, scores, names, time.perf_counter() - begun)
+
+
+def _make(
+    out: Path,
+    drawing: Path,
+    device: str | torch.device,
+    seed: int,
+    progress: Callable[[str], None] | None,
+    scored: Callable[[dict[str, Score], tuple[str, ...]], None] | None,
+) -> tuple[Path, list[Path], dict[str, Score], tuple[str, ...]]:
     say = progress or (lambda line: None)
     sections: list[Section] = []
     pictures: list[Path] = []
@@ -104,12 +118,12 @@ def quickstart(
     save_score_matrices(scores, dataset.factor_names, matrices)
     pictures.append(matrices)
     sections.append(
-        Section(
+        score_section(
+            scores,
+            dataset.factor_names,
             f"Disentanglement of {VAE_NAME} on {entry.data}",
-            paragraphs=explanations(scores),
+            folder=drawing,
             command=f"disentangle evaluate {VAE_NAME} --data {entry.data} --num {POINTS}",
-            tables=[Table(*score_table(scores, dataset.factor_names))],
-            pictures=[Picture(matrices, "What the scores are made of: codes against factors.")],
         )
     )
 
@@ -128,7 +142,7 @@ def quickstart(
 
     report = out / "report.html"
     save_report(report, "Independent directions", sections, lead=_LEAD)
-    return QuickstartResult(report, pictures, scores, dataset.factor_names, time.perf_counter() - begun)
+    return report, pictures, scores, dataset.factor_names
 
 
 def _check_folder(out: Path) -> None:

@@ -6,7 +6,7 @@ import itertools
 import reprlib
 from typing import Any
 
-__all__ = ["escaped", "lasting", "quoted", "shown"]
+__all__ = ["escaped", "lasting", "quoted", "rounded", "shown"]
 
 
 def escaped(text: str, *, most: int | None = None) -> str:
@@ -48,6 +48,15 @@ def lasting(seconds: float) -> str:
             days = "s" if name == "day" and counted > 1 else ""
             return f"{counted:,} {name}{days}" + (f" {rest} {finer}" if rest else "")
     return f"{whole} s"
+
+
+def rounded(value: float) -> str:
+    """A positive number in three digits or more, without an exponent where it is no giant.
+
+    >>> rounded(0.12345), rounded(12.345), rounded(1620.4)
+    ('0.123', '12.3', '1,620')
+    """
+    return f"{value:,.0f}" if 99.95 <= value < 1e9 else f"{value:.3g}"
 
 
 class _Bounded(reprlib.Repr):

@@ -11,7 +11,7 @@ import click
 
 from disentangle.cli.options import note
 from disentangle.cli.results import console
-from disentangle.text import escaped, lasting
+from disentangle.text import escaped, lasting, rounded
 
 __all__ = ["Pace", "PlainLines", "counting_progress", "stages_progress", "training_progress"]
 
@@ -53,7 +53,7 @@ class Pace:
         unit = 60 if self.left < 7200 else 600
         about = unit * round(self.left / unit)
         return (
-            f"{self.steps:,} steps: about {lasting(about)} more at {rate:.3g} images/s; Ctrl-C saves, and the same "
+            f"{self.steps:,} steps: about {lasting(about)} more at {rounded(rate)} images/s; Ctrl-C saves, the same "
             "command continues."
         )
 
@@ -89,7 +89,7 @@ class PlainLines:
         self._told_at, self._tenth = pace.now, tenth
         left = "" if pace.left is None else f", {lasting(pace.left)} left"
         shown = f": {_named(losses)}" if losses else ""
-        self.say(f"step {step:,} of {steps:,}, {rate:.3g} images/s{left}{shown}")
+        self.say(f"step {step:,} of {steps:,}, {rounded(rate)} images/s{left}{shown}")
 
 
 _APART = 2.0  # seconds between two lines at least
@@ -117,20 +117,28 @@ def training_progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=max(5, min(40, terminal.width // 8))),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.3g} images/s"),
+        TextColumn("{task.fields[rate]} images/s"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[losses]}", markup=False),
     )
     pace = Pace()
     with Progress(*columns, console=terminal) as bar:
         name = escaped(what, most=max(12, min(60, terminal.width // 4)))
-        task = bar.add_task(name, total=None, rate=0.0, losses="")
+        task = bar.add_task(name, total=None, rate="0", losses="")
 
         def update(step: int, steps: int, rate: float, losses: Mapping[str, float]) -> None:
             # The losses take what is left of the line: a table would take it from the step and the time.
-            fixed = len(name) + bar.columns[1].bar_width + 2 * len(str(steps)) + 1 + len(f"{rate:.3g} images/s") + 9 + 5
+            fixed = (
+                len(name)
+                + bar.columns[1].bar_width
+                + 2 * len(str(steps))
+                + 1
+                + len(f"{rounded(rate)} images/s")
+                + 9
+                + 5
+            )
             latest = escaped(_named(losses), most=max(0, terminal.width - fixed - 1))
-            bar.update(task, completed=step, total=steps, rate=rate, losses=latest)
+            bar.update(task, completed=step, total=steps, rate=rounded(rate), losses=latest)
             pace.at(step, steps)
             estimate = pace.estimate(rate)
             if estimate is not None:

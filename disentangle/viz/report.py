@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,17 @@ class Picture:
 
     Attributes:
         path: the file.
-        caption: what is on it.
+        caption: what is on it, below it.
         narrow: it may stand beside others; on a small screen it has the whole width.
         pixels: its pixels are enlarged where there is room, without smoothing.
+        alt: what is on it for those who do not see it, where that is another text than the caption.
     """
 
     path: str | os.PathLike[str]
     caption: str
     narrow: bool = False
     pixels: bool = False
+    alt: str = ""
 
     @property
     def width(self) -> int:
@@ -92,6 +95,11 @@ class Section:
     notes: Sequence[str] = ()
     details: Sequence[tuple[str, str | Table]] = ()
 
+    @property
+    def groups(self) -> list[tuple[bool, list[Picture]]]:
+        """The pictures in their order, those that stand beside one another together."""
+        return [(narrow, list(some)) for narrow, some in groupby(self.pictures, key=lambda picture: picture.narrow)]
+
 
 def save_report(path: str | os.PathLike[str], title: str, sections: Sequence[Section], *, lead: str = "") -> None:
     """Write the page; nothing in a text is markup or a control character, but for `code` between backticks.
@@ -101,18 +109,20 @@ def save_report(path: str | os.PathLike[str], title: str, sections: Sequence[Sec
         OutputError: if the page cannot be written.
     """
     import jinja2
+    from markupsafe import Markup, escape
 
     def visible(value: Any) -> Any:
+        if isinstance(value, Markup):  # of a macro, whose texts have passed here, or of `prose`
+            return value
         return "\n".join(map(escaped, value.split("\n"))) if isinstance(value, str) else value
 
     template = resources.files("disentangle.viz").joinpath("report.html.j2").read_text(encoding="utf-8")
 
     def prose(text: str) -> Any:
-        pieces = [jinja2.utils.markupsafe.escape(visible(piece)) for piece in text.split("`")]
+        pieces = [escape(visible(piece)) for piece in text.split("`")]
         if len(pieces) % 2 == 0:  # one without its other half is none
-            pieces[-2:] = [jinja2.utils.markupsafe.escape("`").join(pieces[-2:])]
-        marked = [f"<code>{piece}</code>" if i % 2 else str(piece) for i, piece in enumerate(pieces)]
-        return jinja2.utils.markupsafe.Markup("".join(marked))
+            pieces[-2:] = [Markup("`").join(pieces[-2:])]
+        return Markup("").join(Markup(f"<code>{piece}</code>") if i % 2 else piece for i, piece in enumerate(pieces))
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=visible

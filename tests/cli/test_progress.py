@@ -57,7 +57,7 @@ def test_the_estimate_comes_once_after_the_first_steps():
     said = lines(100_000, 0.18)
     (when, estimate), *others = said
     assert when < 12
-    assert estimate == "100,000 steps: about 5 h more at 356 images/s; Ctrl-C saves, and the same command continues."
+    assert estimate == "100,000 steps: about 5 h more at 356 images/s; Ctrl-C saves, the same command continues."
     assert not any("about" in line for _, line in others)
     assert not any("about" in line for _, line in lines(500, 0.1)), "nothing to plan for"
 
