@@ -245,7 +245,7 @@ class _Parts:
                     prefix=f"{len(self.of_scores)}-{path.stem}", classes=_names(subject.get("classes")),
                 )  # fmt: skip
             except (DisentangleError, KeyError) as error:
-                lacking.append(self._left_out(f"The scores in {path} are left out: {error}"))
+                lacking.append(self._left_out(f"The scores of {path} are left out: {error}"))
                 continue
             self.of_scores.setdefault(name, []).append(section)
             tail = path.stem.removeprefix("scores").strip("-")
