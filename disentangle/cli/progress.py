@@ -113,9 +113,10 @@ def training_progress(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     terminal = console(stderr=True)
+    wide = max(5, min(40, terminal.width // 8))
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=max(5, min(40, terminal.width // 8))),
+        BarColumn(bar_width=wide),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]} images/s"),
         TimeRemainingColumn(),
@@ -128,15 +129,7 @@ def training_progress(
 
         def update(step: int, steps: int, rate: float, losses: Mapping[str, float]) -> None:
             # The losses take what is left of the line: a table would take it from the step and the time.
-            fixed = (
-                len(name)
-                + bar.columns[1].bar_width
-                + 2 * len(str(steps))
-                + 1
-                + len(f"{rounded(rate)} images/s")
-                + 9
-                + 5
-            )
+            fixed = len(name) + wide + 2 * len(str(steps)) + 1 + len(f"{rounded(rate)} images/s") + 9 + 5
             latest = escaped(_named(losses), most=max(0, terminal.width - fixed - 1))
             bar.update(task, completed=step, total=steps, rate=rounded(rate), losses=latest)
             pace.at(step, steps)

@@ -41,7 +41,15 @@ class Lettering:
         """How long a text is, in pixels."""
         return sum(font.getlength(piece) for font, piece in self._pieces(text))
 
-    def draw(self, draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, *, anchor: str, fill: object) -> None:
+    def draw(
+        self,
+        draw: ImageDraw.ImageDraw,
+        at: tuple[float, float],
+        text: str,
+        *,
+        anchor: str,
+        fill: tuple[int, int, int] | int,
+    ) -> None:
         """Draw a text.
 
         Args:

@@ -121,13 +121,14 @@ def _pace(record: RunRecord) -> tuple[float, float]:
     """Seconds of training, without the pauses of a run that was continued, and images a second."""
     seconds = images = before = 0.0
     for line in record.lines:
-        shown_images, rate = line.get("kimg"), line.get("images_per_second")
-        if not _is_number(shown_images) or not _is_number(rate):
-            continue
+        shown_images, rate = (float(line[key]) if _is_number(line.get(key)) else -1.0 for key in _PACE)
         new = 1000 * (shown_images - before)
         if new > 0 and rate > 0:
             seconds, images, before = seconds + new / rate, images + new, shown_images
     return seconds, images / seconds if seconds > 0 else 0.0
+
+
+_PACE = ("kimg", "images_per_second")
 
 
 def _treatment(record: RunRecord) -> str:
@@ -145,7 +146,7 @@ def _versions(record: RunRecord) -> str:
 
 
 def _numbers(record: RunRecord) -> Iterator[tuple[str, str]]:
-    losses = next((line["losses"] for line in reversed(record.lines) if line.get("losses")), {})
+    losses: Mapping[str, Any] = next((line["losses"] for line in reversed(record.lines) if line.get("losses")), {})
     whole = ("loss", "accuracy")  # the others are what these are made of
     for name, value in sorted(losses.items(), key=lambda item: item[0] not in whole):
         yield name if name in whole else f"loss: {shown(name, most=60)}", _number(value)
