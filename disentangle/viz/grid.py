@@ -100,7 +100,7 @@ def image_grid(
     letters = Lettering(max(11, min(16, height // 5)))
     left = max((int(letters.width(label)) for label in row_labels), default=0) + (10 if row_labels else 0)
     line = int(letters.size * 1.5)
-    title = letters.cut(escaped(title), left + columns * (width + gap) - gap) if title else ""
+    title = letters.cut(escaped(title, most=400), left + columns * (width + gap) - gap - 4) if title else ""
     above = line + 4 if title else 0
     top = above + (line if column_labels else 0)
     size = (left + columns * (width + gap) - gap, top + rows * (height + gap) - gap)
@@ -111,7 +111,7 @@ def image_grid(
     sheet = Image.new("RGBA" if images.shape[2] == 4 else "RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     if title:
-        letters.draw(draw, (0, above / 2), title, anchor="l", fill=_INK)
+        letters.draw(draw, (2, above / 2), title, anchor="l", fill=_INK)
     for row in range(rows):
         y = top + row * (height + gap)
         if row_labels:
