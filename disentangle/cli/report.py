@@ -193,7 +193,7 @@ class _Parts:
             generator: Any = load(run)
             if not isinstance(generator, Generator):
                 return []
-            if getattr(generator.config, "resolution", 0) > _LARGEST_DRAWN:  # type: ignore[attr-defined]
+            if getattr(generator.config, "resolution", 0) > _LARGEST_DRAWN:
                 lacking.append(f"A traversal of pictures so large takes its time: `disentangle traverse {run}`.")
                 return []
             axes = basis(generator)

@@ -62,7 +62,7 @@ def score_section(
     if "accuracy/per-class" in scores:
         tables.append(Table(["class", "accuracy", "pictures"], class_rows(scores, classes), title="By class"))
     pictures = [
-        Picture(path, caption, narrow=True)
+        Picture(path, "", narrow=True, alt=caption)
         for caption, path in save_score_panels(scores, factors, folder, prefix=prefix)
     ]
     context = any(score.chance is not None or score.ceiling is not None for score in scores.values())
