@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,20 +17,21 @@ from disentangle.errors import OutputError
 from disentangle.evaluations import Score, encode_dataset, evaluate, save_scores
 from disentangle.files import check_destination, check_folder
 from disentangle.io import load, zoo_entry
-from disentangle.latents import Directions, most_active, traverse
+from disentangle.latents import Directions, most_active, start_columns, traverse
 from disentangle.linalg import effective_condition_number, orthogonality_error
 from disentangle.models import VAE, Generator
 from disentangle.viz import animation_frames, save_animation, save_grid
 from disentangle.viz.matrices import save_score_matrices
 from disentangle.viz.report import Picture, Section, Table, save_report
-from disentangle.viz.scores import explanations, score_table
+from disentangle.viz.score_page import score_section
 from disentangle.viz.stamps import maker_of
 
 __all__ = ["QuickstartResult", "quickstart"]
 
 VAE_NAME, GAN_NAME = "vae-rooms", "eigengan-rooms"
 _MADE_BY = "disentangle quickstart"
-_LEAD = f"Traversals and scores of the two bundled models, made by `{_MADE_BY}`."
+_LEAD = f"Traversals and scores of the two bundled models, made by {_MADE_BY}."
+_LEADS = (_LEAD, f"Traversals and scores of the two bundled models, made by `{_MADE_BY}`.")  # of before, too
 POINTS = 6_000  # two thirds train the scores' predictors: enough for two digits in well under a minute
 
 
@@ -75,6 +77,19 @@ def quickstart(
     begun = time.perf_counter()
     out = Path(out)
     _check_folder(out)
+    with tempfile.TemporaryDirectory() as drawing:  # of what is on the page alone
+        report, pictures, scores, names = _make(out, Path(drawing), device, seed, progress, scored)
+    return QuickstartResult(report, pictures, scores, names, time.perf_counter() - begun)
+
+
+def _make(
+    out: Path,
+    drawing: Path,
+    device: str | torch.device,
+    seed: int,
+    progress: Callable[[str], None] | None,
+    scored: Callable[[dict[str, Score], tuple[str, ...]], None] | None,
+) -> tuple[Path, list[Path], dict[str, Score], tuple[str, ...]]:
     say = progress or (lambda line: None)
     sections: list[Section] = []
     pictures: list[Path] = []
@@ -103,12 +118,12 @@ def quickstart(
     save_score_matrices(scores, dataset.factor_names, matrices)
     pictures.append(matrices)
     sections.append(
-        Section(
+        score_section(
+            scores,
+            dataset.factor_names,
             f"Disentanglement of {VAE_NAME} on {entry.data}",
-            paragraphs=explanations(scores),
+            folder=drawing,
             command=f"disentangle evaluate {VAE_NAME} --data {entry.data} --num {POINTS}",
-            tables=[Table(*score_table(scores, dataset.factor_names))],
-            pictures=[Picture(matrices, "What the scores are made of: codes against factors.")],
         )
     )
 
@@ -127,7 +142,7 @@ def quickstart(
 
     report = out / "report.html"
     save_report(report, "Independent directions", sections, lead=_LEAD)
-    return QuickstartResult(report, pictures, scores, dataset.factor_names, time.perf_counter() - begun)
+    return report, pictures, scores, dataset.factor_names
 
 
 def _check_folder(out: Path) -> None:
@@ -149,7 +164,8 @@ def _is_quickstart(folder: Path) -> bool:
         return True
     try:
         with (folder / "report.html").open(encoding="utf-8") as page:
-            return _LEAD in page.read(10_000)
+            start = page.read(10_000)
+            return any(lead in start for lead in _LEADS)
     except (OSError, ValueError):
         return False
 
@@ -157,11 +173,15 @@ def _is_quickstart(folder: Path) -> bool:
 def _draw(generator: Generator, directions: Directions, out: Path, name: str, seed: int) -> list[Path]:
     """A grid of one start, and an animation of three."""
     grid, animation = out / f"{name}.png", out / f"{name}.webp"
-    steps = 9
-    walks = traverse(generator, directions, seeds=range(seed, seed + 3), extent=2.5, steps=steps)
-    columns = [f"{-2.5 + 5 * i / (steps - 1):+.1f}" for i in range(steps)]
-    save_grid(walks[0], grid, row_labels=directions.labels, column_labels=columns, made_by=_MADE_BY)
-    save_animation(animation_frames(walks, row_labels=directions.labels), animation, fps=10)
+    steps, extent = 9, 2.5
+    walks = traverse(generator, directions, seeds=range(seed, seed + 3), extent=extent, steps=2 * steps - 1)
+    positions = torch.linspace(-extent, extent, steps)
+    save_grid(
+        walks[0, :, ::2], grid, row_labels=directions.labels,
+        column_labels=[f"{position:+.1f}" for position in positions.tolist()], title=f"{name}, seed {seed}",
+        marked=start_columns(generator, directions, positions, seeds=[seed]), made_by=_MADE_BY,
+    )  # fmt: skip
+    save_animation(animation_frames(walks, row_labels=directions.labels), animation)
     return [grid, animation]
 
 
@@ -175,7 +195,10 @@ def _traversal_section(name: str, pictures: list[Path], command: str) -> Section
         ],
         command=command,
         pictures=[
-            Picture(pictures[0], "One starting latent, left to right along each direction."),
+            Picture(
+                pictures[0],
+                "One starting latent, left to right along each direction; framed: the picture nearest to the start.",
+            ),
             Picture(pictures[1], "Three starting latents, all directions at once."),
         ],
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import reprlib
 from typing import Any
 
-__all__ = ["escaped", "quoted", "shown"]
+__all__ = ["escaped", "lasting", "quoted", "rounded", "shown"]
 
 
 def escaped(text: str, *, most: int | None = None) -> str:
@@ -28,6 +29,34 @@ def escaped(text: str, *, most: int | None = None) -> str:
 
 def _cut(text: str, most: int | None) -> str:
     return text if most is None or len(text) <= most else text[: max(most - 1, 0)] + "…"
+
+
+def lasting(seconds: float) -> str:
+    """A length of time in one or two units, as one says it.
+
+    >>> lasting(0.4), lasting(95), lasting(5 * 3600 + 120), lasting(100 * 3600)
+    ('0.4 s', '1 min 35 s', '5 h 2 min', '4 days 4 h')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    units = (("day", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    for (name, size), (finer, part) in itertools.pairwise(units):
+        if whole >= size:
+            # Rounded to the finer unit first: never 60 of it, and no minutes beside days.
+            counted, rest = divmod(round(whole / part), size // part)
+            days = "s" if name == "day" and counted > 1 else ""
+            return f"{counted:,} {name}{days}" + (f" {rest} {finer}" if rest else "")
+    return f"{whole} s"
+
+
+def rounded(value: float) -> str:
+    """A positive number in three digits or more, without an exponent where it is no giant.
+
+    >>> rounded(0.12345), rounded(12.345), rounded(1620.4)
+    ('0.123', '12.3', '1,620')
+    """
+    return f"{value:,.0f}" if 99.95 <= value < 1e9 else f"{value:.3g}"
 
 
 class _Bounded(reprlib.Repr):

@@ -39,7 +39,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """One number with its provenance.
 
@@ -66,6 +66,32 @@ class Score:
     chance: float | None = None
     ceiling: float | None = None
     interval: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        """One line: the value and what is to be read beside it. ``parts`` and ``settings`` hold the rest."""
+        beside = [
+            f"{name} {getattr(self, name):.4g}" for name in ("chance", "ceiling") if getattr(self, name) is not None
+        ]
+        if self.interval is not None:
+            beside.append(f"95 % {self.interval[0]:.4g} to {self.interval[1]:.4g}")
+        if not self.higher_is_better:
+            beside.append("less is better")
+        named = {"protocol": "", "n_train": " points", "seed": ""}
+        beside += [
+            f"{shown(self.settings[name], most=40)}{unit}" if unit else f"{name} {shown(self.settings[name], most=40)}"
+            for name, unit in named.items()
+            if self.settings.get(name) is not None
+        ]
+        return f"Score({shown(self.name, most=60)} = {self.value:.4g}{''.join(f', {text}' for text in beside)})"
+
+    def __str__(self) -> str:
+        """The line of :meth:`__repr__`, and what the parts and settings are called, arrays by their shapes."""
+        parts = ", ".join(
+            f"{shown(name, most=40)} {_brief(part)}" for name, part in list(self.parts.items())[:_MOST_SHOWN]
+        )
+        settings = ", ".join(shown(name, most=40) for name in list(self.settings)[:_MOST_SHOWN])
+        lines = [f"parts: {parts}"] * bool(parts) + [f"settings: {settings}"] * bool(settings)
+        return "\n".join([repr(self), *(f"  {line}" for line in lines)])
 
     def __float__(self) -> float:
         return float(self.value)
@@ -164,6 +190,17 @@ def load_scores(path: str | os.PathLike[str]) -> tuple[dict[str, Score], dict[st
         return {name: Score.from_dict(score) for name, score in scores.items()}, subject
     except InputError as error:
         raise InputError(f"{path} is damaged: {error}") from None
+
+
+_MOST_SHOWN = 12  # parts, and settings, that a printed score names
+
+
+def _brief(part: Any) -> str:
+    if isinstance(part, np.ndarray) and part.ndim == 1 and part.size <= 8 and part.dtype.kind in "fiub":
+        return f"[{' '.join(f'{value:.3g}' for value in part.tolist())}]"
+    if isinstance(part, np.ndarray):
+        return "x".join(map(str, part.shape))
+    return f"{part:.4g}" if isinstance(part, (int, float)) else shown(part, most=40)
 
 
 def _plain(value: Any) -> Any:

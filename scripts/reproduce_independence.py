@@ -189,26 +189,23 @@ def table_of(treatments: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def save_figure(curves: dict[str, dict[str, list[list[tuple[int, float]]]]], path: Path) -> None:
-    """Orthogonality error over steps, one panel a network, one line a run."""
+def save_figure(scores: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
+    """Orthogonality error of each averaged generator: one row a treatment, one dot a seed, one panel a network."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    for axis, (model, treatments) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    names = [name for name in TREATMENTS if any(name in treatments for treatments in scores.values())]
+    panels = figure.subplots(1, len(scores), sharey=True)
+    for axis, (model, treatments) in zip(panels, scores.items(), strict=True):
         for treatment, runs in treatments.items():
-            number = list(TREATMENTS).index(treatment)
-            for position, curve in enumerate(runs):
-                steps, errors = zip(*curve, strict=True)
-                label = treatment if position == 0 else None
-                look = {"color": f"C{number % 10}", "linestyle": ("-", "--")[number // 10], "linewidth": 1}
-                axis.plot(steps, [max(e, 1e-7) for e in errors], label=label, **look)
-        axis.set_yscale("log")
-        axis.set_title({"eigengan": "EigenGAN", "gan": "simple GAN"}[model])
-        axis.set_xlabel("step")
+            errors = [max(run["orthogonality_error"], 1e-7) for run in runs.values()]
+            axis.plot(errors, [names.index(treatment)] * len(errors), "o", color="C0", alpha=0.6, markersize=6)
+        axis.set_xscale("log")
+        axis.set_title({"eigengan": "EigenGAN", "gan": "simple GAN"}[model], fontsize=11)
+        axis.set_xlabel("orthogonality error, averaged generator")
+        axis.set_yticks(range(len(names)), names)
         axis.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("orthogonality error of the projections")
-    longest = max(figure.axes, key=lambda axis: len(axis.get_legend_handles_labels()[1]))
-    figure.legend(*longest.get_legend_handles_labels(), fontsize=8, loc="outside right center")
+    panels[0].invert_yaxis()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
@@ -288,12 +285,11 @@ def score(seeds: str, steps: int, only: str | None, jobs: int, runs: Path) -> No
 @main.command()
 @options
 def report(seeds: str, steps: int, only: str | None, jobs: int, runs: Path) -> None:
-    """Write the tables, the curves and the JSON of what is scored."""
+    """Write the tables, the figure and the JSON of what is scored."""
     from disentangle.files import write_json
     from disentangle.io.runs import read_stats
 
     scores: dict[str, dict[str, dict[str, Any]]] = {model: {} for model in NETWORKS}
-    curves: dict[str, dict[str, list[list[tuple[int, float]]]]] = {model: {} for model in NETWORKS}
     for treatment in TREATMENTS:
         for model, _, seed, folder in chosen(seeds, treatment, runs):
             if not (folder / SCORES).is_file():
@@ -304,13 +300,9 @@ def report(seeds: str, steps: int, only: str | None, jobs: int, runs: Path) -> N
             if None not in accepted:
                 found["olr_acceptance"] = statistics.mean(accepted)
             scores[model].setdefault(treatment, {})[f"seed {seed}"] = found
-            errors = [
-                (line["step"], sum(p["orthogonality_error"] for p in line["projections"].values())) for line in lines
-            ]
-            curves[model].setdefault(treatment, []).append(errors)
     for model, treatments in scores.items():
         put_table(f"independence-{model}", table_of(treatments))
-    save_figure(curves, ROOT / "docs" / "images" / "independence.png")
+    save_figure(scores, ROOT / "docs" / "images" / "independence.png")
     record = {
         "command": f"python scripts/reproduce_independence.py train|score|report --seeds {seeds} --steps {steps}",
         "environment": surroundings(),

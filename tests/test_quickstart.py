@@ -19,7 +19,7 @@ def result(tmp_path_factory):
 def test_report_is_one_self_contained_page(result):
     made, _ = result
     page = made.report.read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 5  # two grids, a heat map of each of three scores
     assert page.count("data:image/webp;base64,") == 2
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "dci/gradient-boosting disentanglement" in page

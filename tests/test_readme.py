@@ -106,3 +106,10 @@ def test_pictures_and_files_that_are_named_exist():
         assert (ROOT / target).exists(), target
     for script in re.findall(r"^(scripts/[a-z_.]+)", "\n".join(blocks("bash")), flags=re.MULTILINE):
         assert (ROOT / script).exists(), script
+
+
+def test_the_command_is_reached_before_it_is_used():
+    """In a plain shell, after the two commands of the set-up; `scripts/quickstart` says it at its end too."""
+    shown = "\n".join(blocks("bash"))
+    assert shown.index("scripts/quickstart ") < shown.index("\n. .venv/bin/activate ") < shown.index("\ndisentangle ")
+    assert ". .venv/bin/activate" in (ROOT / "scripts" / "quickstart").read_text(encoding="utf-8").splitlines()[-1]

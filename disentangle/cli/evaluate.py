@@ -82,7 +82,9 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @click.option(
     "--jobs", type=click.IntRange(max=MOST_JOBS), default=-1, show_default=True, help="Processes; -1 for one a core."
 )
-@output_option("--out", suffixes=(".json",), help="A .json file; for a run folder, scores.json in it.")
+@output_option(
+    "--out", suffixes=(".json",), help="A .json file; default: of a run folder, scores.json in it, or scores-PART.json."
+)
 @output_option("--figure", suffixes=(".png",), help="A .png of the matrices of codes and factors.")
 @output_option("--report", "page", suffixes=(".html", ".htm"), help="An .html page that explains each number.")
 @json_option

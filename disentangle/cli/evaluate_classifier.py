@@ -45,12 +45,13 @@ def evaluate_classifier(
     from disentangle.viz.confusion import save_confusion_matrix
 
     in_run = (Path(model) / "config.json").is_file()
-    target = out or (Path(model) / "scores.json" if in_run else None)
+    of = {"train": "-train", "validation": "-validation", "val": "-validation"}.get(split or "", "")
+    target = out or (Path(model) / f"scores{of}.json" if in_run else None)  # each part's in a file of its own
     figure: Path | None = None
     if out is not None:
         figure = beside(ctx, out.with_name(f"{out.stem}-confusion.png"), _MADE_BY)
     elif target is not None:  # the run's own
-        figure = target.with_name("confusion.png")
+        figure = target.with_name(f"confusion{of}.png")
         check_default(target)
     where = resolve_device(device)
     classifier = load(model, device=where)

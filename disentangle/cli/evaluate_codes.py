@@ -132,7 +132,7 @@ def _deliver(
 
     def explain() -> None:
         if how.page is not None:
-            _save_page(how.page, scores, columns, title, context=how.baselines)
+            _save_page(how.page, scores, columns, title)
             note(ctx, f"report: {how.page}")
 
     def show() -> None:
@@ -144,29 +144,15 @@ def _deliver(
     deliver(keep, draw, explain, show)
 
 
-def _save_page(page: Path, scores: Any, columns: list[str], title: str, *, context: bool) -> None:
+def _save_page(page: Path, scores: Any, columns: list[str], title: str) -> None:
     """The scores with what each means, as one HTML page."""
     import tempfile
 
-    from disentangle.viz.matrices import save_score_matrices, score_matrix
-    from disentangle.viz.report import Picture, Section, Table, save_report
-    from disentangle.viz.scores import explanations, score_table
+    from disentangle.viz.report import save_report
+    from disentangle.viz.score_page import score_section
 
     with tempfile.TemporaryDirectory() as folder:
-        pictures = []
-        if any(score_matrix(score) for score in scores.values()):
-            save_score_matrices(scores, columns, Path(folder) / "matrices.png")
-            caption = "What the scores are made of: codes against factors."
-            pictures.append(Picture(Path(folder) / "matrices.png", caption))
-        tables = [Table(*score_table(scores, columns))]
-        sections = [Section(title, explanations(scores), tables=tables, pictures=pictures)]
-        save_report(page, "Disentanglement", sections, lead=_CONTEXT if context else "")
-
-
-_CONTEXT = (
-    "Chance is the score of the same codes dealt to other points; the ceiling is the score of a perfect "
-    "representation of the same factors with as many live codes."
-)
+        save_report(page, "Disentanglement", [score_section(scores, columns, title, folder=folder)])
 
 
 def _model(

@@ -14,11 +14,13 @@ from disentangle.cli.options import note
 
 if TYPE_CHECKING:
     from disentangle.viz.report import Section
+    from disentangle.viz.run_summary import RunRecord
 
 __all__ = ["command"]
 
 _LONGEST = 200_000  # characters of a configuration
 _LARGEST = 100 * 2**20  # bytes of a picture
+_MOST_FILES = 8  # of scores, and confusion matrices
 
 
 @click.command("report")
@@ -26,7 +28,10 @@ _LARGEST = 100 * 2**20  # bytes of a picture
 @output_option("--out", suffixes=(".html", ".htm"), help="An .html file; default: report.html in the first run.")
 @click.pass_context
 def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> None:
-    """Curves, newest samples, scores and configuration of RUNS, as one self-contained HTML page.
+    """What RUNS are and came to, as one self-contained HTML page.
+
+    Command, date, duration and speed, the last numbers, curves, samples, a traversal, scores and the configuration; of
+    several runs, what differs.
 
     A run may be in training still. What is missing or damaged in its folder is left out, and that is said.
 
@@ -50,10 +55,22 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
     names = {run: run.name if run.name and len({r.name for r in runs}) == len(runs) else str(run) for run in runs}
     with tempfile.TemporaryDirectory() as folder:
         parts = _Parts(ctx, Path(folder))
-        sections = parts.training({names[run]: run for run in runs})
-        sections += [parts.run(run, names[run], number) for number, run in enumerate(runs)]
-        save_report(target, "Training report", sections)
+        records = {run: parts.record(run, name) for run, name in names.items()}
+        several = list(records.values())
+        sections = [parts.summary(several), *parts.curves(several)]
+        for number, (run, record) in enumerate(records.items()):
+            sections += parts.pictures(run, record, number, alone=len(runs) == 1)
+        sections.append(parts.configurations(several))
+        title = " and ".join(names.values()) if len(names) <= _MOST_NAMED else f"{len(names)} runs"
+        lead = "A training" if len(names) == 1 else "Trainings"
+        save_report(target, title, sections, lead=f"{lead} by disentangle.")
     note(ctx, f"report: {target}")
+
+
+_MOST_NAMED = 4  # runs up to which the title names them
+_PROGRESS = 4  # earlier samples that are shown
+_LARGEST_DRAWN = 256  # pixels of a side up to which a traversal takes seconds
+_MANY_AXES = 64
 
 
 class _Parts:
@@ -61,49 +78,139 @@ class _Parts:
 
     def __init__(self, ctx: click.Context, folder: Path) -> None:
         self.ctx, self.folder = ctx, folder
+        self.lacking: dict[str, list[str]] = {}
+        self.of_scores: dict[str, list[Section]] = {}
 
-    def training(self, runs: Mapping[str, Path]) -> list[Section]:
+    def record(self, run: Path, name: str) -> RunRecord:
+        """What can be read of a run."""
+        from disentangle.viz.run_summary import RunRecord
+
+        self.lacking[name] = lacking = []
+        lines = self._stats(run, lacking)
+        config = self._json(run / "config.json", "configuration", run, lacking)
+        environment = self._json(run / "environment.json", "environment", run, lacking)
+        return RunRecord(name, lines, config, environment, self._scores(run, name, lacking))
+
+    def summary(self, records: Sequence[RunRecord]) -> Section:
+        """What the runs are, and the numbers they ended with."""
+        from disentangle.viz.report import Section, Table
+        from disentangle.viz.run_summary import command_of, number_rows, summary_rows
+
+        names = [record.name for record in records]
+        heads = ["", *names] if len(names) > 1 else ["", ""]
+        tables = [Table(heads, summary_rows(records), prose=True)]
+        numbers = number_rows(records)
+        if numbers:
+            tables.append(Table(heads, numbers, title="Final numbers"))
+        commands = list(dict.fromkeys(filter(None, map(command_of, records))))
+        return Section("", command="\n".join(commands), tables=tables)
+
+    def curves(self, records: Sequence[RunRecord]) -> list[Section]:
         """Curves of all runs together."""
         from disentangle.errors import InputError
-        from disentangle.viz.conditioning import CONDITIONING_NOTE, conditioning_rows, save_conditioning_curves
-        from disentangle.viz.figures import save_training_curves
+        from disentangle.viz.conditioning import CONDITIONING_NOTE, conditioning_rows, save_conditioning_panels
+        from disentangle.viz.figures import save_training_panels
         from disentangle.viz.report import Picture, Section, Table
 
-        lacking: list[str] = []
-        stats = {name: self._stats(run, lacking) for name, run in runs.items()}
+        stats = {record.name: record.lines for record in records}
         if not any(line["step"] for lines in stats.values() for line in lines):
-            lacking.append(self._left_out("No run has logged a step yet, so there are no curves."))
-            return [Section("Training", lacking)]
-        curves = self.folder / "curves.png"
+            return [Section("Training", [self._left_out("No run has logged a step yet, so there are no curves.")])]
         try:
-            save_training_curves(stats, curves)
+            panels = save_training_panels(stats, self.folder)
         except InputError as error:
-            lacking.append(self._left_out(str(error)))
-            return [Section("Training", lacking)]
-        sections = [Section("Training", lacking, pictures=[Picture(curves, "Means over each logging interval.")])]
+            return [Section("Training", [self._left_out(str(error))])]
+        pictures = [Picture(path, "", narrow=True, alt=title) for title, path in panels]
+        sections = [Section("Training", ["Means over each logging interval."], pictures=pictures)]
         header, rows = conditioning_rows(stats)
         if rows:
-            conditioning = self.folder / "conditioning.png"
-            save_conditioning_curves(stats, conditioning)
-            pictures = [Picture(conditioning, CONDITIONING_NOTE)]
-            sections.append(Section("Conditioning", tables=[Table(header, rows)], pictures=pictures))
+            panels = save_conditioning_panels(stats, self.folder)
+            drawn = [Picture(path, "", narrow=True, alt=title) for title, path in panels]
+            table = Table(header, rows)
+            sections.append(Section("Conditioning", tables=[table], pictures=drawn, notes=[CONDITIONING_NOTE]))
         return sections
 
-    def run(self, run: Path, name: str, number: int) -> Section:
-        """Samples, scores and configuration of one run."""
-        from disentangle.viz.report import Picture, Section
+    def pictures(self, run: Path, record: RunRecord, number: int, *, alone: bool) -> list[Section]:
+        """Samples and how they became so, a traversal, and scores of one run, and what is lacking."""
+        from disentangle.viz.report import Section
 
-        lacking: list[str] = []
-        pictures: list[Picture] = []
-        step, samples = max(_samples(run), default=(0, None))
-        if samples is not None:
-            self._add(pictures, samples, f"Samples at step {step}.", lacking)
-        tables, paragraphs, matrices = self._scores(run, number, lacking)
-        pictures += matrices
-        if (run / "confusion.png").is_file():
-            self._add(pictures, run / "confusion.png", "Confusion matrix, in percent of each true class.", lacking)
-        command = self._configuration(run, lacking)
-        return Section(name, [*lacking, *paragraphs], command=command, tables=tables, pictures=pictures)
+        lacking = self.lacking[record.name]
+        newest: list[Any] = []
+        before: list[Any] = []
+        found = sorted(_samples(run))
+        if found:
+            step, path = found.pop()
+            self._add(newest, path, f"Samples at step {step}.", lacking, pixels=True)
+        for index in sorted({round(i * (len(found) - 1) / (_PROGRESS - 1)) for i in range(_PROGRESS)} if found else ()):
+            self._add(before, found[index][1], f"Step {found[index][0]}.", lacking, narrow=True)
+        for _, path in self._traversal(run, record, number, lacking):
+            self._add(newest, path, "Traversal of the newest checkpoint: each row moves along one of its own axes, and "
+                      "holds everything else.", lacking, pixels=True)  # fmt: skip
+        scores = self.of_scores.get(record.name, [])
+        for path in sorted(run.glob("confusion*.png"))[:_MOST_FILES]:
+            self._add(newest, path, f"Confusion matrix ({path.name}), in per cent of each true class.", lacking)
+        title = "Pictures" if alone else record.name
+        sections = [Section(title, lacking, pictures=newest)] if newest or lacking or not alone else []
+        if before:
+            sections.append(Section("Samples on the way" if alone else f"{record.name}: samples on the way",
+                                    pictures=before))  # fmt: skip
+        return sections + scores
+
+    def configurations(self, records: Sequence[RunRecord]) -> Section:
+        """Where the configurations differ, and all of them, folded."""
+        from disentangle.viz.report import Section, Table
+        from disentangle.viz.run_summary import configuration_rows
+
+        tables, paragraphs = [], []
+        if len(records) > 1:
+            rows = configuration_rows(records)
+            if rows:
+                tables.append(Table(["field", *(record.name for record in records)], rows, title="What differs"))
+            else:
+                paragraphs.append("The runs have one configuration.")
+        details = [
+            (f"Configuration of {record.name}" if len(records) > 1 else "The whole configuration", _text(record.config))
+            for record in records
+            if record.config
+        ]
+        return Section("Configuration", paragraphs, tables=tables, details=details)
+
+    def _traversal(self, run: Path, record: RunRecord, number: int, lacking: list[str]) -> list[tuple[str, Path]]:
+        """A grid of the newest checkpoint's strongest axes, where it has any."""
+        import torch
+
+        from disentangle.errors import DisentangleError
+        from disentangle.io import load
+        from disentangle.io.run_checkpoints import checkpoints
+        from disentangle.latents import basis, most_active, sefa, start_columns, traverse
+        from disentangle.models import Generator
+        from disentangle.viz import save_grid
+
+        if record.config.get("kind") == "classifier":
+            return []
+        try:
+            if not checkpoints(run):
+                return []
+            generator: Any = load(run)
+            if not isinstance(generator, Generator):
+                return []
+            if getattr(generator.config, "resolution", 0) > _LARGEST_DRAWN:
+                lacking.append(f"A traversal of pictures so large takes its time: `disentangle traverse {run}`.")
+                return []
+            axes = basis(generator)
+            chosen = sefa(generator, top=8) if len(axes) > _MANY_AXES else most_active(generator, axes, top=8)
+            walks = traverse(generator, chosen, extent=2.5, steps=9)
+            positions = torch.linspace(-2.5, 2.5, 9)
+            set_in_z = chosen.method == "basis" and chosen.space == "z"
+            marked = start_columns(generator, chosen, positions, seeds=[0]) if set_in_z else [4] * len(chosen)
+            path = self.folder / f"traversal-{number}.png"
+            save_grid(
+                walks[0], path, row_labels=chosen.labels, marked=marked,
+                column_labels=[f"{position:+.1f}" for position in positions.tolist()],
+            )  # fmt: skip
+        except DisentangleError as error:
+            lacking.append(self._left_out(f"There is no traversal of {run}: {error}"))
+            return []
+        return [(record.name, path)]
 
     def _stats(self, run: Path, lacking: list[str]) -> Sequence[Mapping[str, Any]]:
         from disentangle.errors import DisentangleError, reason
@@ -122,44 +229,42 @@ class _Parts:
             lacking.append(self._left_out(f"Left out, for they are damaged: {count} of {run / 'stats.jsonl'}."))
         return lines
 
-    def _scores(self, run: Path, number: int, lacking: list[str]) -> tuple[list[Any], list[str], list[Any]]:
-        """Tables, explanations and pictures of a run's scores."""
+    def _scores(self, run: Path, name: str, lacking: list[str]) -> dict[str, Any]:
+        """The scores in a run's folder, of which sections are made."""
         from disentangle.errors import DisentangleError
         from disentangle.evaluations import load_scores
-        from disentangle.viz.matrices import save_score_matrices, score_matrix
-        from disentangle.viz.report import Picture, Table
-        from disentangle.viz.scores import class_rows, explanations, score_table
+        from disentangle.viz.score_page import score_section
 
-        if not (run / "scores.json").is_file():
-            return [], [], []
-        try:
-            scores, subject = load_scores(run / "scores.json")
-            factors = _names(subject.get("factors"))
-            tables = [Table(*score_table(scores, factors))]
-            if "accuracy/per-class" in scores:
-                tables.append(Table(["class", "accuracy", "pictures"], class_rows(scores, _names(subject["classes"]))))
-        except (DisentangleError, KeyError) as error:
-            lacking.append(self._left_out(f"The scores of {run} are left out: {error}"))
-            return [], [], []
-        pictures = []
-        if any(score_matrix(score) for score in scores.values()):
-            matrices = self.folder / f"matrices-{number}.png"
-            save_score_matrices(scores, factors, matrices)
-            pictures.append(Picture(matrices, "What the scores are made of: codes against factors."))
-        return tables, explanations(scores), pictures
+        every: dict[str, Any] = {}
+        for path in [*sorted(run.glob("scores*.json")), *sorted(run.glob("image_scores*.json"))][:_MOST_FILES]:
+            try:
+                scores, subject = load_scores(path)
+                of = "".join(f", {key} {subject[key]}" for key in ("data", "split") if subject.get(key))
+                section = score_section(
+                    scores, _names(subject.get("factors")), f"Scores of {name}{of}", folder=self.folder,
+                    prefix=f"{len(self.of_scores)}-{path.stem}", classes=_names(subject.get("classes")),
+                )  # fmt: skip
+            except (DisentangleError, KeyError) as error:
+                lacking.append(self._left_out(f"The scores of {path} are left out: {error}"))
+                continue
+            self.of_scores.setdefault(name, []).append(section)
+            tail = path.stem.removeprefix("scores").strip("-")
+            every |= {f"{key} ({tail})" if tail and path.stem.startswith("scores") else key: score
+                      for key, score in scores.items()}  # fmt: skip
+        return every
 
-    def _configuration(self, run: Path, lacking: list[str]) -> str:
+    def _json(self, path: Path, what: str, run: Path, lacking: list[str]) -> Mapping[str, Any]:
         from disentangle.errors import DisentangleError
         from disentangle.json_files import read_json
 
         try:
-            text = json.dumps(read_json(run / "config.json", what="a run's configuration"), indent=2)
+            record = read_json(path, what=f"a run's {what}")
         except (DisentangleError, RecursionError) as error:
-            lacking.append(self._left_out(f"The configuration of {run} is left out: {error}"))
-            return ""
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n..."
+            lacking.append(self._left_out(f"The {what} of {run} is left out: {error}"))
+            return {}
+        return record if isinstance(record, dict) else {}
 
-    def _add(self, pictures: list[Any], path: Path, caption: str, lacking: list[str]) -> None:
+    def _add(self, pictures: list[Any], path: Path, caption: str, lacking: list[str], **how: bool) -> None:
         from disentangle.errors import reason
         from disentangle.viz.report import Picture
 
@@ -171,7 +276,7 @@ class _Parts:
         except OSError as error:
             lacking.append(self._left_out(f"The picture {path} is left out ({reason(error)})."))
             return
-        pictures.append(Picture(path, caption))
+        pictures.append(Picture(path, caption, **how))
 
     def _left_out(self, sentence: str) -> str:
         note(self.ctx, sentence)
@@ -186,6 +291,11 @@ def _samples(run: Path) -> list[tuple[int, Path]]:
         return []
     steps = [path for path in found if path.suffix == ".png" and path.stem.isascii() and path.stem.isdecimal()]
     return [(int(path.stem), path) for path in steps if len(path.stem) < 19 and path.is_file()]
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    text = json.dumps(config, indent=2)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n..."
 
 
 def _names(value: Any) -> list[str]:

@@ -12,9 +12,11 @@ __all__ = ["print_scores"]
 
 def print_scores(scores: Mapping[str, Any], columns: Sequence[str], title: str) -> None:
     """Scores as one table, or as several where it would not fit: the values, then the cells of as many factors."""
-    from disentangle.viz.scores import CONTEXT_LABELS, score_table
+    from disentangle.viz.scores import CONTEXT_LABELS, LOWER, score_table
 
     header, rows = score_table(scores, columns)
+    if any(row[0].endswith(LOWER) for row in rows):
+        title = f"{title} ({LOWER.strip()} less is better)"
     first = next((i for i in range(2, len(header)) if header[i] not in CONTEXT_LABELS), len(header))
     widths = [max(map(len, column)) + 3 for column in zip(header, *rows, strict=True)]
     room = console().width - 1

@@ -12,6 +12,7 @@ from disentangle.cli.destinations import output_option
 from disentangle.cli.options import Assignments, FiniteFloat, device_option, note, seed_option, setting
 from disentangle.cli.progress import training_progress
 from disentangle.cli.results import print_text
+from disentangle.text import lasting
 
 __all__ = ["generator_options", "run_generator", "run_training", "training_options", "treatments"]
 
@@ -20,25 +21,32 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every ``disentangle train`` command."""
     options = [
         click.option("--data", required=False, help="Name of a data set, or a folder, zip or file; see `data list`."),
-        click.option("--resolution", type=int, help="Side of the pictures in pixels."),
-        click.option("--data-dir", type=click.Path(path_type=Path), help="Where files of named data sets lie."),
+        click.option("--resolution", type=int, help="Side of the pictures in pixels; default: the data's own."),
+        click.option("--data-dir", type=click.Path(path_type=Path),
+                     help="Where files of named data sets lie; default: see `data list`."),
         click.option("--download", is_flag=True, help="Download the data set if it is missing."),
         click.option("--on-bad-image", type=click.Choice(["raise", "skip"]),
                      help="Stop at an unreadable picture (default), or leave such pictures out and name them."),
         click.option("--preset", help="Row of the preset table; default: the first of the pictures' size."),
         click.option("--nog", is_flag=True, help="Nearest orthogonal gradient on the projections."),
         click.option("--olr", is_flag=True, help="Optimal learning rate on the projections."),
-        click.option("--olr-form", type=click.Choice(["released", "matrix", "exact"]), help="Form of --olr."),
-        click.option("--ol", type=float, help="Weight of the orthogonality loss on the projections."),
+        click.option("--olr-form", type=click.Choice(["released", "matrix", "exact"]),
+                     help="Form of --olr; default: matrix."),
+        click.option("--ol", type=float,
+                     help="Weight of the orthogonality loss on the projections; default: 0, or 0.00625 by --treat ol."),
         click.option("--mode", type=click.Choice(["gradient", "update", "landing", "pogo", "spel", "scion"]),
-                     help="What --nog makes orthogonal; or a treatment that takes the place of --nog."),
-        click.option("--scale", type=click.Choice(["none", "grad_norm", "nuclear"]), help="Length of --nog's step."),
-        click.option("--retraction", type=click.Choice(["none", "polar"]), help="Keep the projections orthogonal."),
-        click.option("--steps", type=int, help="Training steps in all."),
-        click.option("--batch", type=int, help="Batch size over all processes."),
-        click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic of the networks."),
+                     help="What --nog makes orthogonal (default: gradient), or a treatment in the place of --nog."),
+        click.option("--scale", type=click.Choice(["none", "grad_norm", "nuclear"]),
+                     help="Length of --nog's step; default: none."),
+        click.option("--retraction", type=click.Choice(["none", "polar"]),
+                     help="Keep the projections orthogonal; default: none."),
+        click.option("--steps", type=int, help="Training steps in all; default: the preset's, see above."),
+        click.option("--batch", type=int, help="Batch size over all processes; default: the preset's."),
+        click.option("--precision", type=click.Choice(["fp32", "bf16"]),
+                     help="Arithmetic of the networks; default: fp32."),
         click.option("--tracker", type=click.Choice(["none", "tensorboard", "wandb"]),
-                     help="Also log to a tracker; wandb: online, or with WANDB_MODE=offline into the run folder."),
+                     help="Also log to a tracker (default: none); wandb: online, or with WANDB_MODE=offline into the "
+                          "run folder."),
         click.option("--set", "fields", type=Assignments(), multiple=True, help="Any field, e.g. model.basis=4."),
         click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                      help="A config.json to start from instead of a preset."),
@@ -54,9 +62,13 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def generator_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every generator's command has besides: where to start, the rate, and the treatments of its projections."""
-    function = click.option("--treat", help="Of the projections: nog, olr, ol, ow, separated by commas.")(function)
+    function = click.option(
+        "--treat", help="Of the projections: nog, olr, ol, ow, separated by commas; default: none."
+    )(function)
     rate = FiniteFloat(0, min_open=True)
-    function = click.option("--lr", type=rate, help="Learning rate, as --set optimizer.lr=RATE.")(function)
+    function = click.option(
+        "--lr", type=rate, help="Learning rate, as --set optimizer.lr=RATE; default: the preset's."
+    )(function)
     further = click.option("--from", "init", help="Model file, run folder or zoo name to train further.")
     return further(training_options(function))
 
@@ -109,7 +121,19 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
     train = loops[config.kind]
     with training_progress(ctx, f"train {kind}") as progress:
         result = train(config, options["out"], device=device, progress=progress)
-    note(ctx, f"{result.steps} steps in {result.seconds:.0f} s: {options['out']}")
+    if not result.taken:
+        note(
+            ctx,
+            f"{options['out']} has its {result.steps:,} steps already: nothing is left to train.{_going_on(config)}",
+        )
+        return
+    before = f", {result.steps:,} in all" if result.taken < result.steps else ""
+    note(ctx, f"{result.taken:,} steps in {lasting(result.seconds)}{before}: {options['out']}")
+
+
+def _going_on(config: Any) -> str:
+    """How a finished run goes on, where it can."""
+    return f" More of them: --steps {2 * config.steps}." if "steps" in config.may_differ else ""
 
 
 def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> Any:

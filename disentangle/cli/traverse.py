@@ -29,7 +29,7 @@ _MANY = 64  # axes above which a model's own are too many to draw
     show_default=True,
     help="Walk from -EXTENT to EXTENT.",
 )
-@click.option("--steps", type=int, default=9, show_default=True, help="Pictures a walk.")
+@click.option("--steps", type=int, help="Pictures a walk; default: 9, or 21 of an animation, which is 40 frames.")
 @click.option("--space", help="Walk the model's axes of this space; default: its first.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+ that directions in w move, e.g. 2-5.")
 @click.option("--start", type=click.Path(path_type=Path), help="Latents to start from, by `disentangle invert`.")
@@ -39,21 +39,22 @@ _MANY = 64  # axes above which a model's own are too many to draw
 @click.option("--truncation-cutoff", type=click.IntRange(0), help="Rows of w+ that are truncated; default: all.")
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
 @click.option("--absolute/--relative", default=None, help="Set the position along a direction, or add to the start's.")
-@click.option("--fps", type=FiniteFloat(0.1, 1000), default=12.0, show_default=True, help="Speed of an animation.")
+@click.option("--fps", type=FiniteFloat(0.1, 1000), help="Speed of an animation; default: 12, slower below 24 frames.")
 @click.option("--scale", type=click.IntRange(1, 64), help="Enlargement of the pictures; default: to about 64 pixels.")
 @output_option("--out", suffixes=(*PICTURES, ".mp4"), required=True, help="A .png grid, .gif, .webp or .mp4.")
 @device_option
 @click.pass_context
 def command(
     ctx: click.Context, model: ModelSource, dims: tuple[int, ...] | None, active: int | None, directions: Path | None,
-    seeds: tuple[int, ...], extent: float, steps: int, space: str | None, layers: tuple[int, ...] | None,
+    seeds: tuple[int, ...], extent: float, steps: int | None, space: str | None, layers: tuple[int, ...] | None,
     start: Path | None, truncation: float | None, truncation_cutoff: int | None, label: int | None,
-    absolute: bool | None, fps: float, scale: int | None, out: Path, device: str | None,
+    absolute: bool | None, fps: float | None, scale: int | None, out: Path, device: str | None,
 ) -> None:  # fmt: skip
     """Latent traversals of MODEL: each row walks one direction, everything else held.
 
     A picture file gets a grid, one row for each direction and seed; a .gif, .webp or .mp4 moves along all of them at
-    once. A model with many axes shows its ten strongest directions by SeFa instead.
+    once. The picture that a walk starts from, or the nearest to it, is framed. A model with many axes shows its ten
+    strongest directions by SeFa instead.
 
     \b
     Examples:
@@ -64,14 +65,18 @@ def command(
         raise click.UsageError("Give --dims or --active, not both.")
     import dataclasses
 
+    import torch
+
     from disentangle.devices import resolve_device
     from disentangle.errors import InputError
-    from disentangle.latents import Directions, Latents, basis, most_active, sefa, traverse
+    from disentangle.latents import Directions, Latents, basis, most_active, sefa, start_columns, traverse
     from disentangle.viz import animation_frames, save_animation, save_grid
     from disentangle.viz.video import check_animation
 
     if out.suffix.lower() in ANIMATIONS:
         check_animation(out)
+    if steps is None:
+        steps = 21 if out.suffix.lower() in ANIMATIONS else 9
     generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "has no latent space")
     if directions is not None:
         chosen = Directions.load(directions)
@@ -109,5 +114,16 @@ def command(
         if len(starts) > 1:
             labels = tuple(f"{name}, {where}" for name in chosen.labels for where in starts)
         columns = tuple(f"{-extent + 2 * extent * step / (steps - 1):+.1f}" for step in range(steps))
-        save_grid(walks.transpose(0, 1).flatten(0, 1), out, row_labels=labels, column_labels=columns, scale=scale)
+        positions = torch.linspace(-extent, extent, steps)
+        if absolute is None:  # as traverse takes it
+            absolute = chosen.method == "basis" and chosen.space == "z" and started is None
+        given = {} if truncation is None else {"truncation": truncation}
+        marked = [int(positions.abs().argmin())] * len(labels) if not absolute and steps % 2 else []
+        if absolute and chosen.space == "z" and started is None:
+            marked = start_columns(generator, chosen, positions, seeds=seeds, label=label, **given)
+        title = ", ".join([Path(model).name or model, *(starts if len(starts) == 1 else ())])
+        save_grid(
+            walks.transpose(0, 1).flatten(0, 1), out, row_labels=labels, column_labels=columns, title=title,
+            marked=marked, scale=scale,
+        )  # fmt: skip
     note(ctx, f"{len(chosen)} directions, {len(starts)} starting latents: {out}")

@@ -12,16 +12,29 @@ from disentangle.io.run_checkpoints import Checkpoint, checkpoints, damage
 from disentangle.io.run_lock import LOCK
 from disentangle.json_files import read_json
 
-__all__ = ["CONFIG", "COPY", "check_same_run"]
+__all__ = ["CONFIG", "COPY", "ENVIRONMENT", "check_same_run"]
 
 CONFIG, COPY = "config.json", "run_config.json"  # of a run, and of each of its checkpoints
+ENVIRONMENT = "environment.json"
+_BEFORE_CHECKPOINTS = {
+    CONFIG,
+    ENVIRONMENT,
+    "stats.jsonl",
+    "samples",
+    "checkpoints",
+    "report.html",
+    "disentangle",
+    LOCK,
+}  # the last but one: a tracker's
+_OF_ALL_TRAININGS = {"schema_version", "data", "steps", "batch"}  # fields of every configuration
 
 
 def check_same_run(path: Path, config: Config, may_differ: tuple[str, ...]) -> str | None:
     """Whether a run of ``config`` can begin or go on in ``path``.
 
     What a killed process left of files it was writing is nothing. Every checkpoint holds the configuration too: where
-    ``config.json`` is lost or damaged, that one decides.
+    ``config.json`` is lost or damaged, that one decides. A run that ended before its first checkpoint has nothing to
+    continue, so that one of any configuration may begin in its place: the remedy of what ended it often is another.
 
     Args:
         path: the run folder, which need not exist.
@@ -58,10 +71,24 @@ def check_same_run(path: Path, config: Config, may_differ: tuple[str, ...]) -> s
             "The run cannot be continued without it: the command that began it prints it with --dry-run. Or choose "
             "another --out."
         )
+    if not found and _never_saved(path, names):
+        return f"{path} holds a run that ended before its first checkpoint; it begins afresh, as was given now."
     agreeing = _agreeing(found, config, may_differ)
     if agreeing is None:
         raise ConfigError(f"{problem}. {advice}")
     return f"{problem}. {agreeing.folder} has the configuration that was given, and the run goes on."
+
+
+def _never_saved(path: Path, names: list[str]) -> bool:
+    """Whether a folder holds what a training leaves before its first checkpoint, and nothing of anybody else's."""
+    if any(name not in _BEFORE_CHECKPOINTS and not is_leftover(name) for name in names):
+        return False
+    try:
+        record = read_json(path / CONFIG, what="a configuration", error=ConfigError)
+        saved = os.listdir(path / "checkpoints") if "checkpoints" in names else []
+    except (ConfigError, OSError):
+        return False
+    return isinstance(record, dict) and record.keys() >= _OF_ALL_TRAININGS and all(map(is_leftover, saved))
 
 
 def _rows(file: Path, config: Config, may_differ: tuple[str, ...]) -> list[str]:

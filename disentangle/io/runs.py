@@ -1,7 +1,7 @@
 """A run folder: everything one training leaves on the disk.
 
 config.json       the resolved configuration, written before the first step
-environment.json  versions, device, command line
+environment.json  versions, device, command line, and when it was begun and continued
 stats.jsonl       one JSON object per logged step
 samples/          pictures of fixed latents
 checkpoints/N/    model.safetensors (complete), state.pt (to continue), run_config.json, SHA256SUMS
@@ -18,6 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from torch import nn
 from disentangle._version import __version__
 from disentangle.config import Config
 from disentangle.devices import device_name
-from disentangle.errors import CheckpointError
+from disentangle.errors import CheckpointError, InputError
 from disentangle.files import failure_of, is_leftover, sync_folder, write_json, write_text, writing
 from disentangle.io.checkpoint import load_state, save, save_state
 from disentangle.io.run_checkpoints import (
@@ -42,14 +43,16 @@ from disentangle.io.run_checkpoints import (
     remove_checkpoint,
     seal,
 )
-from disentangle.io.run_identity import CONFIG, COPY, check_same_run
+from disentangle.io.run_identity import CONFIG, COPY, ENVIRONMENT, check_same_run
 from disentangle.io.run_lock import LOCK, RunLock
 from disentangle.io.run_stats import append_stats, forget_after, read_stats
+from disentangle.json_files import read_json
 
 __all__ = ["RunFolder", "read_stats"]
 
 logger = logging.getLogger(__name__)
 
+_MOST_SESSIONS = 100  # starts that the environment tells of: a queue may stop and continue a run many times
 _FORGOTTEN = 3600.0  # seconds after which a file that another command was writing counts as left behind
 
 
@@ -134,10 +137,34 @@ class RunFolder:
 
     # ------------------------------------------------------------------------------------------------ writing
 
-    def start(self, device: str) -> None:
-        """Write the configuration and the environment; call once, on one process, before the first step."""
+    def start(self, device: str, *, step: int = 0, finished: bool = False) -> None:
+        """Write the configuration and the environment; call once, on one process, before any step is taken.
+
+        Args:
+            device: where it is trained.
+            step: that it goes on from, 0 for a new run, in whose folder samples of one before it are removed.
+            finished: there is nothing left to train, so that the environment stays that of the training.
+        """
         write_json(self.path / CONFIG, self.config.model_dump(mode="json"))
-        write_json(self.path / "environment.json", environment(device))
+        if finished:
+            return
+        now = environment(device)
+        earlier = [] if step == 0 else self._sessions()
+        sessions = [*earlier, {"step": step, **{key: now[key] for key in ("started", "device", "command")}}]
+        write_json(self.path / ENVIRONMENT, {**now, "sessions": sessions[-_MOST_SESSIONS:]})
+        if step == 0:
+            for path in (self.path / "samples").glob("[0-9]*.png"):
+                if path.stem.isdecimal():
+                    path.unlink(missing_ok=True)
+
+    def _sessions(self) -> list[Any]:
+        """When and with which command the run was begun and continued so far, as far as that is known."""
+        try:
+            record = read_json(self.path / ENVIRONMENT, what="a run's environment")
+        except InputError:
+            return []
+        sessions = record.get("sessions") if isinstance(record, dict) else None
+        return sessions if isinstance(sessions, list) else []
 
     def log(self, record: Mapping[str, Any], *, sync: bool = False) -> None:
         """Append one line to ``stats.jsonl``; NaN and infinity become null, which JSON has."""
@@ -259,5 +286,6 @@ def environment(device: str) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
     }

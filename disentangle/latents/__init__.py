@@ -9,7 +9,7 @@ from disentangle.latents.latent_file import Latents
 from disentangle.latents.random_directions import random_directions
 from disentangle.latents.sefa import sefa
 from disentangle.latents.style_channels import style_channels
-from disentangle.latents.traversal import check_fit, traverse
+from disentangle.latents.traversal import check_fit, start_columns, traverse
 
 __all__ = [
     "Directions",
@@ -25,6 +25,7 @@ __all__ = [
     "random_directions",
     "read_ganspace",
     "sefa",
+    "start_columns",
     "style_channels",
     "traverse",
 ]

@@ -14,14 +14,15 @@ from torch import Tensor
 from disentangle.errors import CheckpointError, InputError
 from disentangle.models.base import Generator
 from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
-from disentangle.text import quoted
+from disentangle.text import quoted, shown
 
 __all__ = ["Directions", "fingerprint"]
 
+_MOST_NAMED = 10  # labels that printed directions show
 _KIND = FileKind("disentangle-directions", "a file of directions", "`disentangle directions find` or Directions.save")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Directions:
     """Some directions of a latent space.
 
@@ -73,6 +74,16 @@ class Directions:
             )
         if self.mean is not None and self.mean.shape != self.vectors.shape[1:]:
             raise InputError(f"mean has shape {tuple(self.mean.shape)}; expected {tuple(self.vectors.shape[1:])}.")
+
+    def __repr__(self) -> str:
+        """One line: how many, of which space, found how, and their names."""
+        names = ", ".join(shown(label, most=30) for label in self.labels[:_MOST_NAMED])
+        more = ", ..." if len(self) > _MOST_NAMED else ""
+        rows = "" if self.layers is None else f", layers {shown(self.layers, most=40)}"
+        return (
+            f"Directions({len(self)} of {self.vectors.shape[1]} numbers in {shown(self.space, most=20)} by "
+            f"{shown(self.method, most=30)}{rows}: {names}{more})"
+        )
 
     @property
     def _each_has_layers(self) -> bool:

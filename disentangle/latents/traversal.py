@@ -17,7 +17,7 @@ from disentangle.latents.latent_file import Latents
 from disentangle.latents.subject import looks_at_generator
 from disentangle.models.base import Generator, LatentSpace, check_latents, class_option
 
-__all__ = ["check_fit", "traverse", "walk_latents"]
+__all__ = ["check_fit", "start_columns", "traverse", "walk_latents"]
 
 
 @looks_at_generator
@@ -141,6 +141,50 @@ def walk_latents(
     lengths = directions.scale.to(starts)[:, None] * positions.to(starts)  # (k, steps)
     walk = held[:, :, None] + lengths[..., None, None] * moves[:, None]
     return walk.reshape(*walk.shape[:3], *space.shape)
+
+
+def start_columns(
+    generator: Generator,
+    directions: Directions,
+    positions: Tensor,
+    *,
+    seeds: Sequence[int],
+    truncation: float | None = None,
+    label: int | None = None,
+) -> list[int | None]:
+    """Which picture of a walk that sets positions in z is nearest to its starting latent.
+
+    Args:
+        generator: as of :func:`traverse`, like the directions, seeds, truncation and label.
+        directions: of z.
+        positions: (steps,) in units of each direction's scale, in ascending order.
+        seeds: of the starting latents.
+        truncation: of the starting latents.
+        label: class of a conditional generator.
+
+    Returns:
+        A number of a step, or None where the start lies beyond the walk, for each direction and seed, direction first.
+    """
+    space = generator.spaces["z"]
+    options: dict[str, Any] = dict(class_option(generator, label))
+    if space.truncated_by != "call":
+        options["truncation"] = getattr(generator, "default_truncation", 1.0) if truncation is None else truncation
+    starts = torch.cat([
+        generator.sample_latents(1, space="z", generator=torch.Generator().manual_seed(seed), **options)
+        for seed in seeds
+    ])  # fmt: skip
+    flat = starts.flatten(1).float().cpu()
+    vectors, scale = directions.vectors.float().cpu(), directions.scale.float().cpu()
+    centred = flat if directions.mean is None else flat - directions.mean.float().cpu()
+    tiny = torch.finfo(torch.float32).tiny
+    along = (centred @ vectors.T) / (vectors.square().sum(1) * scale).clamp(min=tiny)  # (seeds, k)
+    distances = (along.T[:, :, None] - positions).abs()  # (k, seeds, steps)
+    nearest = distances.argmin(-1)
+    within = distances.amin(-1) <= 0.5 * float(positions.diff().max()) * (1 + 1e-4)
+    return [
+        int(step) if inside else None
+        for step, inside in zip(nearest.flatten().tolist(), within.flatten().tolist(), strict=True)
+    ]
 
 
 def check_fit(generator: Generator, directions: Directions) -> LatentSpace:

@@ -47,12 +47,14 @@ class TrainingResult:
         model: the trained model (of a GAN the averaged generator), in evaluation mode.
         steps: steps trained in all.
         seconds: wall time of this call.
+        taken: steps that this call has trained; 0 where the run was finished already.
     """
 
     run: RunFolder
     model: nn.Module
     steps: int
     seconds: float
+    taken: int
 
 
 # Called after every step with (steps done, steps in all, images per second so far, latest losses).
@@ -77,7 +79,7 @@ class Session(Draws):
         device: str = "auto",
         progress: Progress | None = None,
     ) -> None:
-        self._begun = time.perf_counter()
+        self._begun, self._first = time.perf_counter(), 0
         check_tracker(config.tracker)
         chosen = resolve_device(device)
         self.run = RunFolder(out, config, may_differ=config.may_differ, keep=config.keep_checkpoints)
@@ -143,7 +145,8 @@ class Session(Draws):
 
     def result(self, model: nn.Module) -> TrainingResult:
         """The finished training of ``model``."""
-        return TrainingResult(self.run, model.eval(), self.step, time.perf_counter() - self._begun)
+        seconds = time.perf_counter() - self._begun
+        return TrainingResult(self.run, model.eval(), self.step, seconds, self.step - self._first)
 
     def place(self, network: nn.Module) -> nn.Module:
         """``network`` on this process's device, its convolutions in the layout that runs them fastest."""
@@ -179,7 +182,7 @@ class Session(Draws):
         state = self.run.load_state()
         if state is not None:
             restore(self._parts, state["parts"], source=self.run.latest)
-            self.step = state["step"]
+            self.step = self._first = state["step"]
             if self.step > self.config.steps:
                 raise ConfigError(
                     f"{self.run.path} is at step {self.step} already, and steps is {self.config.steps}; give as many "
@@ -187,7 +190,7 @@ class Session(Draws):
                 )
         if self.main:
             with self._writing():
-                self.run.start(str(self.device))
+                self.run.start(str(self.device), step=self.step, finished=self.step == self.config.steps)
                 self.run.forget_after(-1 if state is None else self.step)
                 if state is None:
                     self._log({}, 0.0)
@@ -276,10 +279,14 @@ class Session(Draws):
     def fail(self, what: str) -> NoReturn:
         """Raise a TrainingFailed: ``what`` happened, which checkpoint is good, what to do."""
         checkpoint = self.run.latest
-        where = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
+        if checkpoint is None:  # such a folder may be begun afresh
+            raise TrainingFailed(
+                f"{what}; there is no checkpoint yet. Look at stats.jsonl for what grew, and start it again with a "
+                "lower learning rate."
+            )
         raise TrainingFailed(
-            f"{what}; {where}. Look at stats.jsonl for what grew, and start another run (another --out) with a lower "
-            "learning rate, since this one keeps its own."
+            f"{what}; the last good checkpoint is {checkpoint}. Look at stats.jsonl for what grew, and start another "
+            "run (another --out) with a lower learning rate, since this one keeps its own."
         )
 
     # ---------------------------------------------------------------------------------------------- internals

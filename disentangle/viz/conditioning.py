@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from disentangle.errors import InputError
 from disentangle.viz.canvas import plain_label, save_figure
 from disentangle.viz.figures import logarithmic
 
-__all__ = ["CONDITIONING_NOTE", "conditioning_rows", "save_conditioning_curves"]
+__all__ = ["CONDITIONING_NOTE", "conditioning_rows", "save_conditioning_curves", "save_conditioning_panels"]
 
 CONDITIONING_NOTE = (
     "Solid: condition number over the directions that the features have. Dashed: over all of them; dotted: the same "
@@ -39,13 +40,37 @@ def save_conditioning_curves(stats: Stats, path: str | os.PathLike[str]) -> None
     Raises:
         InputError: if no line has such a layer.
     """
-    layers = _layers(stats)
-    if not layers:
-        raise InputError("No run has logged the covariance of a whitening or pooling layer; nothing to draw.")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    conditions, ranks, spectra = figure.subplots(1, 3)
+    _draw(stats, figure.subplots(1, 3))
+    save_figure(figure, path)
+
+
+def save_conditioning_panels(stats: Stats, folder: str | os.PathLike[str]) -> list[tuple[str, Path]]:
+    """The same as three pictures, which a small screen can show: what each is, and its file.
+
+    Raises:
+        InputError: if no line has such a layer.
+    """
+    from matplotlib.figure import Figure
+
+    figures = [Figure(figsize=(3.75, 2.9), layout="constrained") for _ in range(3)]
+    axes = [figure.subplots() for figure in figures]
+    _draw(stats, axes)
+    drawn = []
+    for number, (figure, axis) in enumerate(zip(figures, axes, strict=True)):
+        path = Path(folder) / f"conditioning-{number}.png"
+        save_figure(figure, path, dpi=100)
+        drawn.append((axis.get_title(), path))
+    return drawn
+
+
+def _draw(stats: Stats, axes: Sequence[Any]) -> None:
+    layers = _layers(stats)
+    if not layers:
+        raise InputError("No run has logged the covariance of a whitening or pooling layer; nothing to draw.")
+    conditions, ranks, spectra = axes
     for number, (run, layer) in enumerate(layers):
         rows = [(line["step"], line["spectral"][layer]) for line in stats[run] if layer in line.get("spectral", {})]
         label = plain_label(f"{run} {layer}" if len(stats) > 1 else layer)
@@ -75,7 +100,6 @@ def save_conditioning_curves(stats: Stats, path: str | os.PathLike[str]) -> None
     logarithmic(spectra)
     ranks.set_ylim(bottom=0)
     conditions.legend(fontsize=7)
-    save_figure(figure, path)
 
 
 def conditioning_rows(stats: Stats) -> tuple[list[str], list[list[str]]]:

@@ -14,13 +14,13 @@ from disentangle.viz.canvas import plain_label, save_figure
 __all__ = ["save_confusion_matrix"]
 
 _MOST_NAMED = 40  # classes up to which their names fit
-_MOST_COUNTED = 15  # classes up to which the shares are written into the cells
+_MOST_COUNTED = 15  # classes up to which the numbers are written into the cells
 
 
 def save_confusion_matrix(
     matrix: ArrayLike, class_names: Sequence[str], path: str | os.PathLike[str], *, made_by: str = ""
 ) -> None:
-    """Draw a confusion matrix, each row as shares of its true class.
+    """Draw a confusion matrix, each row in per cent of its true class.
 
     Args:
         matrix: (c, c) counts, true classes in rows, predicted ones in columns.
@@ -43,8 +43,8 @@ def save_confusion_matrix(
     side = min(12.0, 3.5 + 0.3 * min(c, _MOST_NAMED))
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axis = figure.subplots()
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
+    image = axis.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    figure.colorbar(image, ax=axis, shrink=0.8, label="per cent of the true class")
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     if c <= _MOST_NAMED:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 from collections.abc import Sequence
@@ -10,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from disentangle.colour import CHANNELS
 from disentangle.errors import InputError
 from disentangle.files import write_bytes
 from disentangle.text import escaped
+from disentangle.viz.lettering import Lettering
 from disentangle.viz.stamps import png_options
 
 __all__ = ["image_grid", "on_white", "save_grid", "save_picture", "to_pil"]
@@ -24,7 +24,8 @@ __all__ = ["image_grid", "on_white", "save_grid", "save_picture", "to_pil"]
 _LONGEST_LABEL = 80  # characters
 _LONGEST_SIDE = {"WEBP": 16_383, "JPEG": 65_500, "GIF": 65_535, "PNG": 500_000}  # pixels, of the formats and of sense
 _MOST_PIXELS = 10**9  # 3 GB
-_BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
+_BACKGROUND, _INK, _MARK = (255, 255, 255), (40, 40, 40), (214, 90, 30)
+_FRAME = 2  # pixels, of a marked picture
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")  # formats that keep it
 
 
@@ -53,16 +54,22 @@ def image_grid(
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
+    title: str = "",
+    marked: Sequence[int | None] = (),
     image_range: tuple[float, float] = (-1.0, 1.0),
     scale: int | None = None,
     gap: int = 2,
 ) -> Image.Image:
     """Rows of pictures on white, with labels to the left and above; transparent pictures stay so, as RGBA.
 
+    Labels may be in any script: where no font of this machine has a character, its name is written.
+
     Args:
         images: (rows, columns, C, H, W) with 1, 3 or 4 channels.
         row_labels: one a row, or none.
         column_labels: one a column, or none.
+        title: a line above all.
+        marked: a column of each row whose picture is framed, such as the one a walk starts from, or None.
         image_range: values that become black and white.
         scale: enlargement; by default small images are enlarged to about 64 pixels.
         gap: white pixels between pictures.
@@ -73,9 +80,15 @@ def image_grid(
     if images.ndim != 5 or not images.numel():
         raise InputError(f"images have shape {tuple(images.shape)}; expected (rows, columns, C, H, W), none of them 0.")
     rows, columns = images.shape[:2]
-    for name, labels, count in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
-        if labels and len(labels) != count:
-            raise InputError(f"{name} has {len(labels)} entries; expected {count} or none.")
+    for name, given, count in (
+        ("row_labels", row_labels, rows), ("column_labels", column_labels, columns), ("marked", marked, rows),
+    ):  # fmt: skip
+        if given and len(given) != count:
+            raise InputError(f"{name} has {len(given)} entries; expected {count} or none.")
+    for column in marked:
+        if column is not None and not 0 <= column < columns:
+            raise InputError(f"marked has the column {column}; expected 0 to {columns - 1}, or None.")
+    gap = max(gap, 2 * _FRAME) if any(column is not None for column in marked) else gap
     row_labels, column_labels = (
         [escaped(label, most=_LONGEST_LABEL) for label in labels] for labels in (row_labels, column_labels)
     )
@@ -84,9 +97,12 @@ def image_grid(
     if scale < 1:
         raise InputError(f"scale is {scale}; expected 1 or more.")
     height, width = images.shape[-2] * scale, images.shape[-1] * scale
-    font = _font(max(11, min(16, height // 5)))
-    left = max((int(font.getlength(label)) for label in row_labels), default=0) + (10 if row_labels else 0)
-    top = int(font.size * 1.5) if column_labels else 0
+    letters = Lettering(max(11, min(16, height // 5)))
+    left = max((int(letters.width(label)) for label in row_labels), default=0) + (10 if row_labels else 0)
+    line = int(letters.size * 1.5)
+    title = letters.cut(escaped(title, most=400), left + columns * (width + gap) - gap - 4) if title else ""
+    above = line + 4 if title else 0
+    top = above + (line if column_labels else 0)
     size = (left + columns * (width + gap) - gap, top + rows * (height + gap) - gap)
     if size[0] * size[1] > _MOST_PIXELS:
         raise InputError(
@@ -94,15 +110,23 @@ def image_grid(
         )
     sheet = Image.new("RGBA" if images.shape[2] == 4 else "RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
+    if title:
+        letters.draw(draw, (2, above / 2), title, anchor="l", fill=_INK)
     for row in range(rows):
         y = top + row * (height + gap)
         if row_labels:
-            draw.text((left - 6, y + height / 2), row_labels[row], fill=_INK, font=font, anchor="rm")
+            letters.draw(draw, (left - 6, y + height / 2), row_labels[row], anchor="r", fill=_INK)
         for column in range(columns):
             x = left + column * (width + gap)
             sheet.paste(to_pil(images[row, column], image_range=image_range, scale=scale), (x, y))
             if row == 0 and column_labels:
-                draw.text((x + width / 2, top / 2), column_labels[column], fill=_INK, font=font, anchor="mm")
+                letters.draw(draw, (x + width / 2, above + line / 2), column_labels[column], anchor="m", fill=_INK)
+            if marked and marked[row] == column:  # within the picture where it stands at the edge
+                box = (x - _FRAME, y - _FRAME, x + width + _FRAME - 1, y + height + _FRAME - 1)
+                draw.rectangle(
+                    (max(box[0], 0), max(box[1], 0), min(box[2], size[0] - 1), min(box[3], size[1] - 1)),
+                    outline=_MARK, width=_FRAME,
+                )  # fmt: skip
     return sheet
 
 
@@ -112,6 +136,8 @@ def save_grid(
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
+    title: str = "",
+    marked: Sequence[int | None] = (),
     image_range: tuple[float, float] = (-1.0, 1.0),
     scale: int | None = None,
     made_by: str = "",
@@ -123,11 +149,16 @@ def save_grid(
         path: the file.
         row_labels: one a row, or none.
         column_labels: one a column, or none.
+        title: a line above all.
+        marked: a column of each row that is framed, or None.
         image_range: values that become black and white.
         scale: enlargement.
         made_by: command that is noted in a .png file, see :mod:`disentangle.viz.stamps`.
     """
-    grid = image_grid(images, row_labels=row_labels, column_labels=column_labels, image_range=image_range, scale=scale)
+    grid = image_grid(
+        images, row_labels=row_labels, column_labels=column_labels, title=title, marked=marked,
+        image_range=image_range, scale=scale,
+    )  # fmt: skip
     options = png_options(made_by) if Path(path).suffix.lower() == ".png" else {}
     save_picture(grid, path, **options)
 
@@ -165,11 +196,3 @@ def on_white(picture: Image.Image) -> Image.Image:
     if picture.mode != "RGBA":
         return picture
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings and which knows the letters of most languages; Pillow's own has few."""
-    spec = importlib.util.find_spec("matplotlib")  # found, not imported: that would take half a second
-    assert spec is not None
-    assert spec.origin is not None
-    return ImageFont.truetype(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 
 from disentangle.errors import InputError
+from disentangle.text import shown
 from disentangle.viz.explanations import explain
 
-__all__ = ["CONTEXT_LABELS", "class_rows", "explanations", "kept_factors", "score_table"]
+__all__ = [
+    "CONTEXT_LABELS",
+    "LOWER",
+    "all_settings",
+    "class_rows",
+    "explanations",
+    "kept_factors",
+    "score_table",
+    "settings_table",
+]
 
 _MOST_FACTORS = 10_000
 
@@ -30,7 +40,8 @@ _FURTHER = {
 def score_table(scores: Mapping[str, Any], columns: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
     """Header and rows: name, value, chance, ceiling and interval where any score has them, then a cell for each factor.
 
-    A cell is empty where a factor was left out as constant, or the score has nothing for each factor.
+    A name with an arrow down is of a score of which less is better; a value that is no better than chance says so. A
+    cell is empty where a factor was left out as constant, or the score has nothing for each factor.
 
     Args:
         scores: :class:`disentangle.evaluations.Score` by name.
@@ -45,7 +56,7 @@ def score_table(scores: Mapping[str, Any], columns: Sequence[str] = ()) -> tuple
         further = _FURTHER.get(family, ())
         label = f"{score.name} disentanglement" if family in ("dci", "med", "topk-med") else score.name
         own = [] if further and family != "dci-es" else _cells(score, "per_factor")
-        rows.append([label, _text(score.value), *context, *own])
+        rows.append([label + ("" if score.higher_is_better else LOWER), _value(score), *context, *own])
         for label, part, cells in further:
             value = score.parts.get(part)
             if isinstance(value, (int, float, np.number)):
@@ -53,6 +64,51 @@ def score_table(scores: Mapping[str, Any], columns: Sequence[str] = ()) -> tuple
     width = max([len(header), *map(len, rows)])
     header += [f"factor {len(columns) + k}" for k in range(width - len(header))]
     return header, [row + [""] * (width - len(row)) for row in rows]
+
+
+def settings_table(scores: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: protocol, points that it learnt from and that it was measured on, and seed of each score."""
+    having = [name for name in _MAIN if any(name in score.settings for score in scores.values())]
+    rows = [[score.name, *(_setting(score.settings.get(name)) for name in having)] for score in scores.values()]
+    return ["score", *(_MAIN[name] for name in having)], rows
+
+
+def all_settings(scores: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: every setting of each score; first those that all of them share."""
+    every = [score.settings for score in scores.values()]
+    shared = {key: value for key, value in every[0].items() if all(_same(key, value, other) for other in every[1:])}
+    rows = [["all of them", _listed(shared)]] if shared and len(every) > 1 else []
+    for score in scores.values():
+        own = {key: value for key, value in score.settings.items() if len(every) == 1 or key not in shared}
+        rows.append([score.name, _listed(own)])
+    return ["score", "settings"], [row for row in rows if row[1]]
+
+
+_MAIN = {"protocol": "protocol", "n_train": "points", "n_test": "held out", "n": "pictures", "seed": "seed"}
+
+
+def _setting(value: Any) -> str:
+    return "" if value is None else f"{value:,}" if type(value) is int and value >= 1000 else shown(value, most=40)
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return "; ".join(f"{shown(key, most=40)} {shown(value, most=160)}" for key, value in settings.items())
+
+
+def _same(key: str, value: Any, settings: Mapping[str, Any]) -> bool:
+    return key in settings and bool(settings[key] == value)
+
+
+LOWER = " ↓"  # beside the name of a score of which less is better
+
+
+def _value(score: Any) -> str:
+    """The value, marked where guessing does better."""
+    text, chance = _text(score.value), score.chance
+    if chance is None or math.isnan(chance) or math.isnan(score.value) or text == _text(chance):
+        return text
+    worse = score.value < chance if score.higher_is_better else score.value > chance
+    return f"{text} ({'below' if score.higher_is_better else 'above'} chance)" if worse else text
 
 
 _CONTEXT = {"chance": "chance", "ceiling": "ceiling", "interval": "95 %"}

@@ -133,6 +133,11 @@ def test_evaluate_reads_the_kind_and_scores_the_test_part(run, trained: Path, pi
     assert matrix.sum(1).tolist() == [6, 6, 6]
     with Image.open(folder / "confusion.png") as figure:
         assert figure.width > 200
+    before = (folder / "scores.json").read_bytes()
+    run("evaluate", folder, "--split", "val")
+    assert (folder / "scores.json").read_bytes() == before, "each part has a file of its own"
+    assert json.loads((folder / "scores-validation.json").read_text())["subject"]["split"] == "validation"
+    assert (folder / "confusion-validation.png").exists()
 
 
 def test_evaluate_another_part_elsewhere(run, trained: Path, pictures: Path, tmp_path: Path):
@@ -319,7 +324,7 @@ def test_report_shows_conditioning_and_scores(run, trained: Path, tmp_path: Path
     assert "effective, last fifth" in page
     assert "Confusion matrix" in page
     assert "<td>slanting</td>" in page
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 10  # six curves, three of the conditioning, the confusion matrix
 
 
 def test_report_of_a_generator_has_no_conditioning(run, vae_run: Path, tmp_path: Path):

@@ -22,7 +22,7 @@ def copied(vae_run, tmp_path) -> Path:
 def drawn(monkeypatch, request) -> None:
     """Figures are drawn where a test is about what is in them: each takes a second."""
     if request.node.name != "test_damaged_lines_among_good_ones":
-        for module in ("figures", "matrices"):
+        for module in ("figures", "matrices", "conditioning"):
             draw = lambda figure, path, **options: Image.new("L", (2, 2)).save(path)  # noqa: E731
             monkeypatch.setattr(f"disentangle.viz.{module}.save_figure", draw)
 
@@ -134,7 +134,7 @@ def test_one_begun_run_beside_a_finished_one(copied, vae_run, tmp_path):
 
 
 def test_the_same_run_twice(copied):
-    assert page(copied, copied)[0].count("<h2>") == 2
+    assert page(copied, copied)[0].count("<h2>") == 3  # training, pictures, configuration
 
 
 def test_what_is_no_run(tmp_path, fails):
@@ -148,3 +148,94 @@ def test_lines_of_trainings_are_well_formed(vae_run, gan_run):
     for run in (vae_run, gan_run):
         lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
         assert well_formed(lines) == (lines, 0)
+
+
+def test_the_page_begins_with_what_was_run(copied):
+    from disentangle.files import write_json
+
+    sessions = [
+        {"step": 0, "started": "2026-03-01T10:00:00+00:00"},
+        {"step": 2, "started": "2026-03-02T10:00:00+00:00"},
+    ]
+    record = json.loads((copied / "environment.json").read_text())
+    command = ["/usr/bin/disentangle", "train", "vae", "--data", "my <pictures>"]
+    write_json(copied / "environment.json", {**record, "command": command, "sessions": sessions})
+    (copied / "stats.jsonl").write_text(
+        "".join(
+            json.dumps({"step": step, "kimg": 8 * step / 1000, "images_per_second": rate, "losses": losses}) + "\n"
+            for step, rate, losses in ((0, 0.0, {}), (2, 4.0, {"loss": 9.0}), (4, 1.0, {"loss": 7.25}))
+        )
+    )
+    text, _ = page(copied)
+    assert "<h1>run</h1>" in text
+    command_at = text.index("disentangle train vae --data &#39;my &lt;pictures&gt;&#39;")
+    order = [command_at]
+    for shown in ("vae, sprites, 32 pixels", "2026-03-01 10:00 UTC, continued once", "20 s", ">4<", "Final numbers",
+                  "7.25", "<h2>Training", "<h2>Pictures", "<details>", "schema_version"):  # fmt: skip
+        order.append(text.index(shown))
+    assert order == sorted(order), "16 images at 4 a second, and 16 at 1: 20 s"
+    assert ">1.6<" in text
+    assert "Traversal of the newest checkpoint" in text
+    assert "<table" not in text[text.index("<details>") :]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b'{"sessions": [3], "command": "x"}', b'{"sessions": [{"started": "now"}], "command": [1]}',
+     b'{"started": 5, "device": {"a": []}, "torch": ' + b'"' + b"x" * 10**6 + b'"}'],
+)  # fmt: skip
+def test_damaged_environment(copied, content):
+    (copied / "environment.json").write_bytes(content)
+    text, _ = page(copied)
+    assert "vae, sprites, 32 pixels" in text
+    assert len(text) < 10**6
+
+
+@pytest.mark.parametrize(
+    "damage", [{"kimg": "x", "images_per_second": []}, {"kimg": 1e300, "images_per_second": 1e-300}, {"kimg": True}]
+)
+def test_a_pace_that_is_none(copied, damage):
+    line = {"step": 4, "losses": {"loss": 1.0}, **damage}
+    (copied / "stats.jsonl").write_text(json.dumps(line) + "\n")
+    assert "time of training" not in page(copied)[0]
+
+
+def test_several_runs_show_what_differs_and_not_two_dumps(copied, tmp_path):
+    other = Path(shutil.copytree(copied, tmp_path / "other"))
+    record = json.loads((other / "config.json").read_text())
+    record["optimizer"]["lr"] = 0.25
+    (other / "config.json").write_text(json.dumps({**record, "new_field": None}))
+    text, _ = page(copied, other)
+    assert "<h1>run and other</h1>" in text
+    shown = text[text.index("What differs") : text.index("<details>")]
+    assert [field for field in ("optimizer.lr", "0.25", "new_field") if field not in shown] == []
+    assert "latent_dim" not in shown
+    assert text.count("<details>") == 2
+    (other / "config.json").write_text((copied / "config.json").read_text())
+    assert "The runs have one configuration." in page(copied, other)[0]
+
+
+def test_samples_on_the_way(copied):
+    for step in range(10, 100, 10):
+        Image.new("L", (2, 2)).save(copied / "samples" / f"{step:06d}.png")
+    text, _ = page(copied)
+    assert "Samples at step 90." in text
+    assert [step for step in range(0, 100) if f"<figcaption>Step {step}." in text] == [4, 30, 50, 80]
+
+
+def test_scores_of_every_part_have_a_file_and_a_place(copied):
+    score = {
+        "name": "accuracy/top-1",
+        "value": 0.5,
+        "parts": {},
+        "settings": {},
+        "higher_is_better": True,
+        "seconds": 0,
+    }
+    for name, split in (("scores", "test"), ("scores-train", "train")):
+        record = {"format": "disentangle-scores", "version": 1, "scores": {"accuracy/top-1": score}}
+        (copied / f"{name}.json").write_text(json.dumps({**record, "subject": {"split": split, "data": "d"}}))
+    text, _ = page(copied)
+    assert "Scores of run, data d, split test" in text
+    assert "Scores of run, data d, split train" in text
+    assert "score: accuracy/top-1 (train)" in text

@@ -17,7 +17,7 @@ from disentangle.evaluations import Score, save_scores
 from disentangle.viz.canvas import plain_label
 from disentangle.viz.conditioning import save_conditioning_curves
 from disentangle.viz.confusion import save_confusion_matrix
-from disentangle.viz.figures import save_curves, save_training_curves
+from disentangle.viz.figures import save_curves, save_training_panels
 from disentangle.viz.grid import image_grid
 from disentangle.viz.matrices import save_score_matrices
 from disentangle.viz.report import Picture, Section, Table, save_report
@@ -65,7 +65,8 @@ def test_figures_and_grids(tmp_path):
         save_curves(dict.fromkeys(HOSTILE, (1.0, 0.5)), tmp_path / "l.png", title="$x^$")
         score = Score("$x^$\x1b", 0.5, parts={"matrix": every, "factors": np.arange(len(HOSTILE))})
         save_score_matrices({"a": score}, HOSTILE, tmp_path / "m.png")
-        save_training_curves({"$x^$": [line], "_b": [line]}, tmp_path / "t.png")
+        later = [line, {**line, "step": 2}]
+        save_training_panels({"$x^$": later, "_b": later}, tmp_path)
         save_conditioning_curves({"$x^$": [line], "_b": [line]}, tmp_path / "s.png")
         pictures = torch.zeros(len(HOSTILE), 2, 3, 16, 16)
         grid = image_grid(pictures, row_labels=HOSTILE, column_labels=["\x1b", "b"])

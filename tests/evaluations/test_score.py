@@ -78,3 +78,17 @@ def test_other_json_is_refused(text: str) -> None:
 def test_versions_of_installed_packages_only() -> None:
     versions = package_versions("numpy", "no-such-package-at-all")
     assert versions == {"numpy": np.__version__}
+
+
+def test_a_printed_score_fits_a_screen():
+    parts = {"mutual_information": np.ones((500, 40)), "entropy": np.ones(40), "factors": np.arange(3), "size": 0.5}
+    settings = {"protocol": "dlib-2018", "n_train": 10_000, "seed": 3, "estimator": ["x" * 10_000] * 40}
+    score = Score("mig", 0.51234, parts=parts, settings=settings, chance=0.01, ceiling=0.9, interval=(0.4, 0.6))
+    line = "mig = 0.5123, chance 0.01, ceiling 0.9, 95 % 0.4 to 0.6, protocol dlib-2018, 10000 points, seed 3"
+    assert repr(score) == f"Score({line})"
+    assert str(score).splitlines() == [
+        f"Score({line})",
+        "  parts: mutual_information 500x40, entropy 40, factors [0 1 2], size 0.5",
+        "  settings: protocol, n_train, seed, estimator",
+    ]
+    assert "less is better" in repr(Score("fd", 1.0, higher_is_better=False))

@@ -438,3 +438,73 @@ def test_a_folder_that_takes_no_lock_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match=r"\.lock cannot be written \(No space left on device\)"):
         opened(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+# --------------------------------------------------------------------------------------- before the first checkpoint
+
+
+def begun(run: Path, **fields: Any) -> RunFolder:
+    """A run that has logged and drawn, and saved nothing."""
+    folder = RunFolder(run, with_fields(CONFIG, fields), may_differ=CONFIG.may_differ)
+    folder.open()
+    folder.start("cpu")
+    folder.log({"step": 0, "losses": {}, "projections": {}})
+    (run / "samples").mkdir(exist_ok=True)
+    (run / "samples" / "000500.png").write_bytes(b"drawn")
+    return folder
+
+
+def test_a_run_without_a_checkpoint_begins_afresh_with_another_configuration(tmp_path, caplog):
+    begun(tmp_path).close()
+    folder = RunFolder(tmp_path, with_fields(CONFIG, {"optimizer.lr": 1e-3, "data.name": "rooms"}))
+    folder.open()
+    assert "ended before its first checkpoint" in caplog.text
+    assert folder.load_state() is None
+    folder.start("cpu")
+    folder.close()
+    assert json.loads((tmp_path / "config.json").read_text())["data"]["name"] == "rooms"
+    assert list((tmp_path / "samples").iterdir()) == [], "those were of another one"
+
+
+def test_a_run_without_a_checkpoint_that_is_still_training_is_not_taken_over(tmp_path):
+    folder = begun(tmp_path)
+    with pytest.raises(RunInUse):
+        opened(tmp_path, **{"optimizer.lr": 1e-3})
+    folder.close()
+    assert (tmp_path / "samples" / "000500.png").exists()
+
+
+def test_once_there_was_a_checkpoint_the_configuration_is_kept(model, tmp_path):
+    save(tmp_path, model, 10)
+    for lost in ("latest", "checkpoints/000010/state.pt", "checkpoints/000010/run_config.json"):
+        (tmp_path / lost).unlink()
+        with pytest.raises(ConfigError, match="another configuration"):
+            opened(tmp_path, **{"optimizer.lr": 1e-3})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.json", '{"architectures": ["Bert"]}'), ("config.json", "[]"), ("model.pt", ""), ("latest", "10")],
+)  # fmt: skip
+def test_what_is_not_only_a_begun_run_stays(tmp_path, name: str, content: str):
+    begun(tmp_path).close()
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError):
+        opened(tmp_path, **{"optimizer.lr": 1e-3})
+    assert (tmp_path / name).read_text() == content
+    assert (tmp_path / "samples" / "000500.png").exists()
+
+
+def test_the_environment_tells_when_a_run_was_begun_and_continued(model, tmp_path):
+    save(tmp_path, model, 10)
+    for step in (10, 20):
+        folder = RunFolder(tmp_path, CONFIG)
+        folder.start("cpu", step=step)
+    folder.start("cpu", step=20, finished=True)
+    record = json.loads((tmp_path / "environment.json").read_text())
+    assert [session["step"] for session in record["sessions"]] == [0, 10, 20]
+    assert record["sessions"][-1]["command"] == record["command"]
+    assert record["sessions"][-1]["started"] == record["started"]
+    (tmp_path / "environment.json").write_text('{"sessions": 3}')
+    folder.start("cpu", step=20)
+    assert len(json.loads((tmp_path / "environment.json").read_text())["sessions"]) == 1

@@ -128,3 +128,11 @@ def test_bad_directions():
         Directions(torch.ones(3), "z", ("a",), "hand", torch.ones(1))
     with pytest.raises(InputError, match="no direction 1"):
         Directions(torch.eye(1), "z", ("a",), "hand", torch.ones(1)).select([1])
+
+
+def test_printed_directions_fit_a_line():
+    labels = tuple(f"axis {i} \x1b[2J" for i in range(500))
+    found = Directions(torch.ones(500, 512), space="w", labels=labels, method="sefa", scale=torch.ones(500))
+    assert str(found).startswith("Directions(500 of 512 numbers in w by sefa: axis 0 ")
+    assert len(str(found)) < 400
+    assert str(found).isprintable()

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import disentangle
 from disentangle.errors import CheckpointError, InputError
 from disentangle.latents import Directions, Latents, basis, ganspace, most_active, sefa, style_channels, traverse
-from disentangle.latents.traversal import walk_latents
+from disentangle.latents.traversal import start_columns, walk_latents
 from disentangle.models import build_model
 
 SMALL = {"resolution": 16, "z_dim": 10, "w_dim": 10, "mapping_layers": 2, "channels": (6, 6, 4)}
@@ -254,3 +254,20 @@ def test_headers_that_make_no_sense(change, message, tmp_path):
 
 def test_traverse_is_public():
     assert disentangle.traverse is traverse
+
+
+def test_where_a_walk_that_sets_positions_starts():
+    """In units of each direction's scale, along its vector, from where the directions cross."""
+    model = build_model({"kind": "gan", "resolution": 32, "latent_dim": 2}, seed=0)
+    z = torch.cat([model.sample_latents(1, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)])
+    vectors, scale, mean = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0.5, 4.0]), torch.tensor([0.1, -0.2])
+    found = Directions(vectors, space="z", labels=("a", "b"), method="basis", scale=scale, mean=mean)
+    at = (z - mean) / torch.tensor([1.0, 4.0])  # (seeds, directions): 2 * 0.5 and 1 * 4 a unit
+    for direction in range(2):
+        for seed in range(2):
+            exact = float(at[seed, direction])
+            positions = torch.tensor([exact - 3, exact - 1, exact, exact + 2])
+            columns = start_columns(model, found, positions, seeds=[0, 1])
+            assert columns[2 * direction + seed] == 2
+            beyond = torch.tensor([exact + 5, exact + 6, exact + 7])
+            assert start_columns(model, found, beyond, seeds=[0, 1])[2 * direction + seed] is None

@@ -11,7 +11,7 @@ from PIL import Image
 from disentangle.errors import InputError
 from disentangle.viz.conditioning import conditioning_rows, save_conditioning_curves
 from disentangle.viz.confusion import save_confusion_matrix
-from disentangle.viz.figures import save_training_curves
+from disentangle.viz.figures import save_training_panels
 
 
 def line(step: int, effective: float | None, raw: float | None = None) -> dict:
@@ -52,11 +52,13 @@ def test_conditioning_figure(tmp_path: Path):
 
 
 def test_training_curves_have_the_validation(tmp_path: Path):
-    save_training_curves({"a": [START, line(1, 5.0)]}, tmp_path / "with.png")
-    plain = {k: v for k, v in line(1, 5.0).items() if k not in ("validation", "learning_rate")}
-    save_training_curves({"a": [START, plain]}, tmp_path / "without.png")
-    with Image.open(tmp_path / "with.png") as one, Image.open(tmp_path / "without.png") as other:
-        assert one.height > other.height  # two panels more
+    lines = [START, line(1, 5.0), line(2, 5.0)]
+    titles = [title for title, _ in save_training_panels({"a": lines}, tmp_path)]
+    assert titles == ["accuracy", "loss", "validation accuracy", "learning rate"]
+    for rows in lines[1:2]:
+        del rows["validation"]  # looked at once: a number, and no curve
+    titles = [title for title, _ in save_training_panels({"a": lines}, tmp_path)]
+    assert titles == ["accuracy", "loss", "learning rate"]
 
 
 @pytest.mark.parametrize("classes", [3, 20, 60])

@@ -13,13 +13,14 @@ from PIL import Image, ImageSequence
 
 from disentangle.data import Sprites
 from disentangle.errors import InputError
-from disentangle.evaluations import evaluate
+from disentangle.evaluations import Score, evaluate
 from disentangle.viz import animation_frames, image_grid, save_animation, save_grid, to_pil
-from disentangle.viz.figures import logarithmic, save_training_curves
-from disentangle.viz.matrices import save_score_matrices, score_matrix
+from disentangle.viz.figures import logarithmic, save_training_panels
+from disentangle.viz.matrices import save_score_matrices, save_score_panels, score_matrix
 from disentangle.viz.preview import preview_rows
 from disentangle.viz.report import Picture, Section, Table, save_report
-from disentangle.viz.scores import explanations, score_table
+from disentangle.viz.score_page import score_section
+from disentangle.viz.scores import explanations, score_table, settings_table
 from tests.full_disk import full_disk
 
 
@@ -43,6 +44,22 @@ def test_grid_places_pictures_and_makes_room_for_labels():
     assert ink < 128, "the row label is drawn"
 
 
+def test_a_title_and_the_frame_of_the_start():
+    black = torch.full((2, 3, 1, 8, 8), -1.0)
+    plain = image_grid(black, scale=4, gap=4)
+    framed = image_grid(black, scale=4, gap=4, marked=[1, None])
+    assert framed.size == plain.size
+    around = [framed.getpixel(p) for p in ((34, 10), (69, 10), (50, 33), (34, 40), (5, 33))]
+    assert [pixel != (255, 255, 255) for pixel in around] == [True, True, True, False, False]
+    assert framed.getpixel((50, 16)) == (0, 0, 0), "the picture itself is as it was"
+    titled = image_grid(black, scale=4, gap=4, title="a model, seed 0 " * 20)
+    assert titled.width == plain.width, "a long title is cut"
+    assert titled.height > plain.height
+    for marked in ([3, None], [1]):
+        with pytest.raises(InputError, match="marked has"):
+            image_grid(black, marked=marked)
+
+
 def test_small_pictures_are_enlarged():
     assert image_grid(torch.zeros(1, 1, 1, 16, 16)).size == (64, 64)
     assert image_grid(torch.zeros(1, 1, 3, 128, 128)).size == (128, 128)
@@ -53,15 +70,34 @@ def test_animation_goes_there_and_back(tmp_path, ending):
     walks = torch.linspace(-1, 1, 4).reshape(1, 1, 4, 1, 1, 1).expand(2, 3, 4, 3, 16, 16)
     frames = animation_frames(walks, row_labels=["a", "b", "c"], column_labels=["seed 0", "seed 1"])
     assert len(frames) == 6
+    assert {frame.size for frame in frames} == {frames[0].size}
     path = tmp_path / f"walk.{ending}"
     save_animation(frames, path, fps=10)
     with Image.open(path) as animation:
         read = [frame.convert("RGB") for frame in ImageSequence.Iterator(animation)]
         assert len(read) == 6
-        levels = [frame.getpixel((frame.width - 10, frame.height - 10))[0] for frame in read]
+        levels = [frame.getpixel((20, frame.height - 20))[0] for frame in read]
     assert levels[:4] == sorted(levels[:4])
     assert levels[4] > levels[5]
     assert abs(levels[1] - levels[5]) < 12
+
+
+@pytest.mark.parametrize(("seeds", "directions", "side"), [(1, 10, 64), (3, 6, 64), (1, 1, 256), (1, 30, 64)])
+def test_frames_are_about_square(seeds: int, directions: int, side: int):
+    walks = torch.zeros(seeds, directions, 2, 1, side, side)
+    frame = animation_frames(walks, row_labels=[f"direction {i}" for i in range(directions)])[0]
+    assert 0.6 < frame.width / frame.height < 1.8
+    assert frame.width >= 250
+
+
+@pytest.mark.parametrize(("frames", "seconds"), [(6, 2.0), (16, 2.0), (40, 40 / 12)])
+def test_an_animation_takes_two_seconds_or_more(tmp_path, frames: int, seconds: float):
+    pictures = [Image.new("RGB", (4, 4), (i, 0, 0)) for i in range(frames)]
+    save_animation(pictures, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert sum(frame.info["duration"] for frame in ImageSequence.Iterator(animation)) / 1000 == pytest.approx(
+            seconds, rel=0.05
+        )
 
 
 def test_pictures_are_written_atomically(tmp_path):
@@ -128,18 +164,32 @@ def test_ticks_of_a_logarithmic_axis_are_plain_numbers():
 
 
 def test_training_curves(tmp_path):
-    save_training_curves({"a": [line(0, None), line(10, 1.0), line(20, 0.5)], "b": [line(10, 2.0)]}, tmp_path / "c.png")
-    with Image.open(tmp_path / "c.png") as picture:
-        assert picture.width > 500
+    runs = {"a": [line(0, None), line(10, 1.0), line(20, 0.5)], "b": [line(10, 2.0)]}
+    drawn = dict(save_training_panels(runs, tmp_path))
+    assert list(drawn) == ["loss: generator", "orthogonality error", "condition number of the projections"]
+    for path in drawn.values():
+        with Image.open(path) as picture:
+            assert 300 < picture.width < 390, "as wide as a telephone"
     with pytest.raises(InputError, match="No run has logged a step"):
-        save_training_curves({"a": [line(0, None)]}, tmp_path / "d.png")
+        save_training_panels({"a": [line(0, None)]}, tmp_path)
+    with pytest.raises(InputError, match="Nothing was logged twice"):
+        save_training_panels({"a": [{"step": 5, "losses": {"loss": 1.0}}]}, tmp_path)
+
+
+def test_more_lines_than_can_be_told_apart_are_their_largest(tmp_path):
+    rows = {f"block {i}": {"orthogonality_error": float(i)} for i in range(14)}
+    lines = [{"step": step, "projections": rows} for step in (1, 2)]
+    assert [title for title, _ in save_training_panels({"a": lines}, tmp_path)] == [
+        "orthogonality error, largest of 14"
+    ]
 
 
 def test_report_is_self_contained_and_escaped(tmp_path):
     save_grid(torch.zeros(1, 1, 1, 8, 8), tmp_path / "grid.png")
     section = Section(
         "Section <one>",
-        paragraphs=["a & b"],
+        paragraphs=["a & b", "a `b <c>` & d` e"],
+        details=[("all of it", "{}")],
         command="disentangle traverse x --out y.png",
         tables=[Table(["score", "value"], [["mig", "0.5"]])],
         pictures=[Picture(tmp_path / "grid.png", "a grid")],
@@ -147,6 +197,8 @@ def test_report_is_self_contained_and_escaped(tmp_path):
     save_report(tmp_path / "r.html", "Report", [section], lead="lead")
     page = (tmp_path / "r.html").read_text()
     assert "Section &lt;one&gt;" in page
+    assert "<p>a <code>b &lt;c&gt;</code> &amp; d` e</p>" in page
+    assert "<details><summary>all of it</summary>\n<pre>{}</pre>" in page.replace("\n\n", "\n")
     assert "a &amp; b" in page
     assert "data:image/png;base64," in page
     assert not re.search(r'(src|href)="(?!data:)', page)
@@ -171,6 +223,52 @@ def test_score_table_leaves_a_gap_for_a_constant_factor(tmp_path):
 
     plain = evaluate(codes, factors, ["mig"], baselines=False)
     assert score_table(plain)[0] == ["score", "value", "factor 0", "factor 1", "factor 2"]
+
+
+def test_a_score_says_which_way_is_better_and_what_guessing_gives():
+    scores = {
+        "infoc": Score(
+            "infoc", 0.694, chance=0.727, settings={"protocol": "infomec-2023", "n_train": 10000, "seed": 0}
+        ),
+        "fd": Score("fd", 3.2, chance=3.0, higher_is_better=False),
+        "mig": Score("mig", 0.5, chance=0.1),
+        "sap": Score("sap", 0.1, chance=0.1000001),
+    }
+    rows = score_table(scores)[1]
+    assert [row[:2] for row in rows] == [
+        ["infoc", "0.694 (below chance)"], ["fd ↓", "3.200 (above chance)"], ["mig", "0.500"], ["sap", "0.100"],
+    ]  # fmt: skip
+    assert settings_table(scores)[1][0] == ["infoc", "infomec-2023", "10,000", "0"]
+
+
+def test_the_page_of_scores_has_numbers_first_and_settings_beside_them(tmp_path):
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 3, (200, 2))
+    scores = evaluate(factors + 0.1 * rng.normal(size=factors.shape), factors, ["mig", "total-correlation"])
+    section = score_section(scores, ["shape", "hue"], "title", folder=tmp_path)
+    assert section.tables[0].header == ["score", "value", "chance", "ceiling", "protocol", "points", "held out", "seed"]
+    assert section.tables[0].rows[0][4:] == ["dlib-2018", "133", "67", "0"]
+    assert section.tables[1].header == ["score", "shape", "hue"]
+    assert [row[0] for row in section.tables[0].rows] == ["mig", "total-correlation ↓"]
+    assert section.paragraphs == ["↓: less is better."]
+    ((_, settings),) = section.details
+    listed = " ".join(cell for row in settings.rows for cell in row)
+    assert all(name in listed for score in scores.values() for name in score.settings)
+
+
+def test_rows_of_a_matrix_are_called_what_they_are(tmp_path, monkeypatch):
+    parts = {"loss": np.ones((3, 2)), "capacities": np.array([1, 2, 64]), "factors": np.arange(2)}
+    drawn: list[Figure] = []
+    monkeypatch.setattr("disentangle.viz.matrices.save_figure", lambda figure, path, **options: drawn.append(figure))
+    accuracy = {"accuracy": np.ones((2, 2)), "sizes": np.array([100, 10000]), "factors": np.arange(2)}
+    codes = {"importance": np.ones((3, 2)), "factors": np.arange(2)}
+    scores = {"a": Score("dci-es/mlp", 1.0, parts=parts), "b": Score("downstream/logistic", 1.0, parts=accuracy),
+              "c": Score("dci/lasso", 1.0, parts=codes | {"importance": np.eye(3, 2)})}  # fmt: skip
+    assert len(save_score_panels(scores, ["x", "y"], tmp_path)) == 3
+    axes = [figure.axes[0] for figure in drawn]
+    assert [axis.get_ylabel() for axis in axes] == ["capacity of the model", "points learnt from", "code"]
+    ticks = [[tick.get_text() for tick in axis.get_yticklabels()] for axis in axes]
+    assert ticks == [["1", "2", "64"], ["100", "10,000"], ["0", "1", "2"]]
 
 
 def test_matrices_are_drawn_once_each(tmp_path):
