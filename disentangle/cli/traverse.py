@@ -121,7 +121,7 @@ def command(
         marked: list[int | None] = [int(positions.abs().argmin())] * len(labels) if not absolute and steps % 2 else []
         if absolute and chosen.space == "z" and started is None:
             marked = start_columns(generator, chosen, positions, seeds=seeds, label=label, **given)
-        title = ", ".join([Path(model).name or model, *(starts if len(starts) == 1 else ())])
+        title = ", ".join([Path(str(model)).name or str(model), *(starts if len(starts) == 1 else ())])
         save_grid(
             walks.transpose(0, 1).flatten(0, 1), out, row_labels=labels, column_labels=columns, title=title,
             marked=marked, scale=scale,
