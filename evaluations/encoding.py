@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import numpy as np
 from disentangle.checks import check_integer, read_array
 from disentangle.errors import InputError
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 __all__ = ["classify_dataset", "encode_dataset"]
 
 
+@checks_arguments
 @looks_at("encode")
 def encode_dataset(
     encode: Callable[[Any], Any],
@@ -51,7 +53,7 @@ def encode_dataset(
     with torch.inference_mode():
         for start in range(0, n, batch):
             images = dataset.render(factors[start : start + batch])
-            codes = torch.as_tensor(encode(images.to(device)))
+            codes = torch.as_tensor(codes_alone(encode(images.to(device))))
             if codes.ndim != 2 or len(codes) != len(images):
                 raise InputError(
                     f"The encoder returned shape {tuple(codes.shape)} for {len(images)} pictures; "
@@ -63,6 +65,21 @@ def encode_dataset(
     return np.concatenate(parts), factors.numpy()
 
 
+def codes_alone(found: Any) -> Any:
+    """What an encoder returned, unless it is a tuple or a dictionary, of which nobody can tell what the codes are.
+
+    Raises:
+        InputError: if it is.
+    """
+    if isinstance(found, (tuple, Mapping)):
+        kind = f"a tuple of {len(found)}" if isinstance(found, tuple) else "a dictionary"
+        raise InputError(
+            f"The encoder returned {kind}; expected the codes alone, (n, d): of a VAE's mean and variance, the mean."
+        )
+    return found
+
+
+@checks_arguments
 @looks_at("classify")
 def classify_dataset(
     classify: Callable[[Any], Any],

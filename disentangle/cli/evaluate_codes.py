@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from disentangle.cli.options import json_or_text, note
 from disentangle.cli.progress import stages_progress
 from disentangle.cli.results import deliver, print_json
 from disentangle.cli.tables import print_scores
-from disentangle.text import quoted
+from disentangle.signatures import described
+from disentangle.text import quoted, shown
 
 if TYPE_CHECKING:
     from disentangle.data import FactorDataset
@@ -64,14 +66,18 @@ class Measurement:
 
 def metric_options(changes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """``metric.option=value`` as metric to options; a value is read as JSON where it is some, else as a word."""
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
 
     options: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
     for change in changes:
         path, equals, text = change.partition("=")
         metric, dot, name = path.rpartition(".")
         if not (equals and dot and metric and name):
-            raise InputError(f"--set is {quoted(change)}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
+            raise ArgumentError(f"--set is {quoted(change)}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
+        if path in seen:
+            raise ArgumentError(f"--set gives {quoted(path)} twice; give it once.")
+        seen.add(path)
         value = json_or_text(text)
         options.setdefault(metric, {})[name] = tuple(value) if isinstance(value, list) else value
     return options
@@ -174,14 +180,14 @@ _CONTEXT = (
 
 
 def _model(model: str, data: str, data_dir: Path | None, device: Any) -> tuple[Callable[[Any], Any], FactorDataset]:
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.io import load
     from disentangle.models import Encoder
 
     encoder = load(model, device=device)
     if not isinstance(encoder, Encoder):
-        raise InputError(
-            f"{model} is a {type(encoder).__name__}, which has no encoder; disentanglement metrics need one, e.g. a "
+        raise ArgumentError(
+            f"{model} is {described(encoder)}, which has no encoder; disentanglement metrics need one, e.g. a "
             "VAE's, or codes of your own by --codes and --factors."
         )
     config: Any = encoder.config
@@ -190,21 +196,27 @@ def _model(model: str, data: str, data_dir: Path | None, device: Any) -> tuple[C
 
 def _factor_data(data: str, resolution: int | None, data_dir: Path | None) -> FactorDataset:
     from disentangle.data import FactorDataset, open_data
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
 
     dataset = open_data(data, resolution=resolution, data_dir=data_dir)
     if not isinstance(dataset, FactorDataset):
-        raise InputError(f"{data} has no known factors; expected a data set such as rooms, sprites or dsprites.")
+        raise ArgumentError(f"{data} has no known factors; expected a data set such as rooms, sprites or dsprites.")
     return dataset
 
 
 def _function(text: str) -> Callable[[Any], Any]:
     """The user's own encoder, found as Python would from the working folder."""
-    from disentangle.errors import DisentangleError, InputError, reason
+    from disentangle.errors import ArgumentError, DisentangleError, InputError, reason
 
     module_name, _, name = text.partition(":")
     if not module_name or not name:
-        raise InputError(f"--encoder is {text!r}; expected module:function, as in my_model:encode.")
+        raise ArgumentError(f"--encoder is {quoted(text)}; expected module:function, as in my_model:encode.")
+    if module_name.endswith(".py") or os.sep in module_name:
+        named = module_name.removesuffix(".py").strip(os.sep).replace(os.sep, ".")
+        raise ArgumentError(
+            f"--encoder is {quoted(text)}; expected a module as it is imported, and its function: write "
+            f"{shown(named)}:{shown(name)}, in the folder where that can be imported."
+        )
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -214,7 +226,7 @@ def _function(text: str) -> Callable[[Any], Any]:
         raise InputError(f"--encoder {text}: module {module_name!r} cannot be imported ({why}).") from error
     function = getattr(module, name, None)
     if not callable(function):
-        raise InputError(f"--encoder {text}: {module_name} has no function {name!r} to call.")
+        raise ArgumentError(f"--encoder {text}: {module_name} has no function {name!r} to call.")
 
     def encode(images: Any) -> Any:
         try:

@@ -11,6 +11,7 @@ from disentangle.cli.destinations import beside, output_option
 from disentangle.cli.options import FiniteFloat, device_option, note, seed_option, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import deliver
+from disentangle.signatures import described
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,10 +53,12 @@ def command(
       disentangle invert ffhq.safetensors photo.png --space w+ --out photo.safetensors
       disentangle traverse ffhq.safetensors --start photo.safetensors --directions dirs.safetensors --out edits.png
     """
+    if pixels_only and weights is not None:
+        raise click.UsageError("--weights is of LPIPS, which --pixels-only leaves out; give one of the two.")
     import torch
 
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.io import load
     from disentangle.latents import invert
     from disentangle.models import Generator
@@ -68,7 +71,7 @@ def command(
     where = resolve_device(setting(ctx, "device", device, "auto"))
     generator = load(model, device=where)
     if not isinstance(generator, Generator):
-        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
+        raise ArgumentError(f"{model} is {described(generator)}, which has no latent space; expected a generator.")
     options = class_option(generator, label)
     with torch.no_grad():
         shape = generator(generator.sample_latents(1, **options), **options).shape[1:]

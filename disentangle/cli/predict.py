@@ -9,6 +9,7 @@ import click
 
 from disentangle.cli.options import device_option, json_option, setting
 from disentangle.cli.results import print_json, print_line
+from disentangle.signatures import described
 
 __all__ = ["command"]
 
@@ -38,7 +39,7 @@ def command(
 
     from disentangle.data.decoding import PictureDecoder
     from disentangle.devices import resolve_device
-    from disentangle.errors import DataError, InputError, reason
+    from disentangle.errors import ArgumentError, DataError, reason
     from disentangle.images import PictureError, read_picture_file
     from disentangle.io import load
     from disentangle.models import Classifier
@@ -46,7 +47,7 @@ def command(
     where = resolve_device(setting(ctx, "device", device, "auto"))
     classifier = load(model, device=where)
     if not isinstance(classifier, Classifier):
-        raise InputError(f"{model} is a {type(classifier).__name__}, which names no classes; expected a classifier.")
+        raise ArgumentError(f"{model} is {described(classifier)}, which names no classes; expected a classifier.")
     config = classifier.config
     decode = PictureDecoder(config.resolution, config.image_channels, config.resize)
 

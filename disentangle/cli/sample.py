@@ -8,6 +8,7 @@ import click
 
 from disentangle.cli.destinations import PICTURES, output_option
 from disentangle.cli.options import FiniteFloat, IntegerRanges, check_pictures, device_option, note, setting
+from disentangle.signatures import described
 
 __all__ = ["command"]
 
@@ -17,7 +18,7 @@ __all__ = ["command"]
 @click.option("--seeds", type=IntegerRanges(), default="0-15", show_default=True, help="One picture a seed.")
 @click.option(
     "--truncation",
-    type=FiniteFloat(-100, 100),
+    type=FiniteFloat(0, 100),
     default=1.0,
     show_default=True,
     help="Shrinks latents towards the mean.",
@@ -43,7 +44,7 @@ def command(
     import torch
 
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.io import load
     from disentangle.looking import looking_at
     from disentangle.models import Generator
@@ -52,9 +53,13 @@ def command(
 
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
     if not isinstance(generator, Generator):
-        raise InputError(f"{model} is a {type(generator).__name__}, which draws no pictures; expected a generator.")
+        raise ArgumentError(f"{model} is {described(generator)}, which draws no pictures; expected a generator.")
     check_pictures(len(seeds), generator)
-    columns = min(columns or math.ceil(math.sqrt(len(seeds))), len(seeds))
+    if columns is not None and columns > len(seeds):
+        raise ArgumentError(
+            f"--columns is {columns}, but --seeds are {len(seeds)}; expected no more columns than these."
+        )
+    columns = columns or math.ceil(math.sqrt(len(seeds)))
     # A StyleGAN's z cannot be shrunk: its w is.
     first = next(iter(generator.spaces.values()))
     space = "w" if truncation != 1 and first.truncated_by == "call" and "w" in generator.spaces else first.name

@@ -7,11 +7,22 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import ANIMATIONS, PICTURES, output_option
-from disentangle.cli.options import FiniteFloat, IntegerRanges, check_pictures, device_option, note, setting
+from disentangle.cli.options import (
+    FiniteFloat,
+    IntegerRanges,
+    check_pictures,
+    device_option,
+    note,
+    refuse_unread,
+    setting,
+)
 from disentangle.cli.progress import counting_progress
+from disentangle.signatures import described
 
 __all__ = ["command"]
 
+_READ = {"a still picture": set[str](), "an animation": {"fps"}}
+_STARTS = {"seeds": {"seeds"}, "a --start": set[str]()}
 _MANY = 64  # axes above which a model's own are too many to draw
 
 
@@ -28,12 +39,12 @@ _MANY = 64  # axes above which a model's own are too many to draw
     show_default=True,
     help="Walk from -EXTENT to EXTENT.",
 )
-@click.option("--steps", type=int, default=9, show_default=True, help="Pictures a walk.")
+@click.option("--steps", type=click.IntRange(2), default=9, show_default=True, help="Pictures a walk.")
 @click.option("--space", help="Walk the model's axes of this space; default: its first.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+ that directions in w move, e.g. 2-5.")
 @click.option("--start", type=click.Path(path_type=Path), help="Latents to start from, by `disentangle invert`.")
 @click.option(
-    "--truncation", type=FiniteFloat(-100, 100), help="Of the starting latents; default: the model's own, mostly none."
+    "--truncation", type=FiniteFloat(0, 100), help="Of the starting latents; default: the model's own, mostly none."
 )
 @click.option("--truncation-cutoff", type=click.IntRange(0), help="Rows of w+ that are truncated; default: all.")
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
@@ -59,12 +70,14 @@ def command(
       disentangle traverse vae-rooms --out rooms.png
       disentangle traverse ffhq.safetensors --directions dirs.safetensors --seeds 0,3 --truncation 0.7 --out walk.gif
     """
+    refuse_unread(ctx, "an animation" if out.suffix.lower() in ANIMATIONS else "a still picture", _READ)
+    refuse_unread(ctx, "a --start" if start is not None else "seeds", _STARTS)
     if dims is not None and active is not None:
         raise click.UsageError("Give --dims or --active, not both.")
     import dataclasses
 
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.io import load
     from disentangle.latents import Directions, Latents, basis, most_active, sefa, traverse
     from disentangle.models import Generator
@@ -75,11 +88,13 @@ def command(
         check_animation(out)
     generator = load(model, device=resolve_device(setting(ctx, "device", device, "auto")))
     if not isinstance(generator, Generator):
-        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
+        raise ArgumentError(f"{model} is {described(generator)}, which has no latent space; expected a generator.")
     if directions is not None:
         chosen = Directions.load(directions)
         if space not in (None, chosen.space):
-            raise InputError(f"{directions} holds directions in {chosen.space!r}, not in {space!r}; leave --space out.")
+            raise ArgumentError(
+                f"{directions} holds directions in {chosen.space!r}, not in {space!r}; leave --space out."
+            )
     else:
         chosen = basis(generator, space=space)
         plain = dims is None and active is None and space is None
@@ -94,7 +109,7 @@ def command(
         chosen = chosen.select(dims)
     elif active is not None:
         chosen = most_active(generator, chosen, top=active, label=label)
-    check_pictures(len(chosen) * max(steps, 1) * (len(seeds) if started is None else len(started.values)), generator)
+    check_pictures(len(chosen) * steps * (len(seeds) if started is None else len(started.values)), generator)
     with counting_progress(ctx, "traverse") as progress:
         walks = traverse(
             generator, chosen, seeds=seeds, start=started, extent=extent, steps=steps, truncation=truncation,

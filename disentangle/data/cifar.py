@@ -16,7 +16,7 @@ from torch import Tensor
 
 from disentangle.data.indices import check_indices
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, reads_files, search_places
-from disentangle.errors import DataError, InputError, unknown_name
+from disentangle.errors import ArgumentError, DataError, unknown_name
 
 __all__ = ["CIFAR10", "CIFAR100", "SIDE", "find_cifar", "holds_cifar"]
 
@@ -46,7 +46,7 @@ class _Cifar:
         if split not in _FILES[classes]:
             raise unknown_name(f"split of CIFAR-{classes}", split, _FILES[classes])
         if resolution < SIDE:
-            raise InputError(
+            raise ArgumentError(
                 f"resolution is {resolution}; CIFAR-{classes} has pictures of {SIDE}x{SIDE} and is offered at {SIDE} "
                 "and above (resized)."
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle.errors import InputError, unknown_name
+from disentangle.errors import ArgumentError, InputError, unknown_name
 from disentangle.images import BACKGROUNDS, PictureError, decode_picture, fit_picture
 
 __all__ = ["BACKGROUNDS", "RESIZES", "PictureDecoder"]
@@ -49,7 +49,7 @@ class PictureDecoder:
 
     def __post_init__(self) -> None:
         if self.resolution < 1:
-            raise InputError(f"resolution is {self.resolution}; expected a number of pixels, 1 or more.")
+            raise ArgumentError(f"resolution is {self.resolution}; expected a number of pixels, 1 or more.")
         if self.channels not in (1, 3):
             raise InputError(f"channels is {self.channels}; expected 3 (RGB) or 1 (grey).")
         if self.resize not in RESIZES:

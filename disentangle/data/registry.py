@@ -29,7 +29,9 @@ from disentangle.data.lsun import LSUN
 from disentangle.data.places import PathLike, expanded, listed, reads_files, search_places
 from disentangle.data.smallnorb import SIDE as SMALLNORB_SIDE
 from disentangle.data.smallnorb import SmallNORB, find_matrix
-from disentangle.errors import DataError, InputError, unknown_name
+from disentangle.errors import ArgumentError, DataError, InputError, unknown_name
+from disentangle.signatures import checks_arguments
+from disentangle.text import shown
 
 __all__ = ["DataInfo", "list_data", "open_data", "splits"]
 
@@ -48,6 +50,7 @@ _CIFAR = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 _RESIZED = {"cars3d": (Cars3D, CARS3D_SIDE), "smallnorb": (SmallNORB, SMALLNORB_SIDE)}
 
 
+@checks_arguments
 @reads_files
 def open_data(
     name: PathLike,
@@ -92,6 +95,12 @@ def open_data(
     key = ALIASES.get(key, key)
     if key.startswith("mpi3d-") and key.removeprefix("mpi3d-") in MPI3D_FILES:
         key, options = "mpi3d", {"variant": key.removeprefix("mpi3d-"), **options}
+    if download and key != "fashion-mnist":
+        what = CATALOGUE[key].title if key in CATALOGUE else shown(os.fspath(name))
+        raise ArgumentError(
+            f"{what} is not among what can be downloaded, which is Fashion-MNIST; leave download (--download) out"
+            + (f", `disentangle data show {key}` says where it comes from." if key in CATALOGUE else ".")
+        )
     if key not in CATALOGUE:
         return _open_path(os.fspath(name), resolution, split, options)
     title = CATALOGUE[key].title
@@ -119,6 +128,7 @@ def open_data(
     return _open_stored(key, path, resolution, options)
 
 
+@checks_arguments
 @reads_files
 def splits(name: PathLike) -> tuple[str, ...]:
     """The parts that :func:`open_data` offers under a name or path: ``("train",)`` where there is one only.
@@ -183,7 +193,7 @@ def _part(path: Path, parts: dict[str, Path], split: str) -> Path:
     """The sub-folder of a split; ``val`` and the like mean ``validation``."""
     split = next((part for part, names in SPLITS.items() if split in names), split)
     if split not in parts:
-        raise InputError(
+        raise ArgumentError(
             f"{path} has no split {split!r}; its parts are {listed((repr(part) for part in parts), 'and')}."
         )
     return parts[split]
@@ -226,7 +236,7 @@ def _open_resized(key: str, path: Path, resolution: int | None, options: dict[st
 
 def _fits(key: str, resolution: int | None, side: int) -> None:
     if resolution is not None and resolution != side:
-        raise InputError(
+        raise ArgumentError(
             f"resolution is {resolution}, but {CATALOGUE[key].title} has pictures of {side}x{side} only; leave the "
             f"resolution out or give {side}."
         )
@@ -234,7 +244,7 @@ def _fits(key: str, resolution: int | None, side: int) -> None:
 
 def _needed(what: str, resolution: int | None) -> int:
     if resolution is None:
-        raise InputError(
+        raise ArgumentError(
             f"{what} has no resolution of its own; give one in pixels, such as resolution=64 (--resolution 64)."
         )
     return resolution
@@ -242,7 +252,7 @@ def _needed(what: str, resolution: int | None) -> int:
 
 def _only_train(what: str, split: str) -> None:
     if split != "train":
-        raise InputError(
+        raise ArgumentError(
             f"{what} has no split {split!r}: it is one set, opened with split='train'; divide its positions instead, "
             "for factor sets with .split(fraction)."
         )
@@ -318,5 +328,5 @@ def _build(
         if option not in allowed and allowed:
             raise unknown_name(f"option of {title}", option, allowed)
         if option not in allowed:
-            raise InputError(f"{title} has no option {option!r}; it has none at all.")
+            raise ArgumentError(f"{title} has no option {option!r}; it has none at all.")
     return reader(*arguments, **(fixed or {}), **options)

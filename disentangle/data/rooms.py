@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from disentangle.data.factors import FactorDataset
-from disentangle.errors import InputError
+from disentangle.errors import ArgumentError
 
 __all__ = ["SHAPES", "Rooms", "Scenes", "compose", "palette", "ray_cast", "scenes"]
 
@@ -311,7 +311,7 @@ class Rooms(FactorDataset):
 
     def __init__(self, resolution: int = 64) -> None:
         if not isinstance(resolution, int | np.integer) or not LOWEST_RESOLUTION <= resolution <= HIGHEST_RESOLUTION:
-            raise InputError(
+            raise ArgumentError(
                 f"resolution is {resolution!r}; expected a whole number of pixels from {LOWEST_RESOLUTION} to "
                 f"{HIGHEST_RESOLUTION}."
             )

@@ -24,11 +24,13 @@ from disentangle.io.published import fetched
 from disentangle.io.run_checkpoints import MODEL, damage, newest_checkpoint
 from disentangle.io.zoo import PublishedEntry, published_entries, zoo_entries, zoo_entry
 from disentangle.models.base import build_model, config_class, model_kinds
+from disentangle.signatures import checks_arguments, described
 from disentangle.tensor_files import read_state, read_tensors, write_state
 
 __all__ = ["find_model", "load", "load_state", "model_config", "model_info", "save", "save_state"]
 
 
+@checks_arguments
 def save(
     model: nn.Module,
     path: str | os.PathLike[str],
@@ -52,7 +54,7 @@ def save(
     kind = getattr(config, "kind", None)
     if not isinstance(config, Config) or kind not in model_kinds() or not isinstance(config, config_class(kind)):
         raise InputError(
-            f"A {type(model).__name__} has no model configuration to store; expected one of the toolkit's models. "
+            f"A{described(model)[1:]} has no model configuration to store; expected one of the toolkit's models. "
             "For a wrapped module save its own state_dict."
         )
     write_network(model, config, path, kind=MODEL_FILE, dtype=dtype, provenance=provenance)
@@ -69,6 +71,7 @@ def _without_wrappers(model: nn.Module) -> nn.Module:
         model = inner
 
 
+@checks_arguments
 def load(
     model: str | os.PathLike[str], *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> nn.Module:
@@ -92,6 +95,7 @@ def load(
     return built.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
+@checks_arguments
 def model_config(model: str | os.PathLike[str]) -> Config:
     """The configuration of the model behind a zoo name, a run folder or a path; its weights are not read.
 
@@ -113,6 +117,7 @@ def _config_in(path: Path) -> Config:
         raise CheckpointError(f"{path} cannot be built: {error}") from error
 
 
+@checks_arguments
 def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The header of a model file: ``format``, ``version``, ``kind``, the configuration's fields, ``provenance``.
 
@@ -122,6 +127,7 @@ def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     return network_header(path, kind=MODEL_FILE)
 
 
+@checks_arguments
 def find_model(model: str | os.PathLike[str]) -> Path:
     """The model file behind a zoo name, a run folder, a checkpoint folder or a path.
 
@@ -166,11 +172,13 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     return entry.path
 
 
+@checks_arguments
 def save_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Write a training state, tensors and plain containers only, atomically."""
     write_state(path, state)
 
 
+@checks_arguments
 def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a training state.
 

@@ -22,6 +22,7 @@ from disentangle.latents.sefa import with_fixed_signs
 from disentangle.linalg.moments import Moments, leading_eigenpairs
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator, class_option
+from disentangle.signatures import checks_arguments
 
 __all__ = ["ganspace", "read_ganspace"]
 
@@ -32,6 +33,7 @@ _WIDE = 8192  # features up to which their covariance is accumulated (0.5 GiB); 
 _MOST = 2**31  # bytes of samples that are kept
 
 
+@checks_arguments
 @looks_at("generator")
 def ganspace(
     generator: Generator, *, space: str | None = None, layer: str | None = None, top: int = 10, samples: int = 10_000,
@@ -189,6 +191,7 @@ def _recorded(generator: Any, layer: str) -> Iterator[list[Any]]:
         hook.remove()
 
 
+@checks_arguments
 def read_ganspace(path: str | os.PathLike[str], *, space: str = "w", top: int | None = None) -> Directions:
     """Components published as an ``.npz`` file by the authors' code.
 

@@ -20,6 +20,7 @@ from disentangle.errors import InputError, unknown_name
 from disentangle.latents.latent_file import Latents
 from disentangle.looking import looks_at
 from disentangle.models.base import Encoder, Generator, LatentSpace, class_option
+from disentangle.signatures import checks_arguments
 
 __all__ = ["Inversion", "invert"]
 
@@ -51,6 +52,7 @@ class Inversion:
         return 10 * torch.log10(4 / self.pixel_error.clamp(min=1e-12))
 
 
+@checks_arguments
 @looks_at("generator", "perceptual")
 def invert(
     generator: Generator, images: Tensor, *, space: str | None = None,

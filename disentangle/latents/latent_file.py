@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError, InputError
+from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
 
 __all__ = ["Latents"]
@@ -16,6 +17,7 @@ __all__ = ["Latents"]
 _KIND = FileKind("disentangle-latent", "a file of latents", "`disentangle invert`")
 
 
+@checks_arguments
 @dataclass(frozen=True)
 class Latents:
     """Points of one latent space.

@@ -10,10 +10,12 @@ from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.sefa import with_fixed_signs
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator
+from disentangle.signatures import checks_arguments
 
 __all__ = ["random_directions"]
 
 
+@checks_arguments
 @looks_at("generator")
 def random_directions(generator: Generator, *, space: str | None = None, top: int = 10, seed: int = 0) -> Directions:
     """Orthonormal directions drawn uniformly from the coordinates a space is walked along.

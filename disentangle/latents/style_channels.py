@@ -15,10 +15,12 @@ from disentangle.errors import InputError
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator, class_option
+from disentangle.signatures import checks_arguments
 
 __all__ = ["style_channels"]
 
 
+@checks_arguments
 @looks_at("generator")
 def style_channels(
     generator: Generator, *, layers: Sequence[int] | None = None, top: int = 10, seeds: Sequence[int] = (0, 1),

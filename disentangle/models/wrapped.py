@@ -8,16 +8,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from disentangle.checks import check_integer
+from disentangle.checks import check_integer, check_name, check_number
 from disentangle.errors import InputError
 from disentangle.looking import looks_at
 from disentangle.models.base import LatentModule, LatentSpace, Projection, check_latents
+from disentangle.signatures import checks_arguments
 
 __all__ = ["WrappedGenerator", "wrap"]
 
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
+@checks_arguments
 def wrap(
     module: nn.Module,
     z_dim: int,
@@ -47,10 +49,11 @@ def wrap(
     torch.Size([2, 3, 8, 8])
     """
     z_dim = check_integer("z_dim", z_dim, least=1)
-    low, high = image_range
+    low, high = (check_number("image_range", end) for end in image_range)
     if not low < high:
         raise InputError(f"image_range is {image_range}; expected (low, high) with low < high.")
-    shape = latent_shape or (z_dim,)
+    check_name("prior", prior, ("normal", "uniform"))
+    shape = tuple(check_integer("latent_shape", side, least=1) for side in latent_shape or (z_dim,))
     if torch.Size(shape).numel() != z_dim:
         raise InputError(f"latent_shape {shape} holds {torch.Size(shape).numel()} numbers; expected z_dim = {z_dim}.")
     if projection is None:

@@ -14,6 +14,7 @@ from disentangle.errors import InputError, unknown_name
 from disentangle.nn.low_rank import LowRankOrthogonal
 from disentangle.nn.orthogonal import orthogonal_weight
 from disentangle.nn.parametrized import parametrized
+from disentangle.signatures import checks_arguments, described
 
 __all__ = ["ProjectionConfig", "apply_projection", "bake", "project"]
 
@@ -38,6 +39,7 @@ class ProjectionConfig(Config):
     gain: Literal["one", "equalized"] | None = None
 
 
+@checks_arguments
 def project(
     generator: GeneratorT,
     kind: Literal["householder", "cayley", "matrix_exp", "polar"] = "householder",
@@ -76,9 +78,7 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
     own: Any = generator
     known: Mapping[str, Any] = own.projection_layers() if hasattr(generator, "projection_layers") else {}
     if not known:
-        raise InputError(
-            f"A {type(generator).__name__} names no projection layers; expected a generator that has some."
-        )
+        raise InputError(f"A{described(generator)[1:]} names no projection layers; expected a generator that has some.")
     names = config.layers or tuple(own.default_projection_layers())
     gain = config.gain or own.projection_gain
     ranks = {name: _rank_of(name, known, config.rank, own.projection_rank) for name in names}
@@ -130,6 +130,7 @@ def _check_sharing(generator: nn.Module, name: str, chosen: list[Any], layer: An
                 )
 
 
+@checks_arguments
 def bake(generator: GeneratorT) -> GeneratorT:
     """Make a projected generator's weights plain ones of the same value; in place, pictures stay the same.
 

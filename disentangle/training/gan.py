@@ -12,6 +12,7 @@ from disentangle.data import ImageSource, LabelledImageSource, check_classes, op
 from disentangle.errors import InputError
 from disentangle.models.base import Projection
 from disentangle.models.discriminators import build_discriminator
+from disentangle.signatures import checks_arguments
 from disentangle.training.augmentation import Augmentation
 from disentangle.training.ema import EMA
 from disentangle.training.fakes import Fakes
@@ -27,6 +28,7 @@ from disentangle.viz import save_grid
 __all__ = ["train_gan"]
 
 
+@checks_arguments
 def train_gan(
     config: GANTraining, out: str | os.PathLike[str], *, device: str = "auto", progress: Progress | None = None
 ) -> TrainingResult:

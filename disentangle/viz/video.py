@@ -14,6 +14,7 @@ from torch import Tensor
 
 from disentangle.errors import InputError
 from disentangle.files import write_bytes
+from disentangle.signatures import checks_arguments, described
 from disentangle.viz.grid import image_grid, on_white, save_picture
 
 __all__ = ["animation_frames", "check_animation", "save_animation"]
@@ -21,6 +22,7 @@ __all__ = ["animation_frames", "check_animation", "save_animation"]
 _FORMATS = (".gif", ".webp", ".png", ".mp4")
 
 
+@checks_arguments
 def animation_frames(
     walks: Tensor, *, row_labels: Sequence[str] = (), column_labels: Sequence[str] = (), scale: int | None = None
 ) -> list[Image.Image]:
@@ -49,6 +51,7 @@ def animation_frames(
     return there + there[-2:0:-1]
 
 
+@checks_arguments
 def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], *, fps: float = 12.0) -> None:
     """Write an endless animation, ``.gif``, ``.webp`` or ``.png`` (APNG), or a film of one round, ``.mp4``.
 
@@ -56,6 +59,11 @@ def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], 
         InputError: on another ending, no frames, a rate that is not positive, or ``.mp4`` without the extra "video".
     """
     check_animation(path)
+    if not isinstance(frames, (list, tuple)) or not all(isinstance(frame, Image.Image) for frame in frames):
+        raise InputError(
+            f"frames is {described(frames)}; expected a list of pictures, as disentangle.viz.animation_frames(walks) "
+            "makes them of all walks."
+        )
     if not frames or not 0.01 <= fps <= 1000:
         raise InputError(f"{len(frames)} frames at {fps} a second; expected at least one frame, and 0.01 to 1000.")
     if Path(path).suffix.lower() == ".mp4":

@@ -10,6 +10,7 @@ import numpy as np
 
 from disentangle.checks import read_array
 from disentangle.errors import InputError
+from disentangle.evaluations.encoding import codes_alone
 from disentangle.looking import looking_at
 
 __all__ = ["CodeTable"]
@@ -72,7 +73,7 @@ class CodeTable:
 
             with looking_at(encode, seed=next(seeds)), torch.inference_mode():
                 images = dataset.render(torch.from_numpy(np.ascontiguousarray(factors)))
-                return read_array(encode(images.to(device)), "codes of the encoder", finite=False)
+                return read_array(codes_alone(encode(images.to(device))), "codes of the encoder", finite=False)
 
         names = getattr(dataset, "factor_names", ())
         return cls(compute, dataset.factor_sizes, names=names, batch=batch, cache=cache, progress=progress)

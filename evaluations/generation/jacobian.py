@@ -14,6 +14,7 @@ from disentangle.evaluations.classes import ClassPlan, plan_classes
 from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["activeness", "jacobian_orthogonality"]
 
 
+@checks_arguments
 @looks_at("generator")
 def activeness(
     generator: Any, *, n: int = 64, step: float = 1.0, space: str | None = None, threshold: float = 0.1, seed: int = 0,
@@ -66,6 +68,7 @@ def activeness(
     )  # fmt: skip
 
 
+@checks_arguments
 @looks_at("generator")
 def jacobian_orthogonality(
     generator: Any, *, n: int = 16, space: str | None = None, seed: int = 0, label: int | None = None,

@@ -19,6 +19,7 @@ from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.generation.latent_paths import PATHS
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,6 +85,7 @@ PRESETS: dict[str, tuple[PathLengthSettings, int]] = {
 }  # fmt: skip
 
 
+@checks_arguments
 @looks_at("generator", "distance")
 def path_length(
     generator: Any,

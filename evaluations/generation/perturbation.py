@@ -23,6 +23,7 @@ from disentangle.evaluations.generation.path_length import (
 )
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["perceptual_perturbation"]
 
 
+@checks_arguments
 @looks_at("generator", "distance")
 def perceptual_perturbation(
     generator: Any,

@@ -16,6 +16,7 @@ from disentangle.evaluations.features.protocols import to_uint8
 from disentangle.evaluations.generation.path_length import piece_sizes
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at, own_randomness
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,6 +54,7 @@ PRESETS = {
 }
 
 
+@checks_arguments
 @looks_at("generator")
 def make_pairs(
     generator: Any, n: int = 10_000, *, space: str | None = None, extent: float = 2.0, batch: int = 64, seed: int = 0,
@@ -107,6 +109,7 @@ def make_pairs(
     return torch.cat(parts), labels
 
 
+@checks_arguments
 def variation_predictability(
     pairs: Tensor,
     labels: Tensor,
