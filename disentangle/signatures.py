@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections.abc
 import functools
 import inspect
+import itertools
 import numbers
 import os
 import pathlib
@@ -83,7 +84,11 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:  # arguments that are missing or too many, of which Python's own words are better
+            return function(*args, **kwargs)
+        for name, value in given.items():
             kind = _annotations(function).get(name, Any)
             if not _fits(value, kind):
                 where, value, kind = _first_misfit(name, value, kind)
@@ -147,7 +152,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is typing.Literal:
         return any(_fits(value, type(each)) for each in arguments)
     if kind in (int, float, bool):
-        return _is_number(value)
+        return _is_number(value) and (kind is not int or not _has_fraction(value))
     if origin in _LISTS or kind in _LISTS:
         return _is_list(value, origin or kind, arguments)
     try:
@@ -164,6 +169,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Number) or (getattr(value, "ndim", None) == 0 and hasattr(value, "__float__"))
 
 
+def _has_fraction(value: Any) -> bool:
+    """Whether a number is of a kind with fractions, though it may be whole; an array's kind is in its dtype."""
+    dtype = str(getattr(value, "dtype", ""))
+    return "float" in dtype if dtype else not isinstance(value, numbers.Integral)
+
+
 def _is_list(value: Any, origin: Any, arguments: tuple[Any, ...]) -> bool:
     if isinstance(value, (str, bytes, collections.abc.Mapping, type)):
         return False
@@ -171,11 +182,10 @@ def _is_list(value: Any, origin: Any, arguments: tuple[Any, ...]) -> bool:
         return origin is collections.abc.Iterable and isinstance(value, collections.abc.Iterable)
     if getattr(value, "ndim", 1) == 0 or not isinstance(value, collections.abc.Iterable):
         return False
-    if not isinstance(value, (list, tuple)):
-        return isinstance(value, collections.abc.Collection) or hasattr(value, "__getitem__")
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         return len(value) == len(arguments) and all(map(_fits, value, arguments))
-    return not arguments or all(_fits(each, arguments[0]) for each in value[:_LONG])
+    most = _LONG if isinstance(value, (list, tuple)) or hasattr(value, "dtype") else 1  # entries may be dear to make
+    return not arguments or all(_fits(each, arguments[0]) for each in itertools.islice(value, most))
 
 
 def _first_misfit(name: str, value: Any, kind: Any) -> tuple[str, Any, Any]:
@@ -209,6 +219,8 @@ def _expected(kind: Any) -> str:
         name = "pairs" if typing.get_origin(of) is tuple else _PLURALS.get(getattr(of, "__name__", ""), "")
         if (origin or kind) is tuple and arguments and arguments[-1] is not Ellipsis:
             return f"{len(arguments)} {name or 'values'} in a tuple"
+        if getattr(of, "__name__", "") == "Image":
+            return "a list of pictures, as disentangle.viz.animation_frames(walks) makes them of all walks"
         return f"a list of {name}" if name else "a list"
     name = getattr(origin or kind, "__name__", str(kind))
     return _KINDS.get(name, f"a {name}")

@@ -280,7 +280,7 @@ def _reference(
 
     if Path(reference).exists():
         return _images_or_statistics(Path(reference), how, side)
-    further = {} if how.on_bad_image is None else {"on_bad_image": how.on_bad_image}
+    further: Any = {} if how.on_bad_image is None else {"on_bad_image": how.on_bad_image}
     source = open_data(reference, data_dir=data_dir, resolution=side, **further)
     return data_images(source, name=reference, n=max(n, 2), seed=how.seed)
 
@@ -302,7 +302,7 @@ def _images_or_statistics(path: Path, how: ImageMeasurement, side: int | None) -
         raise ArgumentError(
             f"--fit {fit} brings {path} to a generator's size, and there is none; expected center-crop."
         )
-    further = {} if how.on_bad_image is None else {"on_bad_image": how.on_bad_image}
+    further: Any = {} if how.on_bad_image is None else {"on_bad_image": how.on_bad_image}
     return file_images(path, fit=fit, resolution=None if fit == "as-is" else side, **further)
 
 

@@ -16,6 +16,7 @@ from disentangle.data.idx import read_idx
 from disentangle.data.indices import check_indices
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, cache_folder, listed, reads_files, search_places
 from disentangle.errors import ArgumentError, DataError, reason, unknown_name
+from disentangle.signatures import checks_arguments
 
 __all__ = ["CLASSES", "DEBIAN_FOLDER", "FashionMNIST", "find_fashion_mnist"]
 
@@ -70,6 +71,7 @@ class FashionMNIST:
 
     class_names: tuple[str, ...] = CLASSES
 
+    @checks_arguments
     def __init__(
         self,
         split: str = "train",

@@ -26,6 +26,7 @@ from torch.nn.functional import pad
 
 from disentangle.data.factors import FactorDataset
 from disentangle.errors import ArgumentError, InputError, unknown_name
+from disentangle.signatures import checks_arguments
 
 __all__ = ["SHAPES", "Sprites", "draw", "ellipse_distance", "heart_distance", "square_distance"]
 
@@ -185,6 +186,7 @@ class Sprites(FactorDataset):
             than half the resolution with the atlas.
     """
 
+    @checks_arguments
     def __init__(
         self,
         resolution: int = 64,

@@ -98,6 +98,7 @@ class Directions:
         Raises:
             InputError: if there is no such position.
         """
+        positions = [int(position) for position in positions]
         for position in positions:
             if not 0 <= position < len(self):
                 raise ArgumentError(f"There is no direction {position}; expected 0 to {len(self) - 1}.")

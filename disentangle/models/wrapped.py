@@ -53,7 +53,8 @@ def wrap(
     if not low < high:
         raise InputError(f"image_range is {image_range}; expected (low, high) with low < high.")
     check_name("prior", prior, ("normal", "uniform"))
-    shape = tuple(check_integer("latent_shape", side, least=1) for side in latent_shape or (z_dim,))
+    sides = (z_dim,) if latent_shape is None else latent_shape
+    shape = tuple(check_integer("latent_shape", side, least=1) for side in sides) or (z_dim,)
     if torch.Size(shape).numel() != z_dim:
         raise InputError(f"latent_shape {shape} holds {torch.Size(shape).numel()} numbers; expected z_dim = {z_dim}.")
     if projection is None:

@@ -9,6 +9,7 @@ import pydantic
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from disentangle.checks import check_integer
 from disentangle.config import Config
 from disentangle.errors import InputError, unknown_name
 from disentangle.nn.low_rank import LowRankOrthogonal
@@ -69,6 +70,7 @@ def project(
     """
     if kind not in KINDS:
         raise unknown_name("kind of projection", str(kind), KINDS)
+    rank = None if rank is None else check_integer("rank", rank, least=1)
     config = ProjectionConfig(kind=kind, rank=rank, layers=tuple(layers or ()))
     return apply_projection(generator, config, fit=True)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from disentangle.checks import check_number
 from disentangle.errors import InputError
 from disentangle.files import write_bytes
-from disentangle.signatures import checks_arguments, described
+from disentangle.signatures import checks_arguments
 from disentangle.viz.grid import image_grid, on_white, save_picture
 
 __all__ = ["animation_frames", "check_animation", "save_animation"]
@@ -59,11 +60,7 @@ def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], 
         InputError: on another ending, no frames, a rate that is not positive, or ``.mp4`` without the extra "video".
     """
     check_animation(path)
-    if not isinstance(frames, (list, tuple)) or not all(isinstance(frame, Image.Image) for frame in frames):
-        raise InputError(
-            f"frames is {described(frames)}; expected a list of pictures, as disentangle.viz.animation_frames(walks) "
-            "makes them of all walks."
-        )
+    fps = check_number("fps", fps)
     if not frames or not 0.01 <= fps <= 1000:
         raise InputError(f"{len(frames)} frames at {fps} a second; expected at least one frame, and 0.01 to 1000.")
     if Path(path).suffix.lower() == ".mp4":

@@ -17,7 +17,7 @@ from disentangle.array_files import ArrayFile
 from disentangle.checks import check_name, read_array
 from disentangle.colour import coloured, how_coloured
 from disentangle.errors import ArgumentError, InputError, reason
-from disentangle.evaluations.classes import plan_classes
+from disentangle.evaluations.classes import Generator, plan_classes
 from disentangle.evaluations.features.protocols import Rounding, to_uint8
 from disentangle.images import (
     FITS,
@@ -30,6 +30,7 @@ from disentangle.images import (
     open_shelf,
 )
 from disentangle.looking import looking_at
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,7 +111,7 @@ def file_images(
         raise InputError(f"{path} is no folder, .zip or array of images; give one of these.")
     shelf = open_shelf(place, error=InputError)
     size = None if resolution is None else (resolution, resolution)
-    positions = range(len(shelf))[:most]
+    positions: Sequence[int] = range(len(shelf))[:most]
     notes: tuple[str, ...] = ()
     if on_bad_image == "skip":
         positions, notes = _readable(shelf, len(positions), fit, size, max_pixels)
@@ -200,8 +201,9 @@ def data_images(source: Any, *, name: str, n: int | None = None, seed: int = 0) 
     return ImageSet(name, len(order), read, notes=notes)
 
 
+@checks_arguments
 def generated_images(
-    generator: Any, n: int, *, name: str = "generator", space: str | None = None, truncation: float = 1.0,
+    generator: Generator, n: int, *, name: str = "generator", space: str | None = None, truncation: float = 1.0,
     seed: int = 0, rounding: Rounding = "round", label: int | None = None, class_shares: Sequence[float] | None = None,
 ) -> ImageSet:  # fmt: skip
     """``n`` images of a generator as :class:`disentangle.models.Generator`, each from its own seeded latent.
@@ -244,7 +246,7 @@ def _readable(
     shelf: FolderShelf | ZipShelf, most: int, fit: str, size: tuple[int, int] | None, max_pixels: int | None
 ) -> tuple[list[int], tuple[str, ...]]:
     """Positions of the files that can be decoded, and what is noted of the others, which are logged."""
-    good = []
+    good: list[int] = []
     for position in range(len(shelf)):
         if len(good) == most:
             break

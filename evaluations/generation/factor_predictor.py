@@ -11,7 +11,7 @@ import numpy as np
 
 from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError
-from disentangle.evaluations.classes import plan_classes
+from disentangle.evaluations.classes import Generator, plan_classes
 from disentangle.evaluations.disentanglement.mig import mig
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looking_at, looks_at, own_randomness
@@ -103,7 +103,7 @@ def train_factor_predictor(
 @checks_arguments
 @looks_at("generator", "predictor")
 def factor_predictor_mig(
-    generator: Any,
+    generator: Generator,
     dataset: Any,
     *,
     steps: int = 2_000,

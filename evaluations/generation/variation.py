@@ -11,7 +11,7 @@ import numpy as np
 
 from disentangle.checks import check_integer, check_number, read_array
 from disentangle.errors import InputError, unknown_name
-from disentangle.evaluations.classes import plan_classes
+from disentangle.evaluations.classes import Generator, plan_classes
 from disentangle.evaluations.features.protocols import to_uint8
 from disentangle.evaluations.generation.path_length import piece_sizes
 from disentangle.evaluations.score import Score, package_versions
@@ -57,8 +57,8 @@ PRESETS = {
 @checks_arguments
 @looks_at("generator")
 def make_pairs(
-    generator: Any, n: int = 10_000, *, space: str | None = None, extent: float = 2.0, batch: int = 64, seed: int = 0,
-    label: int | None = None, class_shares: Sequence[float] | None = None,
+    generator: Generator, n: int = 10_000, *, space: str | None = None, extent: float = 2.0, batch: int = 64,
+    seed: int = 0, label: int | None = None, class_shares: Sequence[float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Pairs of images that differ in one coordinate of the latent.

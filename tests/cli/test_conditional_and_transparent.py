@@ -120,7 +120,7 @@ def test_other_commands_take_a_class_and_say_so(run, fails, conditional: Path, t
 
 def test_label_is_refused_where_it_means_nothing(fails, transparent: Path, vae_run: Path, tmp_path: Path) -> None:
     flat = write_pictures(tmp_path / "flat", 2)
-    assert "makes none here" in fails(
+    assert "--label is not for --method sefa" in fails(
         "directions", "find", transparent, "--method", "sefa", "--label", 1, "--out", tmp_path / "d.safetensors"
     )
     of_sets = ("--reference", flat, "--metrics", "fid", *LITE, "--label", 1)

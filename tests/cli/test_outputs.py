@@ -204,15 +204,16 @@ def test_results_of_an_earlier_time_may_be_replaced(place, photo, codes, capsys)
         "--steps",
         1,
         "--pixels-only",
-        "--weights",
-        ".",
         "--out",
         "p.safetensors",
     ]
-    for arguments in (score, [*score, "--weights", "."], invert, invert):
+    preview = ["data", "preview", "sprites", "--resolution", 16, "--data-dir", ".", "--out", "q.png"]
+    for arguments in (score, score, invert, invert, preview, preview):
         code, _, errors = said(capsys, *arguments)
         assert code == 0, errors
-    assert "Unknown data set" in refused(capsys, "data", "preview", "no-data", "--data-dir", ".", "--out", "photo.png")
+    assert "Unknown data set" in refused(
+        capsys, "data", "preview", "no-data", "--data-dir", ".", "--out", "photo.png", status=2
+    )
 
 
 def test_two_outputs_of_one_name(place, codes, capsys):
