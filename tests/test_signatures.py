@@ -117,7 +117,7 @@ def test_slips_with_a_traversal(generator: Any):
         disentangle.traverse(generator, torch.ones(2, 4))
     with pytest.raises(InputError, match="seeds is 0; expected a list of whole numbers"):
         disentangle.traverse(generator, seeds=0)
-    with pytest.raises(InputError, match="seed is 0.5; expected a whole number"):
+    with pytest.raises(InputError, match=r"seeds\[0\] is 0.5; expected a whole number"):
         disentangle.traverse(generator, seeds=[0.5])
     with pytest.raises(InputError, match="batch is 0; expected a whole number from 1"):
         disentangle.traverse(generator, batch=0)
