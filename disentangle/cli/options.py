@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -117,20 +118,28 @@ def check_pictures(number: int, generator: Any) -> None:
     """Whether so many pictures of a generator fit into memory, before they are made.
 
     Raises:
-        ArgumentError: if they would take more than 8 GB.
+        ArgumentError: if they would take more than 8 GB, or a sixth of the machine's memory: drawn, they are there
+            three times.
     """
     from disentangle.errors import ArgumentError
 
     side = getattr(getattr(generator, "config", None), "resolution", None) or 64
     size = number * 3 * 4 * side**2
-    if size > _MOST_MEMORY:
+    most = _most_memory()
+    if size > most:
         raise ArgumentError(
             f"{number:,} pictures of {side} x {side} pixels would take {size / 1e9:,.0f} GB of memory; ask for "
-            f"{_MOST_MEMORY // (size // number):,} at most."
+            f"{most // (size // number):,} at most."
         )
 
 
-_MOST_MEMORY = 8 * 10**9  # bytes
+def _most_memory() -> int:
+    """Bytes."""
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not every system tells
+        machine = 48 * 10**9
+    return min(8 * 10**9, machine // 6)
 
 
 SEED = click.IntRange(0, LARGEST_SEED)

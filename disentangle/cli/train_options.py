@@ -92,6 +92,7 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
         raise click.UsageError("Say where to put the run: --out FOLDER.")
     from disentangle.devices import resolve_device
     from disentangle.training import train_classifier, train_gan, train_vae
+    from disentangle.training.accelerator import check_tracker
 
     device = setting(ctx, "device", options["device"], "auto")
     resolve_device(device)
@@ -99,6 +100,7 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
     if options["dry_run"]:
         print_text(config.model_dump_json(indent=2))
         return
+    check_tracker(config.tracker)
     loops: dict[str, Callable[..., Any]] = {"vae": train_vae, "classifier": train_classifier, "gan": train_gan}
     train = loops[config.kind]
     with training_progress(ctx, f"train {kind}") as progress:

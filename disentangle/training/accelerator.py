@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import torch
 
-__all__ = ["make_accelerator"]
+from disentangle.errors import InputError
+
+__all__ = ["check_tracker", "make_accelerator"]
+
+
+def check_tracker(tracker: str) -> None:
+    """Whether a tracker's package is here; accelerate would only warn, and train without a log.
+
+    Raises:
+        InputError: if it is not, with what installs it.
+    """
+    if tracker == "tensorboard" and not any(importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")):
+        raise InputError(
+            "tracker is 'tensorboard', which is not installed; run pip install 'disentangle-toolkit[tensorboard]', or "
+            "leave --tracker out."
+        )
 
 
 def make_accelerator(chosen: torch.device, *, precision: str, tracker: str, folder: str) -> Any:
@@ -18,6 +34,7 @@ def make_accelerator(chosen: torch.device, *, precision: str, tracker: str, fold
         tracker: "none" or the name of one.
         folder: where a tracker writes.
     """
+    check_tracker(tracker)
     import accelerate
     from accelerate.state import AcceleratorState
 

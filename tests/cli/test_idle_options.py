@@ -157,6 +157,17 @@ def test_a_run_that_fails_has_status_1(ends: Any):
     assert "BytesIO" not in said
 
 
+def test_a_tracker_that_is_not_installed_is_told_before_the_run(
+    ends: Any, files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
+    command = ["train", "vae", "--data", "sprites", "--resolution", "32", "--tracker", "tensorboard", "--out", "run"]
+    status, said = ends(*command)
+    assert status == 1
+    assert "pip install 'disentangle-toolkit[tensorboard]'" in said
+    assert not (files / "run").exists()
+
+
 def test_a_classifier_and_what_it_does_not_read(ends: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(evaluate_command, "_kind", lambda model: "classifier")
     for options in (["--metrics", "mig"], ["--metrics", "fid"], ["--num", "3"], ["--bootstrap", "3"], ["--seed", "3"],
