@@ -63,4 +63,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    own = {name for name in globals() if name.startswith("__")}  # not what this file imports for itself
+    return sorted(own | set(__all__))

@@ -128,7 +128,7 @@ def _is_large(value: Any) -> bool:
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations that can be evaluated: names that are imported for type checkers alone rule nothing out."""
     inner = inspect.unwrap(function)
-    names = {**vars(typing), **getattr(inner, "__globals__", {})}
+    names = getattr(inner, "__globals__", {})
     found = {}
     for name, text in getattr(inner, "__annotations__", {}).items():
         try:

@@ -18,7 +18,7 @@ from disentangle.errors import InputError
 from disentangle.files import write_json
 from disentangle.json_files import parse_json, read_json
 from disentangle.signatures import checks_arguments
-from disentangle.text import shown
+from disentangle.text import quoted, shown
 
 __all__ = ["Score", "load_scores", "package_versions", "save_scores"]
 
@@ -67,6 +67,20 @@ class Score:
     chance: float | None = None
     ceiling: float | None = None
     interval: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        """One line; ``parts`` and ``settings`` are there to be looked at by name."""
+        beside = [
+            f"{name}={getattr(self, name):.4g}" for name in ("chance", "ceiling") if getattr(self, name) is not None
+        ]
+        if self.interval is not None:
+            beside.append(f"interval=({self.interval[0]:.4g}, {self.interval[1]:.4g})")
+        if "protocol" in self.settings:
+            beside.append(f"protocol={quoted(self.settings['protocol'])}")
+        listed = ", ".join(shown(name, most=40) for name in list(self.parts)[:8])
+        more = f" and {len(self.parts) - 8} more" if len(self.parts) > 8 else ""
+        told = [f"{shown(self.name)} {self.value:.6g}", *beside, f"parts: {listed or None}{more}"]
+        return f"Score({', '.join(told)})"
 
     def __float__(self) -> float:
         return float(self.value)

@@ -15,7 +15,7 @@ from disentangle.errors import ArgumentError, CheckpointError, InputError
 from disentangle.models.base import Generator
 from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
-from disentangle.text import quoted
+from disentangle.text import quoted, shown
 
 __all__ = ["Directions", "fingerprint"]
 
@@ -77,6 +77,12 @@ class Directions:
             )
         if self.mean is not None and self.mean.shape != self.vectors.shape[1:]:
             raise InputError(f"mean has shape {tuple(self.mean.shape)}; expected {tuple(self.vectors.shape[1:])}.")
+
+    def __repr__(self) -> str:
+        """One line; the numbers are in ``vectors``."""
+        names = ", ".join(shown(label, most=30) for label in self.labels[:8]) + (", ..." if len(self) > 8 else "")
+        of = "" if self.generator is None else f", of {shown(self.generator)}"
+        return f"Directions({len(self)} in {shown(self.space)} by {shown(self.method)}: {names or 'none'}{of})"
 
     @property
     def _each_has_layers(self) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 from disentangle.errors import CheckpointError, InputError
 from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
+from disentangle.text import shown
 
 __all__ = ["Latents"]
 
@@ -36,6 +37,9 @@ class Latents:
                 f"latents have shape {tuple(self.values.shape)} and dtype {self.values.dtype}; expected (n, ...) "
                 "floating point."
             )
+
+    def __repr__(self) -> str:
+        return f"Latents({len(self.values)} in {shown(self.space)}, each {'x'.join(map(str, self.values.shape[1:]))})"
 
     def save(self, path: str | os.PathLike[str], *, note: dict[str, Any] | None = None) -> None:
         """Write one ``.safetensors`` file; ``note`` is anything worth keeping, as plain JSON values."""
