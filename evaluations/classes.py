@@ -45,6 +45,9 @@ class ClassPlan:
 class Generator(Protocol):
     """What scores ask of a generator; those of the toolkit have more."""
 
+    if TYPE_CHECKING:  # some generators have one space and do not say so
+        spaces: Mapping[str, Any]
+
     def sample_latents(self, n: int, *, space: str | None = None) -> Any: ...
 
     def __call__(self, latents: Any, *, space: str | None = None) -> Any: ...

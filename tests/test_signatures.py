@@ -13,6 +13,7 @@ from torch import nn
 
 import disentangle
 from disentangle.errors import ArgumentError, InputError
+from disentangle.evaluations import mig
 from disentangle.latents import Directions, Latents, activity, basis, ganspace, invert, most_active, sefa
 from disentangle.nn import replace_pool
 from disentangle.signatures import checks_arguments, described
@@ -193,3 +194,17 @@ def test_a_head_without_end_is_refused_before_it_is_made():
         replace_pool(model, reduction=10_000)
     assert isinstance(model[3], nn.Linear)
     assert model[3].in_features == 8
+
+
+def test_what_is_printed_is_a_line(generator: Any):
+    score = mig(np.random.default_rng(0).normal(size=(60, 2)), np.arange(60)[:, None] % 3)
+    for value, text in (
+        (score, f"Score(mig {score.value:.6g}, chance="),
+        (basis(generator), "Directions(4 in z by basis: z0, z1, z2, z3, of WrappedGenerator, z 4)"),
+        (Latents(torch.ones(3, 5), "z"), "Latents(3 in z, each 5)"),
+    ):
+        assert repr(value).startswith(text)
+        assert len(repr(value)) < 300
+        assert "\n" not in repr(value)
+    assert set(disentangle.__all__) <= set(dir(disentangle))
+    assert not {"Any", "TYPE_CHECKING", "importlib", "annotations"} & set(dir(disentangle))

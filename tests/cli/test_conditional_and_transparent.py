@@ -125,7 +125,7 @@ def test_label_is_refused_where_it_means_nothing(fails, transparent: Path, vae_r
     )
     of_sets = ("--reference", flat, "--metrics", "fid", *LITE, "--label", 1)
     assert "this generator has no classes; leave it out" in fails("evaluate", transparent, *of_sets)
-    assert "not for --images" in fails("evaluate", "--images", flat, *of_sets)
+    assert "--label is not for scores of given --images" in fails("evaluate", "--images", flat, *of_sets)
     assert "for scores of a generator's images" in fails("evaluate", vae_run, "--data", "sprites", "--label", 1)
 
 
