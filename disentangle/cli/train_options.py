@@ -132,11 +132,10 @@ def _checked(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
     except FieldError as error:
         if not error.problems:
             raise
-        told = [
-            f"{_WRITTEN[path] if path in _WRITTEN and path not in assigned else f'--set {path}' if path else 'options'}"
-            f": {text}"
-            for path, text in error.problems
-        ]
+        told = []
+        for path, text in error.problems:
+            option = _WRITTEN[path] if path in _WRITTEN and path not in assigned else f"--set {path}"
+            told.append(f"{option}: {text}" if path else text)
         raise FieldError(f"{'; '.join(told)}.", error.problems) from None
     _refuse_idle(options, config)
     return config

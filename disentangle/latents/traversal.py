@@ -81,6 +81,7 @@ def traverse(
             f"space is {space!r}, but the directions live in {directions.space!r}; give one of the two."
         )
     steps, extent = check_integer("steps", steps, least=2), check_number("extent", extent, above=0)
+    truncation = None if truncation is None else check_number("truncation", truncation)
     seeds, batch = tuple(check_integer("seed", seed) for seed in seeds), check_integer("batch", batch, least=1)
     if not seeds and start is None:
         raise ArgumentError("seeds is empty; expected one or more.")
