@@ -63,5 +63,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    own = {name for name in globals() if name.startswith("__")}  # not what this file imports for itself
-    return sorted(own | set(__all__))
+    return sorted(__all__)

@@ -17,6 +17,13 @@ from disentangle.data.registry import DataInfo, list_data, open_data, splits
 from disentangle.data.rooms import Rooms
 from disentangle.data.smallnorb import SmallNORB
 from disentangle.data.sprites import Sprites
+from disentangle.signatures import checks_arguments
+
+for _data_set in (
+    CIFAR10, CIFAR100, LSUN, MPI3D, Cars3D, CelebA, DSprites, FashionMNIST, ImageFolder, Rooms, Shapes3D, SmallNORB,
+    Sprites,
+):  # fmt: skip
+    checks_arguments(_data_set)
 
 __all__ = [
     "CIFAR10",

@@ -15,7 +15,6 @@ from disentangle.data.matlab import MatlabError, load_matlab
 from disentangle.data.places import PathLike, expanded, reads_files
 from disentangle.data.stored import StoredFactors
 from disentangle.errors import DataError, reason
-from disentangle.signatures import checks_arguments
 
 __all__ = ["Cars3D", "mesh_files"]
 
@@ -41,7 +40,6 @@ class Cars3D(StoredFactors):
     factor_names: tuple[str, ...] = ("elevation", "azimuth", "object")
     grid: tuple[int, ...] = (4, 24, 183)
 
-    @checks_arguments
     def __init__(self, path: PathLike) -> None:
         folder = expanded(path)
         if not folder.is_dir():

@@ -13,7 +13,6 @@ from disentangle.data.known import DSPRITES_FILES, MPI3D_FILES, SHAPES3D_FILES
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, reads_files, search_places
 from disentangle.data.smallnorb import find_matrix
 from disentangle.errors import DataError
-from disentangle.signatures import checks_arguments
 
 __all__ = ["CATALOGUE", "DataInfo", "Entry", "find_all", "find_in", "list_data", "not_found"]
 
@@ -232,7 +231,6 @@ def not_found(name: str, data_dir: PathLike | None = None, files: tuple[str, ...
     )
 
 
-@checks_arguments
 @reads_files
 def list_data(data_dir: PathLike | None = None) -> list[DataInfo]:
     """Every data set that has a name, with whether it is here. No file is opened.

@@ -9,7 +9,6 @@ from disentangle.data.encoded import CACHE_BYTES, EncodedImages
 from disentangle.data.places import PathLike, reads_files
 from disentangle.errors import DataError, unknown_name
 from disentangle.images import open_shelf
-from disentangle.signatures import checks_arguments
 
 __all__ = ["CROPS", "CelebA", "find_celeba"]
 
@@ -40,7 +39,6 @@ class CelebA(EncodedImages):
         DataError: the pictures are not found; by :meth:`images`, a picture that is unreadable or not 178x218.
     """
 
-    @checks_arguments
     def __init__(
         self,
         data_dir: PathLike,

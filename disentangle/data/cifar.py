@@ -16,8 +16,7 @@ from torch import Tensor
 
 from disentangle.data.indices import check_indices
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, reads_files, search_places
-from disentangle.errors import ArgumentError, DataError, unknown_name
-from disentangle.signatures import checks_arguments
+from disentangle.errors import DataError, InputError, unknown_name
 
 __all__ = ["CIFAR10", "CIFAR100", "SIDE", "find_cifar", "holds_cifar"]
 
@@ -47,7 +46,7 @@ class _Cifar:
         if split not in _FILES[classes]:
             raise unknown_name(f"split of CIFAR-{classes}", split, _FILES[classes])
         if resolution < SIDE:
-            raise ArgumentError(
+            raise InputError(
                 f"resolution is {resolution}; CIFAR-{classes} has pictures of {SIDE}x{SIDE} and is offered at {SIDE} "
                 "and above (resized)."
             )
@@ -128,7 +127,6 @@ class CIFAR10(_Cifar):
         DataError: the files are not found (only the pickled version is, perhaps), are damaged, or hold something else.
     """
 
-    @checks_arguments
     def __init__(self, split: str = "train", *, resolution: int = SIDE, data_dir: PathLike | None = None) -> None:
         super().__init__(10, split, resolution, data_dir)
         names = _names(self.folder / "batches.meta.txt")
@@ -146,7 +144,6 @@ class CIFAR100(_Cifar):
     The names come from ``fine_label_names.txt`` or ``coarse_label_names.txt``, which the archive has beside the files.
     """
 
-    @checks_arguments
     def __init__(
         self,
         split: str = "train",

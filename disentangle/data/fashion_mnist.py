@@ -15,8 +15,7 @@ from torch import Tensor
 from disentangle.data.idx import read_idx
 from disentangle.data.indices import check_indices
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, cache_folder, listed, reads_files, search_places
-from disentangle.errors import ArgumentError, DataError, reason, unknown_name
-from disentangle.signatures import checks_arguments
+from disentangle.errors import DataError, InputError, reason, unknown_name
 
 __all__ = ["CLASSES", "DEBIAN_FOLDER", "FashionMNIST", "find_fashion_mnist"]
 
@@ -71,7 +70,6 @@ class FashionMNIST:
 
     class_names: tuple[str, ...] = CLASSES
 
-    @checks_arguments
     def __init__(
         self,
         split: str = "train",
@@ -83,7 +81,7 @@ class FashionMNIST:
         if split not in _PREFIX:
             raise unknown_name("split of Fashion-MNIST", split, _PREFIX)
         if resolution != SIDE and resolution < PADDED:
-            raise ArgumentError(
+            raise InputError(
                 f"resolution is {resolution}; Fashion-MNIST has {SIDE}x{SIDE} pictures and is offered at {SIDE}, "
                 f"at {PADDED} (padded) and above (resized)."
             )

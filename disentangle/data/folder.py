@@ -14,7 +14,6 @@ from disentangle.data.places import PathLike, reading
 from disentangle.errors import DataError, reason
 from disentangle.images import FolderShelf, ZipShelf, open_shelf
 from disentangle.json_files import parse_json
-from disentangle.signatures import checks_arguments
 from disentangle.text import shown
 
 __all__ = ["SPLITS", "ImageFolder", "split_folders"]
@@ -63,7 +62,6 @@ class ImageFolder(EncodedImages):
             ``dataset.json`` that are no classes; by :meth:`images`, an unreadable picture.
     """
 
-    @checks_arguments
     def __init__(
         self,
         path: PathLike,

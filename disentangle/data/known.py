@@ -16,7 +16,6 @@ from disentangle.data.arrays import array_headers, open_rows
 from disentangle.data.places import PathLike, expanded, listed, pick_file
 from disentangle.data.stored import StoredFactors, check_labels, find_pictures
 from disentangle.errors import DataError
-from disentangle.signatures import checks_arguments
 
 __all__ = [
     "DSPRITES_FILES",
@@ -64,7 +63,6 @@ class DSprites(StoredFactors):
     factor_names: tuple[str, ...] = ("shape", "scale", "orientation", "pos_x", "pos_y")
     grid: tuple[int, ...] = (3, 6, 40, 32, 32)
 
-    @checks_arguments
     def __init__(self, path: PathLike, *, in_memory: bool = False) -> None:
         path = pick_file(path, DSPRITES_FILES, "dSprites")
         headers = array_headers(path)
@@ -94,7 +92,6 @@ class Shapes3D(StoredFactors):
     factor_names: tuple[str, ...] = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
     grid: tuple[int, ...] = (10, 10, 10, 8, 4, 15)
 
-    @checks_arguments
     def __init__(self, path: PathLike, *, in_memory: bool = False) -> None:
         path = pick_file(path, SHAPES3D_FILES, "3D Shapes")
         headers = array_headers(path)
@@ -131,7 +128,6 @@ class MPI3D(StoredFactors):
     )
     grids: tuple[tuple[int, ...], ...] = ((6, 6, 2, 3, 3, 40, 40), (4, 4, 2, 3, 3, 40, 40))
 
-    @checks_arguments
     def __init__(self, path: PathLike, *, in_memory: bool = False) -> None:
         usual = [name for names in MPI3D_FILES.values() for name in names]
         path = expanded(path)

@@ -14,7 +14,6 @@ from disentangle.errors import DataError
 from disentangle.files import open_regular
 from disentangle.images import LARGEST, PictureError
 from disentangle.images.per_process import PerProcess
-from disentangle.signatures import checks_arguments
 
 __all__ = ["LSUN", "LmdbShelf"]
 
@@ -42,7 +41,6 @@ class LSUN(EncodedImages):
         DataError: the folder holds no readable, whole and filled database; by :meth:`images`, an unreadable picture.
     """
 
-    @checks_arguments
     def __init__(
         self,
         path: PathLike,

@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 
 from disentangle.data.factors import FactorDataset
-from disentangle.errors import ArgumentError
-from disentangle.signatures import checks_arguments
+from disentangle.errors import InputError
 
 __all__ = ["SHAPES", "Rooms", "Scenes", "compose", "palette", "ray_cast", "scenes"]
 
@@ -310,10 +309,9 @@ class Rooms(FactorDataset):
     factor_names = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
     factor_sizes = (HUES, HUES, HUES, SCALES, len(SHAPES), ORIENTATIONS)
 
-    @checks_arguments
     def __init__(self, resolution: int = 64) -> None:
         if not isinstance(resolution, int | np.integer) or not LOWEST_RESOLUTION <= resolution <= HIGHEST_RESOLUTION:
-            raise ArgumentError(
+            raise InputError(
                 f"resolution is {resolution!r}; expected a whole number of pixels from {LOWEST_RESOLUTION} to "
                 f"{HIGHEST_RESOLUTION}."
             )

@@ -26,7 +26,6 @@ from disentangle.data.places import PathLike, expanded, reads_files
 from disentangle.data.stored import StoredFactors
 from disentangle.errors import DataError, reason
 from disentangle.files import open_regular
-from disentangle.signatures import checks_arguments
 
 __all__ = ["HALVES", "SmallNORB", "find_matrix"]
 
@@ -62,7 +61,6 @@ class SmallNORB(StoredFactors):
     category_names: tuple[str, ...] = ("animal", "human", "plane", "truck", "car")
     grid: tuple[int, ...] = (5, 10, 9, 18, 6)
 
-    @checks_arguments
     def __init__(self, path: PathLike) -> None:
         folder = expanded(path)
         if not folder.is_dir():

@@ -25,8 +25,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from disentangle.data.factors import FactorDataset
-from disentangle.errors import ArgumentError, InputError, unknown_name
-from disentangle.signatures import checks_arguments
+from disentangle.errors import InputError, unknown_name
 
 __all__ = ["SHAPES", "Sprites", "draw", "ellipse_distance", "heart_distance", "square_distance"]
 
@@ -186,7 +185,6 @@ class Sprites(FactorDataset):
             than half the resolution with the atlas.
     """
 
-    @checks_arguments
     def __init__(
         self,
         resolution: int = 64,
@@ -196,7 +194,7 @@ class Sprites(FactorDataset):
         positions: int | None = None,
     ) -> None:
         if not isinstance(resolution, int | np.integer) or not LOWEST_RESOLUTION <= resolution <= HIGHEST_RESOLUTION:
-            raise ArgumentError(
+            raise InputError(
                 f"resolution is {resolution!r}; expected a whole number of pixels from {LOWEST_RESOLUTION} to "
                 f"{HIGHEST_RESOLUTION}."
             )
