@@ -162,7 +162,7 @@ def _refuse_idle(options: dict[str, Any], config: Any) -> None:
         (options.get("penalty_weight") is not None and getattr(penalty, "kind", "none") == "none", "--penalty-weight",
          "weighs what --penalty chooses; give that too"),
         (options["olr_form"] is not None and not treatment.olr, "--olr-form", "is of --olr; give that too"),
-        (options["scale"] is not None and not treatment.nog, "--scale", "is of --nog; give that too"),
+        (options["scale"] is not None and classic and not treatment.nog, "--scale", "is of --nog; give that too"),
         (options["mode"] is not None and classic and not treatment.active, "--mode",
          f"{treatment.mode} is of --nog; give that too"),
         (options["retraction"] == "polar" and constrained, "--retraction",

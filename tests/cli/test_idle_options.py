@@ -184,6 +184,11 @@ def test_unreadable_pictures_are_left_out_where_asked(ends: Any, files: Path, tm
     assert status == 0
 
 
+def test_what_a_mode_of_its_own_reads_is_no_idle_option(ends: Any):
+    assert ends(*EIGENGAN, "--mode", "spel", "--scale", "nuclear")[0] == 0
+    assert ends(*EIGENGAN, "--nog", "--olr", "--olr-form", "exact", "--scale", "grad_norm", "--ol", "0.1")[0] == 0
+
+
 def test_options_of_a_data_set_are_set_one_by_one(ends: Any, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as ended:
         main([
