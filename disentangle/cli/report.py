@@ -85,7 +85,8 @@ class _Parts:
         """What can be read of a run."""
         from disentangle.viz.run_summary import RunRecord
 
-        self.lacking[name] = lacking = []
+        lacking: list[str] = []
+        self.lacking[name] = lacking
         lines = self._stats(run, lacking)
         config = self._json(run / "config.json", "configuration", run, lacking)
         environment = self._json(run / "environment.json", "environment", run, lacking)
@@ -193,7 +194,7 @@ class _Parts:
             generator: Any = load(run)
             if not isinstance(generator, Generator):
                 return []
-            if getattr(generator.config, "resolution", 0) > _LARGEST_DRAWN:
+            if getattr(generator.config, "resolution", 0) > _LARGEST_DRAWN:  # type: ignore[attr-defined]
                 lacking.append(f"A traversal of pictures so large takes its time: `disentangle traverse {run}`.")
                 return []
             axes = basis(generator)
@@ -264,7 +265,7 @@ class _Parts:
             return {}
         return record if isinstance(record, dict) else {}
 
-    def _add(self, pictures: list[Any], path: Path, caption: str, lacking: list[str], **how: bool) -> None:
+    def _add(self, pictures: list[Any], path: Path, caption: str, lacking: list[str], **how: Any) -> None:
         from disentangle.errors import reason
         from disentangle.viz.report import Picture
 

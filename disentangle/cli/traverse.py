@@ -136,7 +136,7 @@ def command(
         if absolute is None:  # as traverse takes it
             absolute = chosen.method == "basis" and chosen.space == "z" and started is None
         given = {} if truncation is None else {"truncation": truncation}
-        marked = [int(positions.abs().argmin())] * len(labels) if not absolute and steps % 2 else []
+        marked: list[int | None] = [int(positions.abs().argmin())] * len(labels) if not absolute and steps % 2 else []
         if absolute and chosen.space == "z" and started is None:
             marked = start_columns(generator, chosen, positions, seeds=seeds, label=label, **given)
         title = ", ".join([Path(str(model)).name or str(model), *(starts if len(starts) == 1 else ())])
