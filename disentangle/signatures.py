@@ -132,6 +132,9 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
     names = getattr(inner, "__globals__", {})
     found = {}
     for name, text in getattr(inner, "__annotations__", {}).items():
+        if "ArrayLike" in str(text):  # of numpy, whatever makes an array: read_array tells what does not
+            found[name] = Any
+            continue
         try:
             found[name] = eval(text, names) if isinstance(text, str) else text
         except Exception:
