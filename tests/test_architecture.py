@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # What each part may import of our own, besides itself and the modules at the root of the package.
 ROOT_MODULES = {
     "_version", "archives", "array_files", "checks", "colour", "config", "deprecation", "devices", "errors", "files",
-    "images", "inert", "json_files", "looking", "own_code", "plugins", "tensor_files", "text",
+    "images", "inert", "json_files", "looking", "own_code", "plugins", "signatures", "tensor_files", "text",
 }  # fmt: skip
 MAY_IMPORT = {
     "linalg": set(),

@@ -8,7 +8,7 @@ import click
 
 from disentangle.cli.destinations import output_option
 from disentangle.cli.model_source import ModelSource, model_argument
-from disentangle.cli.options import IntegerRanges, device_option, json_option, note, seed_option, setting
+from disentangle.cli.options import IntegerRanges, device_option, json_option, note, refuse_unread, seed_option, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line
 from disentangle.text import quoted, shown
@@ -16,6 +16,14 @@ from disentangle.text import quoted, shown
 __all__ = ["command"]
 
 _LONGEST = 200  # characters of a direction's name
+_READ = {
+    "--method sefa": {"space", "layers", "top", "normalize", "torgb"},
+    "--method ganspace": {"space", "layers", "top", "module", "label", "samples", "seed"},
+    "--method ganspace --from": {"space", "layers", "top", "source"},
+    "--method basis": {"space", "layers", "top"},
+    "--method style-channel": {"space", "layers", "top", "seeds", "label"},
+    "--method random": {"space", "layers", "top", "seed"},
+}
 _METHODS = ("sefa", "ganspace", "basis", "style-channel", "random")
 
 
@@ -65,10 +73,12 @@ def find(
       disentangle directions find ffhq.safetensors --layers 2-5 --top 10 --out dirs.safetensors
       disentangle directions find eigengan-rooms --method basis --out axes.safetensors
     """
+    from_file = source is not None and method == "ganspace"
+    refuse_unread(ctx, f"--method {method}{' --from' if from_file else ''}", _READ)
     import dataclasses
 
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.latents import (
         basis,
         check_fit,
@@ -80,18 +90,14 @@ def find(
         style_channels,
     )  # fmt: skip
 
-    if source is not None and method != "ganspace":
-        raise click.UsageError("--from reads components of GANSpace; give --method ganspace.")
-    if label is not None and (source is not None or method not in ("ganspace", "style-channel")):
-        raise click.UsageError(f"--label chooses the class of pictures, and {method} makes none here; leave it out.")
     generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "has no latent space")
     number, count = setting(ctx, "seed", seed, 0), top or 10
     if label is not None and not getattr(generator, "c_dim", 0):
-        raise InputError(f"--label is {label}, but {model} has no classes; leave it out.")
+        raise ArgumentError(f"--label is {label}, but {model} has no classes; leave it out.")
     if method == "sefa":
-        found = sefa(generator, top=count, layers=layers, normalize=normalize, torgb=torgb)
+        found = sefa(generator, top=top, layers=layers, normalize=normalize, torgb=torgb)
         if space not in (None, found.space):
-            raise InputError(f"sefa finds directions in {found.space!r} on this model, not in {space!r}.")
+            raise ArgumentError(f"sefa finds directions in {found.space!r} on this model, not in {space!r}.")
     elif method == "ganspace" and source is not None:
         found = read_ganspace(source, space=space or ("w" if "w" in generator.spaces else "z"), top=count)
         check_fit(generator, found)
@@ -107,19 +113,21 @@ def find(
         if layers is not None and found.layers is not None:
             within = [i for i in range(len(found)) if set(found.rows(i) or ()) <= set(layers)]
             if not within:
-                raise InputError(f"{model} has no orthogonal layer among {list(layers)}; leave --layers out.")
+                raise ArgumentError(f"{model} has no orthogonal layer among {list(layers)}; leave --layers out.")
             found = found.select(within)
-        found = found.select(range(min(top or len(found), len(found))))
+        if top is not None and top > len(found):
+            raise ArgumentError(f"--top is {top}, but {model} has {len(found)} axes; give no more, or leave it out.")
+        found = found.select(range(top or len(found)))
     elif method == "style-channel":
         if space not in (None, "s"):
-            raise InputError(f"style channels live in 's', not in {space!r}.")
+            raise ArgumentError(f"style channels live in 's', not in {space!r}.")
         with counting_progress(ctx, "style channels") as progress:
             found = style_channels(generator, layers=layers, top=count, seeds=seeds, label=label, progress=progress)
     else:
         found = random_directions(generator, space=space, top=count, seed=number)
     if layers is not None and found.layers is None and method != "style-channel":
         if found.space != "w":
-            raise InputError(f"--layers chooses rows of w+, but these directions live in {found.space!r}.")
+            raise ArgumentError(f"--layers chooses rows of w+, but these directions live in {found.space!r}.")
         found = dataclasses.replace(found, layers=layers)
     check_fit(generator, found)
     found.save(out)
@@ -144,12 +152,16 @@ def label(ctx: click.Context, file: Path, names: tuple[str, ...], out: Path | No
 
     check_destination(out or file)
     found = Directions.load(file)
+    named: set[int] = set()
     for name in names:
         position, equals, text = name.partition("=")
         if not equals or not (position.strip().isdecimal() and len(position) < 10) or not text or len(text) > _LONGEST:
             raise click.UsageError(
                 f"{quoted(name)} is no name; expected POSITION=NAME of up to {_LONGEST} characters, e.g. 0=age."
             )
+        if int(position) in named:
+            raise click.UsageError(f"Direction {int(position)} is named twice; give each one name.")
+        named.add(int(position))
         found = found.label(int(position), text)
     found.save(out or file)
     note(ctx, f"{len(names)} names: {out or file}")

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disentangle.errors import CheckpointError, InputError
+from disentangle.errors import ArgumentError, CheckpointError, InputError
 from disentangle.models.base import Generator
+from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
 from disentangle.text import quoted, shown
 
@@ -22,6 +23,7 @@ _MOST_NAMED = 10  # labels that printed directions show
 _KIND = FileKind("disentangle-directions", "a file of directions", "`disentangle directions find` or Directions.save")
 
 
+@checks_arguments
 @dataclass(frozen=True, repr=False)
 class Directions:
     """Some directions of a latent space.
@@ -65,7 +67,9 @@ class Directions:
         if not torch.isfinite(self.scale).all():
             raise InputError("scale holds NaN or infinity; expected finite lengths.")
         if self.layers is not None and self.space != "w":
-            raise InputError(f"layers were given for directions in {self.space!r}; expected them in 'w', or no layers.")
+            raise ArgumentError(
+                f"layers were given for directions in {self.space!r}; expected them in 'w', or no layers."
+            )
         if self.layers == ():
             raise InputError("layers is empty, so that nothing would move; expected one row of w+ or more, or None.")
         if self._each_has_layers and len(self.layers or ()) != len(self.vectors):
@@ -98,15 +102,17 @@ class Directions:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @checks_arguments
     def select(self, positions: Sequence[int]) -> Directions:
         """The directions at ``positions``, in that order.
 
         Raises:
             InputError: if there is no such position.
         """
+        positions = [int(position) for position in positions]
         for position in positions:
             if not 0 <= position < len(self):
-                raise InputError(f"There is no direction {position}; expected 0 to {len(self) - 1}.")
+                raise ArgumentError(f"There is no direction {position}; expected 0 to {len(self) - 1}.")
         index = torch.tensor(list(positions), dtype=torch.int64)
         layers: Any = self.layers
         if self._each_has_layers:
@@ -119,6 +125,7 @@ class Directions:
             layers=layers,
         )
 
+    @checks_arguments
     def label(self, position: int, name: str) -> Directions:
         """A copy in which one direction is called ``name``."""
         self.select([position])
@@ -126,6 +133,7 @@ class Directions:
         labels[position] = name
         return dataclasses.replace(self, labels=tuple(labels))
 
+    @checks_arguments
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one ``.safetensors`` file."""
         header = {
@@ -141,6 +149,7 @@ class Directions:
         write_tensors(path, tensors, kind=_KIND, header=header)
 
     @classmethod
+    @checks_arguments
     def load(cls, path: str | os.PathLike[str]) -> Directions:
         """Read a file written by :meth:`save`.
 
@@ -175,6 +184,7 @@ def _rows(record: Any) -> tuple[Any, ...] | None:
     return tuple(tuple(int(row) for row in entry) if isinstance(entry, list) else int(entry) for entry in record)
 
 
+@checks_arguments
 def fingerprint(generator: Generator, space: str) -> str:
     """The kind of a generator and the shape of a latent: ``"stylegan2, w+ 18x512"``.
 

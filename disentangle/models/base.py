@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from disentangle.config import Config, parse_config
-from disentangle.errors import ConfigError, InputError, unknown_name
+from disentangle.errors import ArgumentError, ConfigError, InputError, unknown_name
 from disentangle.looking import own_randomness
 from disentangle.nn.project import ProjectionConfig, apply_projection
+from disentangle.signatures import checks_arguments
 
 __all__ = [
     "Encoder",
@@ -32,6 +33,7 @@ __all__ = [
     "check_latents",
     "class_option",
     "config_class",
+    "has_encoder",
     "misfits",
     "model_kinds",
     "needs_own_code",
@@ -296,7 +298,7 @@ def class_option(generator: Any, label: int | None) -> dict[str, Any]:
     if label is None:
         return {}
     if not getattr(generator, "c_dim", 0):
-        raise InputError(f"label is {label}, but this generator has no classes; leave it out.")
+        raise ArgumentError(f"label is {label}, but this generator has no classes; leave it out.")
     return {"label": label}
 
 
@@ -351,11 +353,17 @@ def config_class(kind: str) -> type[Config]:
     return _registry[kind][0]
 
 
+def has_encoder(kind: str) -> bool:
+    """Whether models of a kind encode images, as far as can be told from its name."""
+    return kind not in model_kinds() or hasattr(_registry[kind][1], "encode")
+
+
 def needs_own_code(config: Config) -> bool:
     """Whether models of this configuration are made of a module of the user's, which no file holds."""
     return bool(getattr(config, "of_own_code", False))
 
 
+@checks_arguments
 def build_model(
     config: Config | Mapping[str, Any], *, seed: int | None = None, module: nn.Module | None = None
 ) -> nn.Module:

@@ -58,15 +58,17 @@ from disentangle.optim.treatment import (
     TreatmentOptions,
     TreatmentRecord,
 )
+from disentangle.signatures import checks_arguments
 
 __all__ = ["Treatment", "TreatmentRecord", "orthogonalize"]
 
 logger = logging.getLogger(__name__)
 
 
+@checks_arguments
 def orthogonalize(
-    optimizer: Optimizer,
-    params: Tensor | Iterable[Tensor],
+    optimizer: Optimizer | Any,
+    params: Tensor | Iterable[Tensor] | Any,
     nog: bool = False,
     olr: bool = False,
     mode: Mode = "gradient",
@@ -230,7 +232,8 @@ class Treatment:
 
     def __repr__(self) -> str:
         shapes = ", ".join("x".join(map(str, p.shape)) for p in self.params)
-        return f"Treatment({shapes}; {', '.join(f'{k}={v}' for k, v in asdict(self.options).items())})"
+        removed = "" if self._hooks else "removed; "
+        return f"Treatment({removed}{shapes}; {', '.join(f'{k}={v}' for k, v in asdict(self.options).items())})"
 
     # -------------------------------------------------------------------------------------------------- hooks
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal
 
-from disentangle.errors import InputError, unknown_name
+from disentangle.errors import ArgumentError, InputError, unknown_name
 from disentangle.optim.learning_rate import (
     FORMS,
     Form,
@@ -67,13 +67,17 @@ class TreatmentOptions:
             if value not in known:
                 raise unknown_name(f"value of {name}", str(value), known)
         if not (self.ol >= 0 and math.isfinite(self.ol)):
-            raise InputError(f"ol is {self.ol}; expected a weight of 0 or more.")
+            raise ArgumentError(f"ol is {self.ol}; expected a weight of 0 or more.")
         if self.mode in NEWER:
             self._check_newer()
         elif not (self.nog or self.olr or self.ol or self.retraction != "none"):
-            raise InputError("Nothing to do: pass nog=True, olr=True, ol=WEIGHT, retraction='polar' or another mode.")
+            raise ArgumentError(
+                "Nothing to do: pass nog=True, olr=True, ol=WEIGHT, retraction='polar' or another mode."
+            )
         elif self.mode == "update" and not self.nog:
-            raise InputError("mode='update' makes the step orthogonal, which is NOG; pass nog=True with it.")
+            raise ArgumentError("mode='update' makes the step orthogonal, which is NOG; pass nog=True with it.")
+        elif self.scale != "none" and not self.nog:
+            raise ArgumentError(f"scale={self.scale!r} is the length of NOG's step; pass nog=True with it.")
         self._check_numbers()
 
     def _check_newer(self) -> None:
@@ -92,23 +96,23 @@ class TreatmentOptions:
             ),
         ):
             if given and self.mode in modes:
-                raise InputError(f"mode is {self.mode!r}: {why}.")
+                raise ArgumentError(f"mode is {self.mode!r}: {why}.")
 
     def _check_numbers(self) -> None:
         if self.attraction is not None:
             if self.mode not in ("landing", "pogo"):
-                raise InputError(f"attraction belongs to mode='landing' and mode='pogo'; mode is {self.mode!r}.")
+                raise ArgumentError(f"attraction belongs to mode='landing' and mode='pogo'; mode is {self.mode!r}.")
             if self.attraction == "quartic":
                 if self.mode == "landing":
-                    raise InputError("attraction='quartic' belongs to mode='pogo'; give mode='landing' a number.")
+                    raise ArgumentError("attraction='quartic' belongs to mode='pogo'; give mode='landing' a number.")
             elif isinstance(self.attraction, str) or not (self.attraction > 0 and math.isfinite(self.attraction)):
-                raise InputError(
+                raise ArgumentError(
                     f"attraction is {self.attraction!r}; expected a number above 0, or 'quartic' for POGO."
                 )
         if not (self.radius > 0 and math.isfinite(self.radius)):
-            raise InputError(f"radius is {self.radius}; expected a number above 0.")
+            raise ArgumentError(f"radius is {self.radius}; expected a number above 0.")
         if self.radius != 1 and self.mode != "scion":
-            raise InputError(f"radius belongs to mode='scion'; mode is {self.mode!r}.")
+            raise ArgumentError(f"radius belongs to mode='scion'; mode is {self.mode!r}.")
 
     def check_saved(self, saved: dict[str, Any]) -> None:
         """Raise an InputError unless a saved treatment had these options."""

@@ -86,7 +86,7 @@ def test_published_components_are_taken_for_a_model(run, fails, folder, tmp_path
         "--out",
         tmp_path / "o.safetensors",
     )
-    assert "give --method ganspace" in said
+    assert "--from is not for --method" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.npz", "d.safetensors"]
 
 
@@ -156,7 +156,7 @@ def test_absolute_positions(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("style", ["--label", "1"], "makes none here"),
+        ("style", ["--label", "1"], "--label is not for --method sefa"),
         ("classes", ["--method", "ganspace", "--samples", "50"], "3 classes and none was given"),
         ("classes", ["--method", "ganspace", "--label", "3", "--samples", "50"], "expected 0 to 2"),
         ("style", ["--space", "s"], "sefa finds directions in 'w' on this model, not in 's'"),
