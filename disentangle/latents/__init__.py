@@ -5,6 +5,7 @@ from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.ganspace import ganspace, read_ganspace
 from disentangle.latents.inversion import Inversion, invert
+from disentangle.latents.jacobian import jacobian_axes
 from disentangle.latents.latent_file import Latents
 from disentangle.latents.random_directions import random_directions
 from disentangle.latents.sefa import sefa
@@ -21,6 +22,7 @@ __all__ = [
     "fingerprint",
     "ganspace",
     "invert",
+    "jacobian_axes",
     "most_active",
     "random_directions",
     "read_ganspace",

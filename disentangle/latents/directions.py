@@ -35,6 +35,8 @@ class Directions:
             None for all rows.
         mean: (latent size,) where the directions cross, e.g. the mean of the latents they were found from; None for the
             origin.
+        eigenvalues: (k,) how much each direction changes the pictures, in the units of its method; None where it says
+            nothing.
         generator: :func:`fingerprint` of the generator they belong to; walking one of another kind or latent shape
             raises. None, as in files of others, fits every generator that has the space.
     """
@@ -47,6 +49,7 @@ class Directions:
     layers: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None
     mean: Tensor | None = None
     generator: str | None = None
+    eigenvalues: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.dtype not in FLOATS:
@@ -63,6 +66,12 @@ class Directions:
             )
         if not torch.isfinite(self.scale).all():
             raise InputError("scale holds NaN or infinity; expected finite lengths.")
+        values = self.eigenvalues
+        if values is not None and (values.shape != self.scale.shape or not torch.isfinite(values).all()):
+            raise InputError(
+                f"eigenvalues have shape {tuple(values.shape)}; expected a finite number for each of "
+                f"{len(self.vectors)} directions."
+            )
         if self.layers is not None and self.space != "w":
             raise InputError(f"layers were given for directions in {self.space!r}; expected them in 'w', or no layers.")
         if self.layers == ():
@@ -106,6 +115,7 @@ class Directions:
             labels=tuple(self.labels[i] for i in positions),
             scale=self.scale[index],
             layers=layers,
+            eigenvalues=None if self.eigenvalues is None else self.eigenvalues[index],
         )
 
     def label(self, position: int, name: str) -> Directions:
@@ -127,6 +137,8 @@ class Directions:
         tensors = {"vectors": self.vectors, "scale": self.scale}
         if self.mean is not None:
             tensors["mean"] = self.mean
+        if self.eigenvalues is not None:
+            tensors["eigenvalues"] = self.eigenvalues
         write_tensors(path, tensors, kind=_KIND, header=header)
 
     @classmethod
@@ -150,6 +162,7 @@ class Directions:
                 layers=_rows(header["layers"]),
                 mean=tensors.get("mean"),
                 generator=own,
+                eigenvalues=tensors.get("eigenvalues"),
             )
         except KeyError as error:
             raise CheckpointError(f"{path} is no complete file of directions: it lacks {error}.") from None

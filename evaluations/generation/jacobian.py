@@ -11,7 +11,6 @@ import numpy as np
 from disentangle.checks import check_finite, check_integer, check_number
 from disentangle.errors import InputError
 from disentangle.evaluations.classes import ClassPlan, plan_classes
-from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
 
@@ -85,6 +84,8 @@ def jacobian_orthogonality(
         cosine 0.
     """
     import torch
+
+    from disentangle.linalg.derivative import directional_derivative
 
     start = time.perf_counter()
     name, latents, plan = _sample(generator, n, space, seed, label, class_shares)
