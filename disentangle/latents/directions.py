@@ -37,6 +37,7 @@ class Directions:
             origin.
         eigenvalues: (k,) how much each direction changes the pictures, in the units of its method; None where it says
             nothing.
+        note: how they were found, as plain JSON values.
         generator: :func:`fingerprint` of the generator they belong to; walking one of another kind or latent shape
             raises. None, as in files of others, fits every generator that has the space.
     """
@@ -50,6 +51,7 @@ class Directions:
     mean: Tensor | None = None
     generator: str | None = None
     eigenvalues: Tensor | None = None
+    note: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.dtype not in FLOATS:
@@ -133,6 +135,7 @@ class Directions:
             "method": self.method,
             "layers": None if self.layers is None else list(self.layers),
             "generator": self.generator,
+            "note": self.note,
         }
         tensors = {"vectors": self.vectors, "scale": self.scale}
         if self.mean is not None:
@@ -149,10 +152,12 @@ class Directions:
             CheckpointError: if it is missing, damaged, of a later version, or holds no directions.
         """
         header, tensors = read_header(path, kind=_KIND), read_tensors(path, what=_KIND.what)
-        own = header.get("generator")  # left out by the first files of this version
+        own, note = header.get("generator"), header.get("note", {})  # left out by the first files of this version
         try:
             if not isinstance(own, str | None):
                 raise TypeError(f"generator is {quoted(own)}")
+            if not isinstance(note, dict):
+                raise TypeError(f"note is {quoted(note)}")
             return cls(
                 vectors=tensors["vectors"],
                 space=str(header["space"]),
@@ -163,6 +168,7 @@ class Directions:
                 mean=tensors.get("mean"),
                 generator=own,
                 eigenvalues=tensors.get("eigenvalues"),
+                note=note,
             )
         except KeyError as error:
             raise CheckpointError(f"{path} is no complete file of directions: it lacks {error}.") from None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from disentangle.errors import InputError, reason
+from disentangle.errors import DisentangleError, InputError, reason
 from disentangle.linalg.derivative import difference_quotient, directional_derivative
 
 __all__ = ["Pullback"]
@@ -25,77 +25,137 @@ _MOST = 2**29  # bytes of derivatives of one latent that are held at once
 
 
 class Pullback:
-    """Metrics of latents, from the derivatives of features along given moves.
+    """Metrics of latents in some of their coordinates.
+
+    Derivatives are exact, in forward mode, many latents and coordinates at once. Where an operation has none in forward
+    mode, central differences are taken instead, and a warning says so.
 
     Args:
         features: latents (n, *shape) to features (n, ...) whose squared differences are the distance.
         latents: (n, *shape) where the metric is taken.
-        moves: (k, *shape) what one unit of each coordinate adds to a latent.
-        batch: pictures made at once.
+        positions: (k, m) which numbers of the flattened latent each coordinate moves; m is 1 but where rows of w+ move
+            together.
+        batch: pictures made at once, which bounds the memory.
         progress: called with (pictures done, pictures in all).
 
     Attributes:
-        pictures: how many :meth:`metrics` makes, each with its derivative along one move.
+        pictures: how many :meth:`metrics` makes, each with a derivative.
+
+    Raises:
+        InputError: if the features are complex.
     """
 
     def __init__(
-        self, features: Callable[[Tensor], Tensor], latents: Tensor, moves: Tensor, *, batch: int,
+        self, features: Callable[[Tensor], Tensor], latents: Tensor, positions: Tensor, *, batch: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:  # fmt: skip
-        self.features, self.latents, self.moves = features, latents, moves.to(latents)
-        self.batch, self.progress = batch, progress
-        self.pictures = len(latents) * len(moves)
+        self.features, self.positions = features, positions.to(latents.device)
+        # what was made in inference mode cannot carry a derivative, a copy can
+        with torch.inference_mode(False):
+            self.latents = latents.clone()
+        self.batch, self.progress, self.total, self._done = batch, progress, 0, 0
+        with torch.no_grad():
+            one = features(self.latents[:1])
+        if one.is_complex():
+            raise InputError("the generator makes complex pictures; expected real ones.")
+        self.held = one.numel() * one.element_size() * len(positions) <= _MOST
         self._derivative = directional_derivative
         self._tried = False
+
+    @property
+    def pictures(self) -> int:
+        return self.pictures_of_products(len(self.positions)) // (2 if self.held else 1)
+
+    def pictures_of_products(self, vectors: int) -> int:
+        """How many :meth:`product` makes: each vector takes a derivative forward and one back."""
+        return 2 * len(self.latents) * vectors
 
     def metrics(self) -> Iterator[Tensor]:
         """(k, k) float64 on the CPU, ``J^T M J`` of each latent in turn.
 
-        Raises:
-            InputError: if the pictures have no derivative, or one that is not finite or too large to be held.
+        Derivatives of one latent along all coordinates are held where they take up to 512 MiB; else the metric's
+        products with the coordinates are, for twice the pictures.
         """
-        k, done = len(self.moves), 0
-        together = max(self.batch // k, 1)
-        for points in self.latents.split(together):
-            point = points.repeat_interleave(k, dim=0)
-            move = self.moves.repeat(len(points), *[1] * (self.moves.ndim - 1))
-            columns = []
-            for start in range(0, len(point), self.batch):
-                part = self._along(point[start : start + self.batch], move[start : start + self.batch])
-                if part[0].numel() * part.element_size() * k > _MOST:
-                    raise InputError(
-                        f"the derivatives of one picture along {k:,} coordinates take more than {_MOST // 2**20} MiB; "
-                        "ask for fewer axes than coordinates with rank, or measure smaller features."
-                    )
-                columns.append(part)
-                done += len(part)
-                if self.progress is not None:
-                    self.progress(done, self.pictures)
-            for jacobian in torch.cat(columns).split(k):
+        k = len(self.positions)
+        units = torch.eye(k, dtype=self.latents.dtype, device=self.latents.device)
+        if not self.held:
+            for latent in self.latents.split(1):
+                yield self._products(latent, units)
+            return
+        for points in self.latents.split(max(self.batch // k, 1)):
+            pairs = zip(*(x.split(self.batch) for x in (_each(points, k), units.repeat(len(points), 1))), strict=True)
+            jacobians = torch.cat([self._along(*pair).flatten(1) for pair in pairs])
+            for jacobian in jacobians.split(k):
                 yield _gram(jacobian)
 
-    def _along(self, points: Tensor, moves: Tensor) -> Tensor:
-        """(n, features) derivatives at each point along its own move."""
-        if not self._tried:
+    def product(self, vectors: Tensor) -> Tensor:
+        """(l, k) vectors times the mean metric, (l, k) float64 on the CPU.
+
+        Raises:
+            InputError: if the pictures have no derivative in reverse mode.
+        """
+        rows = vectors.to(self.latents)
+        return torch.stack([self._products(latent, rows) for latent in self.latents.split(1)]).mean(0)
+
+    def _products(self, latent: Tensor, vectors: Tensor) -> Tensor:
+        """(l, k) ``v J^T M J`` of one latent: the derivative along v, carried back."""
+        found = []
+        for part in vectors.split(self.batch):
+            points = _each(latent, len(part))
+            along = self._along(points, part)
+            found.append(self._back(points, along).to("cpu", torch.float64))
+            self._count(len(part))
+        return torch.cat(found)
+
+    def _along(self, points: Tensor, vectors: Tensor) -> Tensor:
+        """(n, ...) derivatives of the features at each point along its own (n, k) vector."""
+        moves = torch.zeros_like(points).flatten(1)
+        moves[:, self.positions] = vectors[:, :, None].expand(-1, *self.positions.shape)
+        moves = moves.reshape(points.shape)
+        if self._tried:
+            found = self._derivative(self.features, points, moves)
+        else:
             self._tried = True
             try:
-                return self._checked(directional_derivative(self.features, points, moves))
+                found = directional_derivative(self.features, points, moves)
             except (NotImplementedError, RuntimeError) as error:
-                if isinstance(error, torch.OutOfMemoryError | InputError):
+                if isinstance(error, DisentangleError | torch.OutOfMemoryError):
                     raise
-                quotient = difference_quotient(self.features, points, moves)  # one that runs at all
+                found = difference_quotient(self.features, points, moves)  # raises what the generator itself raises
+                self._derivative = difference_quotient
                 logger.warning(
                     "The generator has no derivative in forward mode (%s): differences are taken instead, which are "
                     "right to about four digits in single precision.", reason(error),
                 )  # fmt: skip
-                self._derivative = difference_quotient
-                return self._checked(quotient)
-        return self._checked(self._derivative(self.features, points, moves))
+        self._count(len(points))
+        return found
 
-    def _checked(self, derivatives: Tensor) -> Tensor:
-        if derivatives.is_complex():
-            raise InputError("the generator makes complex pictures; expected real ones.")
-        return derivatives.flatten(1)
+    def _back(self, points: Tensor, changes: Tensor) -> Tensor:
+        """(n, k) the (n, ...) changes of the features times J, in reverse mode."""
+        with torch.inference_mode(False), torch.enable_grad():
+            points = points.detach().clone().requires_grad_()
+            try:
+                made = self.features(points)
+                if not made.requires_grad:  # which says so in the words of metrics that are zero
+                    return torch.zeros(len(points), len(self.positions), device=points.device)
+                (gradient,) = torch.autograd.grad(made, points, changes.clone())
+            except (NotImplementedError, RuntimeError) as error:
+                if isinstance(error, DisentangleError | torch.OutOfMemoryError):
+                    raise
+                raise InputError(
+                    f"The generator has no derivative in reverse mode ({reason(error)}), which spaces or pictures this "
+                    "large need; take fewer coordinates, or load it outside of inference mode."
+                ) from None
+        return gradient.flatten(1)[:, self.positions].sum(-1)
+
+    def _count(self, pictures: int) -> None:
+        self._done += pictures
+        if self.progress is not None:
+            self.progress(self._done, self.total)
+
+
+def _each(points: Tensor, times: int) -> Tensor:
+    return points.repeat_interleave(times, dim=0)
 
 
 def _gram(jacobian: Tensor) -> Tensor:
