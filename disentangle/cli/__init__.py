@@ -90,6 +90,8 @@ def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: 
     logging.basicConfig(level=level, handlers=[messages])
     # What Pillow notes of odd tags in somebody's picture, once for each: thousands of lines.
     warnings.filterwarnings("ignore", module=r"PIL\b")
+    # What torch says of its own forward mode.
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script", module=r"torch\b")
 
 
 def main(args: list[str] | None = None) -> Any:

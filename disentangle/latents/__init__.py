@@ -11,6 +11,7 @@ from disentangle.latents.random_directions import random_directions
 from disentangle.latents.sefa import sefa
 from disentangle.latents.style_channels import style_channels
 from disentangle.latents.traversal import check_fit, traverse
+from disentangle.latents.turning import rotation, turn
 
 __all__ = [
     "Directions",
@@ -26,7 +27,9 @@ __all__ = [
     "most_active",
     "random_directions",
     "read_ganspace",
+    "rotation",
     "sefa",
     "style_channels",
     "traverse",
+    "turn",
 ]

@@ -186,7 +186,11 @@ def _rows(record: Any) -> tuple[Any, ...] | None:
 def fingerprint(generator: Generator, space: str) -> str:
     """The kind of a generator and the shape of a latent: ``"stylegan2, w+ 18x512"``.
 
-    Networks trained from one another share it, and directions carry over between them; weights are not compared.
+    Networks trained from one another share it, and directions carry over between them; weights are not compared. One
+    whose z was turned (:func:`disentangle.latents.turn`) says so: the same numbers mean other pictures in it.
     """
-    kind = getattr(getattr(generator, "config", None), "kind", None) or type(generator).__name__
-    return f"{kind}, {space} {'x'.join(map(str, generator.spaces[space].shape))}"
+    config = getattr(generator, "config", None)
+    kind = getattr(config, "kind", None) or type(generator).__name__
+    turned = getattr(config, "turned", None) or getattr(generator, "turned", None)
+    shape = "x".join(map(str, generator.spaces[space].shape))
+    return f"{kind}, {space} {shape}" + (f", turned ({turned})" if turned and space == "z" else "")

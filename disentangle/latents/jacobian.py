@@ -186,8 +186,8 @@ def _check_sizes(space: LatentSpace, parts: dict[str, tuple[int, ...]], rank: in
         )
     if size > _LARGEST and (rank is None or len(parts) > 1 or rank > _LARGEST):
         raise InputError(
-            f"all axes of {size:,} coordinates of {space.name!r} were asked for, which are too many; give rank, at most "
-            f"{_LARGEST}, or fewer layers."
+            f"all axes of {size:,} coordinates of {space.name!r} were asked for, which are too many; give rank, at "
+            f"most {_LARGEST}, or fewer layers."
         )
     return rank
 

@@ -162,3 +162,7 @@ class EigenGAN(LatentModule):
                 block.projection, "U", coordinates, block.projection.matrix, latent_first=True
             )
         return found
+
+    def _turn_layer(self, layer: ProjectionLayer, rotation: Tensor) -> None:
+        assert isinstance(layer.module, SubspaceProjection)
+        layer.module.turn(rotation)

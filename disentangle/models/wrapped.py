@@ -118,6 +118,16 @@ class WrappedGenerator(LatentModule):
             given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise InputError(f"The module returned {given} for two latents; expected images of shape (2, C, H, W).")
 
+    @torch.no_grad()
+    def turn_latents(self, rotation: Tensor) -> None:
+        """As elsewhere: the layer that reads the latent takes the rotation in, whatever else the module does with z."""
+        layer = self._projection[0]
+        if not isinstance(layer, _LAYERS):
+            raise InputError("the wrapped module has no linear or convolutional layer that reads its z.")
+        wide, along = layer.weight.double(), 0 if isinstance(layer, nn.ConvTranspose2d) else 1
+        turned = torch.tensordot(rotation.to(wide.device), wide, dims=([1], [along]))
+        layer.weight.copy_(turned.movedim(0, along))
+
     def projections(self) -> dict[str, Projection]:
         """The layer that reads the latent, if the module has one; a convolution is viewed by its input channels."""
         layer = self._projection[0]
