@@ -27,6 +27,7 @@ _COMMANDS = {
     "traverse": ("traverse", "Pictures along the directions of a latent space."),
     "convert": ("convert", "Another project's checkpoint as a model file; no code in it is run."),
     "directions": ("directions", "Find, name and list directions of a latent space."),
+    "turn": ("turn", "The same generator with its latents rotated to its Jacobian's axes."),
     "invert": ("invert", "The latents from which a model makes given photos."),
     "evaluate": ("evaluate", "Scores of a model, of codes and factors, or of images."),
     "compare": ("compare", "Scores of two files side by side, if they were measured alike."),

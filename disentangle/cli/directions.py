@@ -13,7 +13,7 @@ from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line
 from disentangle.text import quoted, shown
 
-__all__ = ["command"]
+__all__ = ["command", "distance"]
 
 _LONGEST = 200  # characters of a direction's name
 _METHODS = ("sefa", "ganspace", "basis", "style-channel", "random", "jacobian")
@@ -146,7 +146,7 @@ def find(
     elif method == "jacobian":
         with counting_progress(ctx, "derivatives") as progress:
             found = jacobian_axes(
-                generator, space=space, metric=_metric(metric, weights, generator), layers=layers, rank=top,
+                generator, space=space, metric=distance(metric, weights, generator), layers=layers, rank=top,
                 samples=samples or 64, at=None if at is None else Latents.load(at), criterion=criterion or "mean",  # type: ignore[arg-type]
                 seed=number, label=label, batch=batch or 64, progress=progress,
             )  # fmt: skip
@@ -161,7 +161,7 @@ def find(
     note(ctx, f"{len(found)} directions in {found.space} by {method}: {out}")
 
 
-def _metric(name: str | None, weights: Path | None, generator: Any) -> Any:
+def distance(name: str | None, weights: Path | None, generator: Any) -> Any:
     """The distance of pictures by a name, on the generator's device."""
     if name in (None, "pixels"):
         return "pixels"

@@ -55,10 +55,9 @@ def rotation(generator: Any, axes: Directions) -> Tensor:
         inside[list(coordinates)] = True
         rows = vectors[vectors[:, inside].abs().amax(1) > 0]
         if len(rows) != len(coordinates) or float(rows[:, ~inside].abs().max() if (~inside).any() else 0) > 1e-5:
-            part = f"{name} has {len(coordinates)} coordinates" if name else f"z has {len(coordinates)} coordinates"
             raise InputError(
-                f"{len(rows)} axes move in a part of z that {'mix' if len(rows) else 'lack'} others or are not as many "
-                f"as it has: {part}; expected that many axes, within it."
+                f"{len(rows)} of the axes move {name or 'z'}, which has {len(coordinates)} coordinates that are walked;"
+                " expected as many, and that they move nothing else."
             )
         block = rows[:, list(coordinates)]
         if float((block @ block.mT - torch.eye(len(block), dtype=torch.float64)).abs().max()) > 1e-4:

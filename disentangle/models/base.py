@@ -154,12 +154,10 @@ class ProjectionLayer:
 
     @torch.no_grad()
     def turn(self, rotation: Tensor) -> None:
-        """Make the plain weight read ``R z`` as it read z; ``rotation`` is (d, d) of its coordinates, float64."""
+        """Make the plain weight read ``R z`` as it read z; ``rotation`` is (d, d), float64, on the CPU."""
         weight: Tensor = getattr(self.module, self.parameter)
-        R = rotation.to(weight.device)
-        wide = weight.double()
-        turned = torch.tensordot(R, wide, dims=1) if self.latent_first else torch.tensordot(wide, R.mT, dims=1)
-        weight.copy_(turned)
+        R, wide = rotation, weight.to("cpu", torch.float64)
+        weight.copy_(torch.tensordot(R, wide, dims=1) if self.latent_first else torch.tensordot(wide, R.mT, dims=1))
 
 
 @dataclass(frozen=True)
@@ -298,9 +296,8 @@ def turn_posterior(mean: Tensor, log_variance: Tensor, rotation: Tensor) -> None
     diagonal Gaussians, in either order of the Kullback-Leibler divergence; the entropy stays; and it is exact where the
     mixed latents have one variance.
     """
-    R = rotation.to(mean.device)
-    mean.copy_(torch.tensordot(R, mean.double(), dims=1))
-    log_variance.copy_(torch.tensordot(R.square(), log_variance.double(), dims=1))
+    mean.copy_(torch.tensordot(rotation, mean.to("cpu", torch.float64), dims=1))
+    log_variance.copy_(torch.tensordot(rotation.square(), log_variance.to("cpu", torch.float64), dims=1))
 
 
 def check_latents(latents: Tensor, space: LatentSpace) -> Tensor:

@@ -124,8 +124,8 @@ class WrappedGenerator(LatentModule):
         layer = self._projection[0]
         if not isinstance(layer, _LAYERS):
             raise InputError("the wrapped module has no linear or convolutional layer that reads its z.")
-        wide, along = layer.weight.double(), 0 if isinstance(layer, nn.ConvTranspose2d) else 1
-        turned = torch.tensordot(rotation.to(wide.device), wide, dims=([1], [along]))
+        wide, along = layer.weight.to("cpu", torch.float64), 0 if isinstance(layer, nn.ConvTranspose2d) else 1
+        turned = torch.tensordot(rotation, wide, dims=([1], [along]))
         layer.weight.copy_(turned.movedim(0, along))
 
     def projections(self) -> dict[str, Projection]:

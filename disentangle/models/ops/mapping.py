@@ -112,10 +112,10 @@ class MappingNetwork(nn.Module):
 
     @torch.no_grad()
     def turn_latents(self, rotation: Tensor) -> None:
-        """Make the first layer read ``R z`` as it read z; ``rotation`` is (z_dim, z_dim), float64."""
+        """Make the first layer read ``R z`` as it read z; ``rotation`` is (z_dim, z_dim), on the CPU."""
         weight: Tensor = self.get_submodule("fc0").weight  # type: ignore[assignment]
         of_z = weight[:, : len(rotation)]  # behind it is the class
-        of_z.copy_(of_z.double() @ rotation.to(weight.device).mT)
+        of_z.copy_(of_z.to("cpu", torch.float64) @ rotation.mT)
 
     @torch.no_grad()
     def track(self, mean: Tensor, *, share: float = 0.002) -> None:
