@@ -82,7 +82,7 @@ def measure(model: torch.nn.Module, data: str) -> tuple[dict[str, float], str]:
     return scores, (
         "Largest of the stored bases: `||U U^T - I||_F`, condition number, the same error with rows of length one, row "
         "length. Then the mean squared cosine of the Jacobian's columns over 64 latents, `disentangle evaluate NAME "
-        "--metrics jacobian-orthogonality --num 64`."
+        "--metrics jacobian-orthogonality --set jacobian-orthogonality.n=64`."
     )
 
 

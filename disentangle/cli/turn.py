@@ -73,7 +73,7 @@ def command(
         raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
     number = setting(ctx, "seed", seed, 0)
     with counting_progress(ctx, "derivatives") as progress:
-        turned = turn(
+        turned: Any = turn(
             generator, axes=None if file is None else Directions.load(file),
             metric=distance(metric, weights, generator), samples=samples or 256,
             criterion=criterion or "mean", seed=number, label=label,  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from disentangle.errors import InputError
 from disentangle.latents.directions import Directions
@@ -24,7 +24,7 @@ from disentangle.models.base import class_option
 
 __all__ = ["rotation", "turn"]
 
-GeneratorT = TypeVar("GeneratorT", bound=nn.Module)
+GeneratorT = TypeVar("GeneratorT")
 
 _CLOSE = {torch.float64: 1e-6, torch.float32: 1e-2}  # share of the pictures' spread that rounding may make; else 0.2
 _TRIED = 8  # latents
