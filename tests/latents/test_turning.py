@@ -135,6 +135,15 @@ class Skipping(nn.Module):
         return torch.tanh(self.one(z) + self.two(z)).reshape(-1, 3, 2, 2)
 
 
+def test_a_module_of_ones_own_without_a_known_first_layer_gets_one_in_front():
+    generator = wrap(nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 3, 1)), z_dim=4)
+    axes = random_axes(generator)
+    turned, z = turn(generator, axes=axes), generator.sample_latents(5)
+    assert torch.allclose(turned(z @ rotation(generator, axes).float().mT), generator(z), atol=1e-5)
+    assert turned.entry is not None
+    assert generator.entry is None
+
+
 def test_what_cannot_be_turned_says_why():
     gan = build_model(GENERATORS["gan"], seed=0)
     axes = random_axes(gan)
@@ -143,10 +152,10 @@ def test_what_cannot_be_turned_says_why():
     mixed = random_axes(eigengan)
     vectors = mixed.vectors.clone()
     vectors[[0, 3]] = torch.stack([vectors[0] + vectors[3], vectors[0] - vectors[3]]) / 2**0.5
+    skipping = Skipping()
     cases = [
         (uniform, axes, "uniform"),
-        (wrap(Skipping(), z_dim=4), axes, "read by more than"),
-        (wrap(nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 3, 1)), z_dim=4), axes, "no linear"),
+        (wrap(skipping, z_dim=4, projection=skipping.one), axes, "read by more than"),
         (gan, axes.select([0, 1, 2]), "3 of the axes"),
         (gan, axes.select([0, 1, 2, 2]), "not orthonormal"),
         (build_model(STYLEGAN, seed=0), basis(build_model(STYLEGAN, seed=0), space="w"), "live in 'w'"),
