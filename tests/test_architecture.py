@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "data": set(),
     "evaluations": {"linalg"},
     "models": {"linalg", "nn"},
-    "latents": {"linalg", "models.base"},
+    "latents": {"evaluations.features", "linalg", "models.base"},
     "viz": {"linalg"},
     "io": {"models.base", "models.discriminators", "nn", "pretrained"},
     "training": {"data", "io", "latents", "linalg", "models", "nn", "optim", "viz"},

@@ -28,6 +28,7 @@ _COMMANDS = {
     "convert": ("convert", "Another project's checkpoint as a model file; no code in it is run."),
     "bake": ("bake", "A trained model as one of ordinary layers, or as an ONNX file for other runtimes."),
     "directions": ("directions", "Find, name and list directions of a latent space."),
+    "turn": ("turn", "The same generator with its latents rotated to its Jacobian's axes."),
     "invert": ("invert", "The latents from which a model makes given photos."),
     "evaluate": ("evaluate", "Scores of a model, of codes and factors, or of images."),
     "compare": ("compare", "Scores of two files side by side, if they were measured alike."),
@@ -94,6 +95,8 @@ def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: 
     logging.basicConfig(level=level, handlers=[messages])
     # What Pillow notes of odd tags in somebody's picture, once for each: thousands of lines.
     warnings.filterwarnings("ignore", module=r"PIL\b")
+    # What torch says of its own forward mode.
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script", module=r"torch\b")
 
 
 def main(args: list[str] | None = None) -> Any:

@@ -18,7 +18,7 @@ from disentangle.looking import looks_at
 from disentangle.models.base import Generator, LatentSpace, check_latents, class_option
 from disentangle.signatures import checks_arguments
 
-__all__ = ["check_fit", "start_columns", "traverse", "walk_latents"]
+__all__ = ["check_fit", "converted", "start_columns", "traverse", "walk_latents"]
 
 
 @checks_arguments
@@ -105,7 +105,7 @@ def traverse(
             for seed in seeds
         ])  # fmt: skip
     else:
-        starts = _converted(generator, start, walked, early if start.space == "z" else options)
+        starts = converted(generator, start, walked, early if start.space == "z" else options)
     if absolute is None:
         absolute = directions.method == "basis" and walked.name == "z" and start is None
     walk = walk_latents(generator, starts, directions, torch.linspace(-extent, extent, steps), absolute=absolute)
@@ -243,7 +243,7 @@ def _check_options(generator: Any, start: Latents | None, truncation: float | No
         )
 
 
-def _converted(generator: Any, start: Latents, space: LatentSpace, options: dict[str, Any]) -> Tensor:
+def converted(generator: Any, start: Latents, space: LatentSpace, options: dict[str, Any]) -> Tensor:
     """Starting latents in the space that is walked."""
     if start.space not in generator.spaces:
         raise InputError(

@@ -43,7 +43,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from disentangle.errors import InputError
-from disentangle.linalg import orthogonality_error
+from disentangle.linalg import weight_diagnostics
 from disentangle.optim.learning_rate import Form, rate_numbers
 from disentangle.optim.modes import new_weight, orthogonal_direction, retracted, step_direction
 from disentangle.optim.penalties import orthogonality_gradient
@@ -179,12 +179,12 @@ class Treatment:
         return [record.last_lr for record in self.records]
 
     def stats(self) -> list[dict[str, Any]]:
-        """Per weight: the record's fields, the OLR acceptance rate and the orthogonality error ``||W W^T - I||_F``."""
+        """Per weight: its record, the OLR acceptance rate, and :func:`~disentangle.linalg.weight_diagnostics`."""
         return [
             {
                 **asdict(record),
                 "olr_acceptance": record.olr_acceptance,
-                "orthogonality_error": float(orthogonality_error(param.detach().flatten(1))),
+                **weight_diagnostics(param.detach().flatten(1)),
             }
             for param, record in zip(self.params, self.records, strict=True)
         ]

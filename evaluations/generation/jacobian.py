@@ -11,7 +11,6 @@ import numpy as np
 from disentangle.checks import check_finite, check_integer, check_number
 from disentangle.errors import InputError
 from disentangle.evaluations.classes import ClassPlan, Generator, plan_classes
-from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
 from disentangle.signatures import checks_arguments
@@ -188,6 +187,8 @@ def _cosines(columns: Tensor) -> tuple[Tensor, Tensor]:
 def _jacobians(generator: Any, space: str, latents: Tensor, plan: ClassPlan) -> Iterator[Tensor]:
     """At each latent the derivatives of the image by the walked coordinates, (d, outputs) in float64."""
     import torch
+
+    from disentangle.linalg.derivative import directional_derivative
 
     for position, latent in enumerate(latents.split(1)):
         drawn = plan.part(generator, position, position + 1)

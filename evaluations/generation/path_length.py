@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from disentangle.checks import check_image_range, check_integer
 from disentangle.errors import InputError, unknown_name
 from disentangle.evaluations.classes import Generator, plan_classes
-from disentangle.evaluations.generation.derivative import directional_derivative
 from disentangle.evaluations.generation.latent_paths import PATHS
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
@@ -324,6 +323,7 @@ def _distances(
         return prepare_images(generator(latents(t), space=settings.space), settings)
 
     if settings.epsilon == 0:
+        from disentangle.linalg.derivative import directional_derivative
 
         def embedded(t: Tensor) -> Tensor:
             made = images(t)

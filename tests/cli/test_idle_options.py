@@ -125,8 +125,10 @@ def ends(files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         ([*ARRAYS, "--set", "mig.foo=1"], "Unknown option of mig 'foo'"),
         ([*ARRAYS, "--set", "sap.foo=1"], "options name 'sap', which is not among the metrics mig"),
         ([*ARRAYS, "--set", "mig.bins=3", "--set", "mig.bins=4"], "--set gives 'mig.bins' twice"),
-        (["evaluate", "--encoder", "my_model.py:encode", "--data", "rooms"],
-         "there is no file my_model.py; give the path of one, or my_model:encode"),
+        (
+            ["evaluate", "--encoder", "my_model.py:encode", "--data", "rooms"],
+            "there is no file my_model.py; give the path of one, or my_model:encode",
+        ),
         ([*VAE, "--steps", "0"], "--steps: Input should be greater than or equal to 1, got 0"),
         ([*VAE, "--set", "steps=abc"], "--set steps: Input should be a valid integer"),
         ([*VAE, "--set", "foo=3"], "--set foo: There is no field 'foo'; fields here: batch, "),
