@@ -139,8 +139,9 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
             found[name] = eval(text, names) if isinstance(text, str) else text
         except Exception:
             found[name] = Any
-        if isinstance(found[name], TypeVar):
-            found[name] = found[name].__bound__ or Any
+        kind: Any = found[name]
+        if isinstance(kind, TypeVar):
+            found[name] = kind.__bound__ or Any
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for parameter in inspect.signature(inner).parameters.values():
         if parameter.kind in variadic:

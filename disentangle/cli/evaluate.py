@@ -139,13 +139,16 @@ def command(
       disentangle evaluate runs/dbn --data fashion-mnist --split test
     """
     names = _names(metrics) if was_given(ctx, "metrics") else []
-    if codes is not None and factors is None:
-        raise click.UsageError("Codes need the factors they are scored against: --factors y.npy.")
     source = None if model is None and generator is None else ModelSource(model, generator, z_dim)
     if sum(x is not None for x in (source, codes, encoder, images)) != 1:
         raise click.UsageError(
-            "Give one of MODEL or --generator, --encoder with --data, --codes with --factors, or --images with "
-            "--reference."
+            "Give one of MODEL, --encoder with --data, --codes with --factors, --images with --reference, or "
+            "--generator."
+        )
+    if generator is not None and reference is None and not any(name in IMAGE_METRICS for name in names):
+        raise click.UsageError(
+            f"--generator has scores of images: give --metrics, of {', '.join(IMAGE_METRICS)}; codes of your own code "
+            "are scored by --encoder."
         )
     kind = None if model is None else _kind(model)
     way = GENERATOR if generator is not None else _way(kind, codes, encoder, images, reference, names)
@@ -186,6 +189,8 @@ def command(
         if codes is None and data is None:
             raise click.UsageError("Say what to encode: --data NAME (see `disentangle data list`).")
         refuse_unread(ctx, way, READ, hints=_HINTS)
+        if codes is not None and factors is None:
+            raise click.UsageError("Codes need the factors they are scored against: --factors y.npy.")
         how = Measurement(
             metrics=metrics, protocol=protocol, changes=changes, factor_kinds=factor_kinds, baselines=baselines,
             bootstrap=bootstrap, seed=number, jobs=jobs, out=out, figure=figure, page=page, as_json=as_json,
@@ -222,6 +227,7 @@ _HINTS = {
     "figure": "its matrices are of codes and factors",
     "page": "its page is of scores of codes and factors",
     "factors": "they go with --codes",
+    "factors_file": "it is about the pictures of --data",
     "fit": "it is for scores of images",
     "label": "it is for scores of a generator's images",
     "classes": "it is for scores of a generator's images",

@@ -137,8 +137,8 @@ def test_a_walk_starts_from_latents_and_is_labelled(run, folder, tmp_path):
         assert picture.width > 3 * 16 + 40  # names of the rows beside 3 pictures
         assert picture.height > 4 * 16  # 2 directions of 2 starts, positions above
         held = np.asarray(picture.convert("RGB"))
-    top, left = picture.height - (4 * 16 + 3 * 2), picture.width - (3 * 16 + 2 * 2)
-    middle = held[top : top + 16, left + 18 : left + 34]
+    top, left = picture.height - (4 * 16 + 3 * 4), picture.width - (3 * 16 + 2 * 4)  # the frame takes 4 pixels between
+    middle = held[top : top + 16, left + 20 : left + 36]
     expected = model(values[:1], space="w+")[0].detach()
     shown = (((expected.clamp(-1, 1) + 1) / 2) * 255).round().permute(1, 2, 0).numpy()
     assert np.abs(middle - shown).max() <= 1
