@@ -171,8 +171,8 @@ def test_absolute_positions(run, folder, tmp_path):
         ("gan", ["--method", "style-channel"], "no style space"),
         ("progan", ["--layers", "1"], "no w+"),
         ("gan", ["--method", "jacobian", "--top", "5"], "rank is 5"),
-        ("gan", ["--metric", "lpips"], "--metric is for --method jacobian"),
-        ("gan", ["--samples", "9"], "sefa draws none"),
+        ("gan", ["--metric", "lpips"], "--metric is not for --method sefa: it is for --method jacobian"),
+        ("gan", ["--samples", "9"], "--samples is not for --method sefa"),
         ("progan", ["--top", "7"], "top is 7; expected 1 to 6"),
     ],
 )
