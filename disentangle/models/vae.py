@@ -22,8 +22,8 @@ from disentangle.models.base import (
     ProjectionLayer,
     check_latents,
     register_model,
-    turn_posterior,
 )
+from disentangle.models.ops.posteriors import turn_posterior
 
 __all__ = ["VAE", "VAEConfig"]
 
@@ -121,7 +121,7 @@ class VAE(LatentModule):
 
     @torch.no_grad()
     def turn_latents(self, rotation: Tensor) -> None:
-        """As elsewhere; the encoder turns with it, see :func:`~disentangle.models.base.turn_posterior`."""
+        """As elsewhere; the encoder turns with it, see :func:`~disentangle.models.ops.posteriors.turn_posterior`."""
         super().turn_latents(rotation)
         last = self.encoder[-1]
         assert isinstance(last, nn.Linear)
