@@ -139,7 +139,7 @@ def test_what_does_not_fit(fails, gan_run, vae_run, tmp_path: Path):
     assert "Unknown image protocol 'tf2'" in fails(*both, *LITE, "--random-weights", "--protocol", "tf2")
     assert "give --reference" in fails("evaluate", "--images", images, "--metrics", "fid", *LITE, "--random-weights")
     assert "needs a generator as MODEL" in fails("evaluate", "--images", images, "--metrics", "ppl", *LITE)
-    assert "or --images with --reference" in fails("evaluate", "--metrics", "fid", "--reference", images)
+    assert "--images with --reference, or --generator" in fails("evaluate", "--metrics", "fid", "--reference", images)
     (tmp_path / "empty").mkdir()
     assert "holds no images" in fails(*both[:2], tmp_path / "empty", *both[3:], *LITE, "--random-weights")
     assert {path.name for path in tmp_path.iterdir()} == {"images", "empty"}

@@ -278,7 +278,7 @@ def test_first_picture_under_inference_mode() -> None:
 
 @pytest.mark.parametrize("resolution", [15, 257, 0, -64, 64.0, "64"])
 def test_wrong_resolution(resolution: Any) -> None:
-    with pytest.raises(InputError, match="expected a whole number of pixels from 16 to 256"):
+    with pytest.raises(InputError, match="resolution is .*; expected a whole number"):
         Rooms(resolution)
 
 
