@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from disentangle.errors import InputError, reason, unknown_name
+from disentangle.errors import ArgumentError, InputError, reason, unknown_name
 from disentangle.text import shown
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ def check_integer(name: str, value: Any, *, least: int | None = None, most: int 
     if number is None or (least is not None and number < least) or (most is not None and number > most):
         bounds = "" if least is None else f" from {least}"
         bounds += "" if most is None else f" to {most}" if least is not None else f" of at most {most}"
-        raise InputError(f"{name} is {_given(value)}; expected a whole number{bounds}.")
+        raise ArgumentError(f"{name} is {_given(value)}; expected a whole number{bounds}.")
     return number
 
 
 def check_jobs(n_jobs: Any) -> int:
     """``n_jobs`` in joblib's sense: a count from 1, or -1 for all cores, -2 for all but one, and so on."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral) or n_jobs == 0:
-        raise InputError(f"n_jobs is {_given(n_jobs)}; expected a whole number from 1, or -1 for all cores.")
+        raise ArgumentError(f"n_jobs is {_given(n_jobs)}; expected a whole number from 1, or -1 for all cores.")
     return int(n_jobs)
 
 
@@ -80,7 +80,7 @@ def check_number(
     )
     if not fits or number is None:
         bounds = _bounds(least, above, most, below)
-        raise InputError(f"{name} is {_given(value)}; expected a {'' if bounds else 'finite '}number{bounds}.")
+        raise ArgumentError(f"{name} is {_given(value)}; expected a {'' if bounds else 'finite '}number{bounds}.")
     return number
 
 

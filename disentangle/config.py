@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 
-from disentangle.errors import ConfigError
+from disentangle.errors import ConfigError, FieldError
 from disentangle.text import quoted, shown
 
 __all__ = ["Config", "differences", "parse_config", "with_fields"]
@@ -30,36 +30,73 @@ def parse_config(kind: type[ConfigT], record: Mapping[str, Any], *, source: str 
     Raises:
         ConfigError: one line a problem, with the dotted path of the field, what was given and what is expected.
     """
+    _check_kind(kind, record, source)
     try:
         return kind.model_validate(record)
     except pydantic.ValidationError as error:
-        problems = []
-        found = error.errors(include_url=False, include_context=False)
-        for problem in found[:_SHOWN]:
-            path = ".".join(shown(part) for part in problem["loc"]) or "(whole)"
-            given = "" if problem["type"] in ("missing", "extra_forbidden") else f", got {quoted(problem['input'])}"
-            problems.append(f"{path}: {shown(problem['msg'].removeprefix('Value error, '), most=400)}{given}")
-        if len(found) > _SHOWN:
-            problems.append(f"and {len(found) - _SHOWN} more")
-        raise ConfigError(f"{source} does not validate: {'; '.join(problems)}.") from None
+        problems = _problems(error, record)
+        shortened = [f"{name}: {text}" for name, _, text in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            shortened.append(f"and {len(problems) - _SHOWN} more")
+        raise ConfigError(f"{source} does not validate: {'; '.join(shortened)}.") from None
 
 
 def with_fields(config: ConfigT, assignments: Mapping[str, Any]) -> ConfigT:
     """A copy with some fields replaced, addressed by dotted path as in ``{"model.basis": 4}``.
 
     Raises:
-        ConfigError: if a path does not exist or the result does not validate.
+        FieldError: if a path does not exist or the result does not validate.
     """
     record = config.model_dump(mode="json")
     for path, value in assignments.items():
         node: Any = record
+        own: Any = config  # beside it, to tell a table that takes any key from a group of fields
         *parents, last = path.split(".")
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or last not in node:
-            raise ConfigError(f"There is no field {quoted(path)}; fields here: {', '.join(sorted(_paths(record)))}.")
+            own = own.get(parent) if isinstance(own, dict) else getattr(own, parent, None)
+        if not isinstance(node, dict) or (last not in node and not isinstance(own, dict)) or not last:
+            problem = f"There is no field {quoted(path)}; fields here: {', '.join(sorted(_paths(record)))}"
+            raise FieldError(f"{problem}.", [(path, problem)])
         node[last] = value
-    return parse_config(type(config), record, source="the configuration with --set applied")
+    try:
+        return type(config).model_validate(record)
+    except pydantic.ValidationError as error:
+        problems = _problems(error, record)[:_SHOWN]
+        told = "; ".join(f"{name}: {text}" for name, _, text in problems)
+        raise FieldError(
+            f"the configuration with --set applied does not validate: {told}.", [(p, t) for _, p, t in problems]
+        ) from None
+
+
+def _check_kind(kind: type[Config], record: Mapping[str, Any], source: str) -> None:
+    """One plain sentence where a configuration is of another kind, in place of all the fields that differ."""
+    field = kind.model_fields.get("kind")
+    known = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
+    given = record.get("kind") if isinstance(record, Mapping) else None
+    if known and isinstance(given, str) and given not in known:
+        raise ConfigError(f"{source} is of the kind {quoted(given)}; expected {' or '.join(map(quoted, known))}.")
+
+
+def _problems(error: pydantic.ValidationError, record: Any) -> list[tuple[str, str, str]]:
+    """Of each problem the field as pydantic names it, its dotted path, and what is wrong."""
+    found = []
+    for problem in error.errors(include_url=False, include_context=False):
+        steps, node = [], record
+        for part in problem["loc"]:  # in which the tag of a union is a step too
+            inside = isinstance(node, Mapping) and part in node
+            if inside or (isinstance(node, list) and isinstance(part, int) and part < len(node)):
+                node = node[part]
+            elif part != problem["loc"][-1]:
+                continue
+            steps.append(shown(part))
+        text = shown(problem["msg"].removeprefix("Value error, "), most=400)
+        if problem["type"] == "extra_forbidden":
+            text = "Extra inputs are not permitted"
+        elif problem["type"] != "missing" and not isinstance(problem["input"], Mapping | Config):
+            text += f", got {quoted(problem['input'])}"
+        found.append((".".join(map(shown, problem["loc"])) or "(whole)", ".".join(steps), text))
+    return found
 
 
 def differences(first: Config, second: Config, *, ignoring: tuple[str, ...] = ()) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from disentangle.errors import InputError
+from disentangle.errors import ArgumentError, InputError
 
 __all__ = ["device_name", "resolve_device"]
 
@@ -21,7 +21,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cpu")
     name, _, index = device.partition(":")
     if name != "cuda" or (index and not index.isdigit()):
-        raise InputError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+        raise ArgumentError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         raise InputError(f"device is {device!r}, but torch sees no CUDA device; use --device cpu or auto.")

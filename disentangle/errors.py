@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from disentangle.text import escaped
 
 __all__ = [
+    "ArgumentError",
     "CheckpointError",
     "ConfigError",
     "DataError",
     "DisentangleError",
+    "FieldError",
     "InputError",
     "OutputError",
     "reason",
@@ -30,7 +32,12 @@ class DisentangleError(Exception):
     """Base of every error the toolkit raises on purpose.
 
     Its text is one line of bounded length: names and texts of files in it cannot drive a terminal.
+
+    Attributes:
+        exit_status: what a command that ends with it returns: 1 for a run that failed, 2 for wrong usage.
     """
+
+    exit_status = 1
 
     def __str__(self) -> str:
         return escaped(super().__str__(), most=_LONGEST)
@@ -40,8 +47,29 @@ class InputError(DisentangleError, ValueError):
     """An argument does not fit: its value, shape, dtype or range."""
 
 
+class ArgumentError(InputError):
+    """An argument that is wrong whatever the data: a name that does not exist, a number out of bounds, an option that
+    nothing reads, arguments that exclude each other."""
+
+    exit_status = 2
+
+
 class ConfigError(DisentangleError, ValueError):
     """A configuration does not validate, or does not fit the run it is used with."""
+
+
+class FieldError(ConfigError):
+    """A field was given that a configuration has not, or a value that it does not take.
+
+    Attributes:
+        problems: dotted path of each field, and what is wrong with it.
+    """
+
+    exit_status = 2
+
+    def __init__(self, message: str, problems: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class DataError(DisentangleError, ValueError):
@@ -74,7 +102,7 @@ def reason(error: BaseException) -> str:
     return escaped(str(text), most=160).rstrip(".") or type(error).__name__
 
 
-def unknown_name(what: str, given: str, known: Iterable[str], *, hint: str = "") -> InputError:
+def unknown_name(what: str, given: str, known: Iterable[str], *, hint: str = "") -> ArgumentError:
     """An error for a name that is not in ``known``, with the nearest names suggested.
 
     >>> print(unknown_name("data set", "room", ["rooms", "sprites"]))
@@ -84,4 +112,4 @@ def unknown_name(what: str, given: str, known: Iterable[str], *, hint: str = "")
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
     suggestion = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
     tail = f" {hint}" if hint else ""
-    return InputError(f"Unknown {what} {given!r}{suggestion} Known: {', '.join(names) or 'none'}.{tail}")
+    return ArgumentError(f"Unknown {what} {given!r}{suggestion} Known: {', '.join(names) or 'none'}.{tail}")

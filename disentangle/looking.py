@@ -85,7 +85,7 @@ def own_randomness(seed: Any = 0) -> Iterator[None]:
     cuda = torch.cuda.is_initialized()  # one that is not has drawn nothing, and is not to be woken
     states = (torch.get_rng_state(), torch.cuda.get_rng_state_all() if cuda else [])
     others = (np.random.get_state(), random.getstate())  # noqa: NPY002
-    if not isinstance(seed, int) or not -(2**63) <= seed < 2**64:  # what torch takes
+    if type(seed) is not int or not -(2**63) <= seed < 2**64:  # what torch takes
         seed = int.from_bytes(hashlib.sha256(repr(seed).encode()).digest()[:4], "big")
     try:
         # not torch.manual_seed, which would also seed a CUDA that wakes up later

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from disentangle.errors import DisentangleError, InputError, reason
+from disentangle.errors import ArgumentError, DisentangleError, InputError, reason
+from disentangle.signatures import described
 from disentangle.text import quoted, shown
 
 __all__ = ["guarded", "own_network", "own_object"]
@@ -31,12 +32,13 @@ def own_object(text: str, *, what: str) -> Any:
         what: the option or argument that holds the name, for messages.
 
     Raises:
-        InputError: if it is no such name, or the module cannot be imported or has nothing of that name.
+        ArgumentError: if it is no such name, or there is no such file or nothing of that name in it.
+        InputError: if the module cannot be imported.
     """
     place, colon, name = text.rpartition(":")
     if not colon or not place or not name:
         example = f"{place or name}:function" if (place or name).endswith(".py") else "my_model:encode"
-        raise InputError(f"{what} is {quoted(text)}; expected module:function or file.py:function, as in {example}.")
+        raise ArgumentError(f"{what} is {quoted(text)}; expected module:function or file.py:function, as in {example}.")
     try:
         module = _from_file(place, name, what) if place.endswith(".py") else _from_path(place)
     except DisentangleError:
@@ -48,7 +50,7 @@ def own_object(text: str, *, what: str) -> Any:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            raise InputError(f"{what} {shown(text)}: {shown(place)} has no {quoted(name)}.")
+            raise ArgumentError(f"{what} {shown(text)}: {shown(place)} has no {quoted(name)}.")
         found = getattr(found, part)
     return found
 
@@ -70,11 +72,11 @@ def own_network(given: Any, *, what: str) -> Any:
     if _is_network(found, nn.Module):
         return found
     if not callable(found):
-        raise InputError(f"{name} is {_kind(found)}; expected a torch.nn.Module, or a function that returns one.")
+        raise InputError(f"{name} is {described(found)}; expected a torch.nn.Module, or a function that returns one.")
     made = guarded(found, name, "called without arguments, it failed")()
     if not _is_network(made, nn.Module):
         raise InputError(
-            f"{name} returned {_kind(made)}; expected a torch.nn.Module, or what disentangle.wrap makes of one."
+            f"{name} returned {described(made)}; expected a torch.nn.Module, or what disentangle.wrap makes of one."
         )
     return made
 
@@ -100,10 +102,6 @@ def _is_network(thing: Any, module: type) -> bool:
     )
 
 
-def _kind(thing: Any) -> str:
-    return f"a {type(thing).__name__}" if thing is not None else "None"
-
-
 def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {reason(error)}"
 
@@ -118,7 +116,7 @@ def _from_file(place: str, name: str, what: str) -> ModuleType:
     """The module in a file: under its own name where Python finds just that file by it, else under one of ours."""
     file = Path(place)
     if not file.is_file():
-        raise InputError(
+        raise ArgumentError(
             f"{what} {shown(place)}:{shown(name)}: there is no file {shown(place)}; give the path of one, or "
             f"{shown(file.stem)}:{shown(name)} for a module that can be imported."
         )

@@ -18,7 +18,7 @@ from disentangle.evaluations import Score, encode_dataset, evaluate, save_scores
 from disentangle.files import check_destination, check_folder
 from disentangle.io import load, zoo_entry
 from disentangle.latents import Directions, most_active, start_columns, traverse
-from disentangle.linalg import effective_condition_number, orthogonality_error
+from disentangle.linalg import weight_diagnostics
 from disentangle.models import VAE, Generator
 from disentangle.viz import animation_frames, save_animation, save_grid
 from disentangle.viz.matrices import save_score_matrices
@@ -137,7 +137,8 @@ def _make(
         [name, "x".join(map(str, projection.parameter.shape)), *_orthogonality(projection.parameter)]
         for name, projection in gan.projections().items()
     ]
-    table = Table(["projection", "shape", "orthogonality error", "condition number"], rows)
+    heads = ["orthogonality error", "condition number", "error of rows of length one", "row length"]
+    table = Table(["projection", "shape", *heads], rows)
     sections.append(Section(section.title, section.paragraphs, section.command, [table], section.pictures))
 
     report = out / "report.html"
@@ -206,4 +207,4 @@ def _traversal_section(name: str, pictures: list[Path], command: str) -> Section
 
 def _orthogonality(weight: Any) -> list[str]:
     matrix = weight.detach().flatten(1)
-    return [f"{float(orthogonality_error(matrix)):.3f}", f"{float(effective_condition_number(matrix)):.3f}"]
+    return [f"{value:.3f}" for value in weight_diagnostics(matrix).values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from disentangle.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ClassPlan", "plan_classes"]
+__all__ = ["ClassPlan", "Generator", "plan_classes"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,18 @@ class ClassPlan:
         if not self.settings:
             return ""
         return f"{self.settings['classes']} classes: {self.settings['classes_drawn']}"
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What scores ask of a generator; those of the toolkit have more."""
+
+    if TYPE_CHECKING:  # some generators have one space and do not say so
+        spaces: Mapping[str, Any]
+
+    def sample_latents(self, n: int, *, space: str | None = None) -> Any: ...
+
+    def __call__(self, latents: Any, *, space: str | None = None) -> Any: ...
 
 
 def plan_classes(

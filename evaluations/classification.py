@@ -17,10 +17,12 @@ from numpy.typing import ArrayLike
 from disentangle.checks import check_integer, read_array
 from disentangle.errors import InputError
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["accuracy", "classification_scores", "confusion_matrix", "per_class_accuracy"]
 
 
+@checks_arguments
 def accuracy(logits: ArrayLike, labels: ArrayLike, *, k: int = 1) -> Score:
     """Share of the points whose true class is among the ``k`` largest logits.
 
@@ -55,6 +57,7 @@ def accuracy(logits: ArrayLike, labels: ArrayLike, *, k: int = 1) -> Score:
     )
 
 
+@checks_arguments
 def confusion_matrix(logits: ArrayLike, labels: ArrayLike) -> Score:
     """How often each class is taken for each.
 
@@ -80,6 +83,7 @@ def confusion_matrix(logits: ArrayLike, labels: ArrayLike) -> Score:
     )
 
 
+@checks_arguments
 def per_class_accuracy(logits: ArrayLike, labels: ArrayLike) -> Score:
     """Share of the points of each class that are named right (the class's recall).
 
@@ -107,6 +111,7 @@ def per_class_accuracy(logits: ArrayLike, labels: ArrayLike) -> Score:
     )
 
 
+@checks_arguments
 def classification_scores(logits: ArrayLike, labels: ArrayLike) -> dict[str, Score]:
     """Top-1, top-5 (where there are more than five classes), per-class accuracy and the confusion matrix, by name.
 

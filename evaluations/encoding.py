@@ -11,10 +11,12 @@ from disentangle.checks import check_integer, read_array
 from disentangle.errors import InputError
 from disentangle.evaluations.answers import CodeReader
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 __all__ = ["classify_dataset", "encode_dataset"]
 
 
+@checks_arguments
 @looks_at("encode")
 def encode_dataset(
     encode: Callable[[Any], Any],
@@ -71,6 +73,7 @@ def encode_dataset(
     return np.concatenate(parts), factors.numpy()
 
 
+@checks_arguments
 @looks_at("classify")
 def classify_dataset(
     classify: Callable[[Any], Any],

@@ -17,6 +17,7 @@ import numpy as np
 from disentangle.errors import InputError
 from disentangle.files import write_json
 from disentangle.json_files import parse_json, read_json
+from disentangle.signatures import checks_arguments
 from disentangle.text import shown
 
 __all__ = ["Score", "load_scores", "package_versions", "save_scores"]
@@ -163,6 +164,7 @@ class Score:
         return cls.from_dict(parse_json(text, source="the score"))
 
 
+@checks_arguments
 def save_scores(path: str | os.PathLike[str], scores: Mapping[str, Score], *, subject: Mapping[str, Any]) -> None:
     """Write scores and what they are of (model, data, codes ...) as one JSON file, atomically."""
     record = {
@@ -174,6 +176,7 @@ def save_scores(path: str | os.PathLike[str], scores: Mapping[str, Score], *, su
     write_json(path, record)
 
 
+@checks_arguments
 def load_scores(path: str | os.PathLike[str]) -> tuple[dict[str, Score], dict[str, Any]]:
     """Scores and their subject from a file written by :func:`save_scores`.
 

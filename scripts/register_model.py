@@ -15,9 +15,10 @@ import torch
 import disentangle
 from disentangle.data import FactorDataset, open_data
 from disentangle.evaluations import encode_dataset, evaluate
+from disentangle.evaluations.generation import jacobian_orthogonality
 from disentangle.files import sha256_of, write_json, write_text
 from disentangle.io import ZooEntry, find_model, model_info
-from disentangle.linalg import orthogonality_error
+from disentangle.linalg import weight_diagnostics
 from disentangle.models import VAE
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
@@ -73,8 +74,16 @@ def measure(model: torch.nn.Module, data: str) -> tuple[dict[str, float], str]:
         )
         command = f"disentangle evaluate NAME --data {data}"
         return scores, f"`{command}` (10,000 points, 5,000 held out, seed 0). MIG by factor: {per_factor}."
-    errors = [float(orthogonality_error(p.parameter)) for p in model.projections().values()]  # type: ignore[operator]
-    return {"orthogonality_error": round(max(errors), 6)}, "Largest `||U U^T - I||_F` of the stored bases."
+    projections = model.projections().values()  # type: ignore[operator]
+    rows = [weight_diagnostics(p.parameter.detach().flatten(1)) for p in projections]
+    scores = {name: round(max(row[name] for row in rows), 6) for name in rows[0]}
+    cosine = jacobian_orthogonality(model, n=64, seed=0).value
+    scores["jacobian_orthogonality"] = round(cosine, 4)
+    return scores, (
+        "Largest of the stored bases: `||U U^T - I||_F`, condition number, the same error with rows of length one, row "
+        "length. Then the mean squared cosine of the Jacobian's columns over 64 latents, `disentangle evaluate NAME "
+        "--metrics jacobian-orthogonality --set jacobian-orthogonality.n=64`."
+    )
 
 
 @click.command()

@@ -13,7 +13,7 @@ import click
 
 from disentangle._version import __version__
 from disentangle.cli.failures import told, wants_tracebacks
-from disentangle.cli.options import SEED
+from disentangle.cli.options import DEVICE, SEED, refuse_root_seed
 from disentangle.cli.results import EscapedMessages
 from disentangle.errors import DisentangleError
 
@@ -28,6 +28,7 @@ _COMMANDS = {
     "convert": ("convert", "Another project's checkpoint as a model file; no code in it is run."),
     "bake": ("bake", "A trained model as one of ordinary layers, or as an ONNX file for other runtimes."),
     "directions": ("directions", "Find, name and list directions of a latent space."),
+    "turn": ("turn", "The same generator with its latents rotated to its Jacobian's axes."),
     "invert": ("invert", "The latents from which a model makes given photos."),
     "evaluate": ("evaluate", "Scores of a model, of codes and factors, or of images."),
     "compare": ("compare", "Scores of two files side by side, if they were measured alike."),
@@ -60,7 +61,9 @@ class _LazyGroup(click.Group):
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"No command {args[0]!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        refuse_root_seed(ctx, found[1], found[2])
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -69,7 +72,7 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="disentangle")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", type=DEVICE, default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=SEED, default=None, help="Seed of everything random; commands default to 0.")
 @click.option("-v", "--verbose", count=True, help="More messages; twice for debugging, with tracebacks.")
 @click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
@@ -92,6 +95,8 @@ def cli(ctx: click.Context, device: str, seed: int | None, verbose: int, quiet: 
     logging.basicConfig(level=level, handlers=[messages])
     # What Pillow notes of odd tags in somebody's picture, once for each: thousands of lines.
     warnings.filterwarnings("ignore", module=r"PIL\b")
+    # What torch says of its own forward mode.
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script", module=r"torch\b")
 
 
 def main(args: list[str] | None = None) -> Any:
@@ -99,7 +104,8 @@ def main(args: list[str] | None = None) -> Any:
     tracebacks = wants_tracebacks(sys.argv[1:] if args is None else args)
     joined = _process_group() is not None  # by a caller in Python, who ends it
     try:
-        with told(tracebacks=tracebacks):
+        with told(tracebacks=tracebacks), warnings.catch_warnings():
+            warnings.showwarning = _tell_warning
             status = cli.main(args, prog_name="disentangle", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except DisentangleError as error:
@@ -113,6 +119,11 @@ def main(args: list[str] | None = None) -> Any:
         group = None if joined else _process_group()
         if group is not None:
             group.destroy_process_group()
+
+
+def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A library's warning as a message like ours: one line, without the source text, and none with --quiet."""
+    logging.getLogger("disentangle.warnings").warning("%s", message)
 
 
 def _process_group() -> Any:

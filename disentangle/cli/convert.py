@@ -9,11 +9,14 @@ from typing import Any, Literal
 import click
 
 from disentangle.cli.destinations import output_option
-from disentangle.cli.options import json_option, note
+from disentangle.cli.options import json_option, note, refuse_unread
 from disentangle.cli.results import print_json, print_text
 from disentangle.text import escaped, shown
 
 __all__ = ["command", "listing"]
+
+
+_READ = {"--list": set[str](), "--out": {"discriminator", "weights", "order", "rank", "fused", "given"}}
 
 
 @click.command("convert")
@@ -62,11 +65,9 @@ def command(
     """
     if only_list == (out is not None):
         raise click.UsageError("Give --out FILE to convert, or --list to look.")
-    if discriminator is not None and only_list:
-        raise click.UsageError("--discriminator is for a second file beside --out; leave --list out.")
-    if given and only_list:
-        raise click.UsageError("--set-source is for converting; leave --list out.")
+    refuse_unread(ctx, "--list" if only_list else "--out", _READ)
     settings = _settings(given)
+    from disentangle.errors import CheckpointError
     from disentangle.io import foreign
 
     limits = foreign.Limits().times(allow)
@@ -76,6 +77,12 @@ def command(
             print_json(held)
         else:
             print_text(listing(held))
+        no_tensors = not any(part["tensors"] for part in held["parts"])
+        if held["format"] is None and (held["container"] == "directory" or no_tensors):
+            raise CheckpointError(
+                f"{file} holds no network of a known format; `disentangle convert --help` and docs/checkpoints.md list "
+                "what is known."
+            )
         return
     assert out is not None
     found = foreign.convert(

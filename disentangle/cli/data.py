@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from disentangle.cli.destinations import PICTURES, output_option
-from disentangle.cli.options import json_option, note, seed_option, setting
+from disentangle.cli.options import bad_image_option, json_option, note, seed_option, setting
 from disentangle.cli.results import print_json, print_line, print_table
 
 __all__ = ["command"]
@@ -66,12 +66,13 @@ def show(name: str, data_dir: Path | None, as_json: bool) -> None:
 @click.option("--resolution", type=click.IntRange(1, 4096), help="Side of the pictures in pixels.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where files of named data sets lie.")
 @click.option("--download", is_flag=True, help="Download the data set if it is missing.")
+@bad_image_option
 @output_option("--out", suffixes=PICTURES, required=True, help="A picture file.")
 @seed_option
 @click.pass_context
 def preview(
-    ctx: click.Context, data: str, resolution: int | None, data_dir: Path | None, download: bool, out: Path,
-    seed: int | None,
+    ctx: click.Context, data: str, resolution: int | None, data_dir: Path | None, download: bool,
+    on_bad_image: str | None, out: Path, seed: int | None,
 ) -> None:  # fmt: skip
     """A picture of DATA: one row a factor, walking its values; or random pictures, one row a class.
 
@@ -84,7 +85,8 @@ def preview(
     from disentangle.viz.grid import save_grid
     from disentangle.viz.preview import preview_rows
 
-    source = open_data(data, resolution=resolution, data_dir=data_dir, download=download)
+    further = {} if on_bad_image is None else {"on_bad_image": on_bad_image}
+    source = open_data(data, resolution=resolution, data_dir=data_dir, download=download, **further)
     rows, labels = preview_rows(source, seed=setting(ctx, "seed", seed, 0))
     save_grid(rows, out, row_labels=labels, image_range=(0, 1))
     note(ctx, f"{len(source)} pictures of {'x'.join(map(str, source.image_shape))}: {out}")

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from disentangle.cli.destinations import output_option
 from disentangle.cli.model_source import ModelSource, model_argument
-from disentangle.cli.options import IntegerRanges, device_option, json_option, note, seed_option, setting
+from disentangle.cli.options import IntegerRanges, device_option, json_option, note, refuse_unread, seed_option, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line
 from disentangle.text import quoted, shown
 
-__all__ = ["command"]
+__all__ = ["command", "distance"]
 
 _LONGEST = 200  # characters of a direction's name
-_METHODS = ("sefa", "ganspace", "basis", "style-channel", "random")
+_READ = {
+    "--method sefa": {"space", "layers", "top", "normalize", "torgb"},
+    "--method ganspace": {"space", "layers", "top", "module", "label", "samples", "seed"},
+    "--method ganspace --from": {"space", "layers", "top", "source"},
+    "--method basis": {"space", "layers", "top"},
+    "--method style-channel": {"space", "layers", "top", "seeds", "label"},
+    "--method random": {"space", "layers", "top", "seed"},
+    "--method jacobian": {
+        "space", "layers", "top", "label", "samples", "metric", "weights", "criterion", "batch", "seed",
+    },
+    "--method jacobian --at": {"space", "layers", "top", "label", "metric", "weights", "criterion", "batch", "at"},
+}  # fmt: skip
+_METHODS = ("sefa", "ganspace", "basis", "style-channel", "random", "jacobian")
 
 
 @click.group("directions")
@@ -35,14 +48,21 @@ def command() -> None:
 @click.option("--method", type=click.Choice(_METHODS), default="sefa", show_default=True)
 @click.option("--space", help="Latent space: z, w, w+ or s; default: w where there is one.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+, e.g. 2-5: whose weights count, and which move.")
-@click.option("--top", type=click.IntRange(1), help="How many, strongest first; default: 10, of basis all.")
+@click.option("--top", type=click.IntRange(1), help="How many, strongest first; default: 10; basis, jacobian: all.")
 @click.option("--normalize/--no-normalize", default=True, show_default=True, help="sefa: all style channels alike.")
 @click.option("--torgb/--no-torgb", default=None, help="sefa: count the layers to the image; default: the last one.")
 @click.option("--module", help="ganspace: analyse this module's activations, e.g. synthesis.b16.conv1.")
-@click.option("--label", type=click.IntRange(0), help="ganspace, style-channel: class of a conditional model.")
+@click.option("--label", type=click.IntRange(0), help="ganspace, style-channel, jacobian: class of the pictures.")
 @click.option(
-    "--samples", type=click.IntRange(2, 10**7), default=10_000, show_default=True, help="ganspace: latents drawn."
+    "--samples", type=click.IntRange(1, 10**7), help="Latents drawn; default: 10,000 of ganspace, 64 of jacobian."
 )
+@click.option(
+    "--metric", type=click.Choice(["pixels", "lpips", "efficientnet-lite0"]), help="jacobian: in which pictures change."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="jacobian: the metric's weight file, or its folder.")
+@click.option("--criterion", type=click.Choice(["mean", "joint"]), help="jacobian: of the latents' metrics.")
+@click.option("--at", type=click.Path(path_type=Path), help="jacobian: at these latents, by `disentangle invert`.")
+@click.option("--batch", type=click.IntRange(1), help="jacobian: pictures made at once; default: 64.")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="ganspace: read an .npz file of the authors'.")
 @click.option("--seeds", type=IntegerRanges(), default="0,1", show_default=True, help="style-channel: pictures tried.")
 @output_option("--out", suffixes=(".safetensors",), required=True, help="The file of directions, .safetensors.")
@@ -51,47 +71,55 @@ def command() -> None:
 @click.pass_context
 def find(
     ctx: click.Context, model: ModelSource, method: str, space: str | None, layers: tuple[int, ...] | None,
-    top: int | None, normalize: bool, torgb: bool | None, module: str | None, label: int | None, samples: int,
-    source: Path | None, seeds: tuple[int, ...], out: Path, seed: int | None, device: str | None,
+    top: int | None, normalize: bool, torgb: bool | None, module: str | None, label: int | None,
+    samples: int | None, metric: str | None, weights: Path | None, criterion: str | None, at: Path | None,
+    batch: int | None, source: Path | None, seeds: tuple[int, ...], out: Path, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
     """Directions of MODEL by one method.
 
     sefa: from the weights alone (normalised as its authors do; --no-normalize as rosinality's and HouseholderGAN's code
     does). ganspace: principal axes of w, or of a module's activations. basis: the model's own axes; of HouseholderGAN
-    those of its orthogonal layers. style-channel: single channels of s. random: something to compare with.
+    those of its orthogonal layers. style-channel: single channels of s. random: something to compare with. jacobian:
+    along which a small step changes the pictures most, on average or at one latent (--at), of each part of a latent
+    that is read apart, as the blocks of an EigenGAN; `disentangle turn` makes them the model's own.
 
     \b
     Examples:
       disentangle directions find ffhq.safetensors --layers 2-5 --top 10 --out dirs.safetensors
-      disentangle directions find eigengan-rooms --method basis --out axes.safetensors
+      disentangle directions find eigengan-rooms --method jacobian --out axes.safetensors
     """
+    further = " --from" if source is not None and method == "ganspace" else ""
+    further = " --at" if at is not None and method == "jacobian" else further
+    refuse_unread(ctx, f"--method {method}{further}", _READ)
     import dataclasses
 
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.latents import (
+        Latents,
         basis,
         check_fit,
         fingerprint,
         ganspace,
+        jacobian_axes,
         random_directions,
         read_ganspace,
         sefa,
         style_channels,
     )  # fmt: skip
 
-    if source is not None and method != "ganspace":
-        raise click.UsageError("--from reads components of GANSpace; give --method ganspace.")
-    if label is not None and (source is not None or method not in ("ganspace", "style-channel")):
-        raise click.UsageError(f"--label chooses the class of pictures, and {method} makes none here; leave it out.")
+    if weights is not None and metric in (None, "pixels"):
+        raise click.UsageError("--weights is for --metric lpips or efficientnet-lite0; leave it out.")
+    if method == "ganspace" and samples == 1:
+        raise click.UsageError("--samples is 1; ganspace takes at least 2.")
     generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "has no latent space")
     number, count = setting(ctx, "seed", seed, 0), top or 10
     if label is not None and not getattr(generator, "c_dim", 0):
-        raise InputError(f"--label is {label}, but {model} has no classes; leave it out.")
+        raise ArgumentError(f"--label is {label}, but {model} has no classes; leave it out.")
     if method == "sefa":
-        found = sefa(generator, top=count, layers=layers, normalize=normalize, torgb=torgb)
+        found = sefa(generator, top=top, layers=layers, normalize=normalize, torgb=torgb)
         if space not in (None, found.space):
-            raise InputError(f"sefa finds directions in {found.space!r} on this model, not in {space!r}.")
+            raise ArgumentError(f"sefa finds directions in {found.space!r} on this model, not in {space!r}.")
     elif method == "ganspace" and source is not None:
         found = read_ganspace(source, space=space or ("w" if "w" in generator.spaces else "z"), top=count)
         check_fit(generator, found)
@@ -99,7 +127,7 @@ def find(
     elif method == "ganspace":
         with counting_progress(ctx, "ganspace") as progress:
             found = ganspace(
-                generator, space=space, layer=module, top=count, samples=samples, seed=number, label=label,
+                generator, space=space, layer=module, top=count, samples=samples or 10_000, seed=number, label=label,
                 progress=progress,
             )  # fmt: skip
     elif method == "basis":
@@ -107,23 +135,41 @@ def find(
         if layers is not None and found.layers is not None:
             within = [i for i in range(len(found)) if set(found.rows(i) or ()) <= set(layers)]
             if not within:
-                raise InputError(f"{model} has no orthogonal layer among {list(layers)}; leave --layers out.")
+                raise ArgumentError(f"{model} has no orthogonal layer among {list(layers)}; leave --layers out.")
             found = found.select(within)
-        found = found.select(range(min(top or len(found), len(found))))
+        if top is not None and top > len(found):
+            raise ArgumentError(f"--top is {top}, but {model} has {len(found)} axes; give no more, or leave it out.")
+        found = found.select(range(top or len(found)))
     elif method == "style-channel":
         if space not in (None, "s"):
-            raise InputError(f"style channels live in 's', not in {space!r}.")
+            raise ArgumentError(f"style channels live in 's', not in {space!r}.")
         with counting_progress(ctx, "style channels") as progress:
             found = style_channels(generator, layers=layers, top=count, seeds=seeds, label=label, progress=progress)
+    elif method == "jacobian":
+        with counting_progress(ctx, "derivatives") as progress:
+            found = jacobian_axes(
+                generator, space=space, metric=distance(metric, weights, generator), layers=layers, rank=top,
+                samples=samples or 64, at=None if at is None else Latents.load(at), criterion=criterion or "mean",  # type: ignore[arg-type]
+                seed=number, label=label, batch=batch or 64, progress=progress,
+            )  # fmt: skip
     else:
         found = random_directions(generator, space=space, top=count, seed=number)
-    if layers is not None and found.layers is None and method != "style-channel":
+    if layers is not None and found.layers is None and method not in ("style-channel", "jacobian"):
         if found.space != "w":
-            raise InputError(f"--layers chooses rows of w+, but these directions live in {found.space!r}.")
+            raise ArgumentError(f"--layers chooses rows of w+, but these directions live in {found.space!r}.")
         found = dataclasses.replace(found, layers=layers)
     check_fit(generator, found)
     found.save(out)
     note(ctx, f"{len(found)} directions in {found.space} by {method}: {out}")
+
+
+def distance(name: str | None, weights: Path | None, generator: Any) -> Any:
+    """The distance of pictures by a name, on the generator's device."""
+    if name in (None, "pixels"):
+        return "pixels"
+    from disentangle.evaluations.features import load_distance
+
+    return load_distance(name, weights=weights, device=next(generator.parameters()).device)
 
 
 @command.command("label")
@@ -144,12 +190,16 @@ def label(ctx: click.Context, file: Path, names: tuple[str, ...], out: Path | No
 
     check_destination(out or file)
     found = Directions.load(file)
+    named: set[int] = set()
     for name in names:
         position, equals, text = name.partition("=")
         if not equals or not (position.strip().isdecimal() and len(position) < 10) or not text or len(text) > _LONGEST:
             raise click.UsageError(
                 f"{quoted(name)} is no name; expected POSITION=NAME of up to {_LONGEST} characters, e.g. 0=age."
             )
+        if int(position) in named:
+            raise click.UsageError(f"Direction {int(position)} is named twice; give each one name.")
+        named.add(int(position))
         found = found.label(int(position), text)
     found.save(out or file)
     note(ctx, f"{len(names)} names: {out or file}")
@@ -171,6 +221,7 @@ def show(file: Path, as_json: bool) -> None:
     found = Directions.load(file)
     rows = [
         {"position": i, "label": found.labels[i], "scale": float(found.scale[i]), "layers": found.rows(i)}
+        | ({} if found.eigenvalues is None else {"eigenvalue": float(found.eigenvalues[i])})
         for i in range(len(found))
     ]
     if as_json:
@@ -178,7 +229,7 @@ def show(file: Path, as_json: bool) -> None:
         print_json(
             {
                 "method": found.method, "space": found.space, "size": size, "generator": found.generator,
-                "directions": rows,
+                "note": found.note, "directions": rows,
             }
         )  # fmt: skip
         return
@@ -187,4 +238,5 @@ def show(file: Path, as_json: bool) -> None:
     for i, name in enumerate(found.labels):
         moved = found.rows(i)
         where = "all layers" if moved is None else "layers " + ",".join(map(str, moved))
-        print_line(f"{i:4d}  {shown(name):24}  scale {float(found.scale[i]):8.3g}  {where}")
+        value = "" if found.eigenvalues is None else f"  eigenvalue {float(found.eigenvalues[i]):8.3g}"
+        print_line(f"{i:4d}  {shown(name):24}  scale {float(found.scale[i]):8.3g}{value}  {where}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from disentangle.cli.options import json_option
+from disentangle.cli.options import json_option, setting
 from disentangle.cli.results import print_json, print_line
 
 __all__ = ["command"]
@@ -22,8 +22,9 @@ _OPTIONAL = {
 
 @click.command("doctor")
 @json_option
-def command(as_json: bool) -> None:
-    """Versions, devices, optional packages and data on this machine.
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Versions, devices, optional packages and data on this machine; with --device before it, whether that one is.
 
     \b
     Examples:
@@ -33,8 +34,10 @@ def command(as_json: bool) -> None:
     import torch
 
     from disentangle.data import list_data
+    from disentangle.devices import resolve_device
     from disentangle.io.runs import environment
 
+    resolve_device(setting(ctx, "device", None, "auto"))
     cuda = torch.cuda.is_available()
     report: dict[str, Any] = {
         "environment": {k: v for k, v in environment("cpu").items() if k not in ("command", "device")},

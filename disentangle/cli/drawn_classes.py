@@ -21,16 +21,16 @@ def drawn_classes(
     classes: str | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The keyword of a score that says which classes are drawn, none for all alike; what was chosen is said."""
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
 
     count = getattr(generator, "c_dim", 0)
     if not count:
         if label is not None or classes is not None:
-            raise InputError("--label or --classes was given, but this generator has no classes; leave it out.")
+            raise ArgumentError("--label or --classes was given, but this generator has no classes; leave it out.")
         return {}
     if label is not None:
         if label >= count:
-            raise InputError(f"--label is {label}; expected a class from 0 to {count - 1}.")
+            raise ArgumentError(f"--label is {label}; expected a class from 0 to {count - 1}.")
         note(ctx, f"{count} classes: class {label} alone.")
         return {"label": label}
     if classes == "uniform":
@@ -39,7 +39,7 @@ def drawn_classes(
     shares, why = _shares(reference, data_dir, count)
     if shares is None:
         if classes == "reference":
-            raise InputError(f"--classes is reference, but {why}; give --classes uniform, or one class by --label.")
+            raise ArgumentError(f"--classes is reference, but {why}; give --classes uniform, or one class by --label.")
         note(ctx, f"{count} classes, drawn uniformly, since {why}.")
         return {}
     note(ctx, f"{count} classes, drawn as often as in {reference}.")

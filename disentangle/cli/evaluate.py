@@ -9,7 +9,16 @@ import click
 
 from disentangle.cli.destinations import output_option
 from disentangle.cli.model_source import ModelSource, generator_options
-from disentangle.cli.options import device_option, json_option, seed_option, setting
+from disentangle.cli.options import (
+    bad_image_option,
+    device_option,
+    json_option,
+    refuse_unread,
+    seed_option,
+    setting,
+    was_given,
+)
+from disentangle.text import shown
 
 __all__ = ["command"]
 
@@ -46,7 +55,7 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 @click.option("--factors", type=click.Path(path_type=Path), help="With --codes: factors (n, k) as .npy.")
 @click.option("--encoder", help="Instead of MODEL: module:function, images in [0, 1] to codes.")
 @click.option("--resolution", type=click.IntRange(1), help="With --encoder: side of the pictures it takes.")
-@click.option("--images", help="Instead of MODEL: a folder, .zip or array of images; or with it, what it has made.")
+@click.option("--images", help="Instead of MODEL: a folder, .zip or array of images.")
 @click.option("--reference", help="Real images: a folder, .zip, array, data set, or .npz of statistics.")
 @click.option(
     "--extractor",
@@ -66,6 +75,7 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
     show_default=True,
     help="How files of --images and --reference become squares: by the protocol, or as a training takes them.",
 )
+@bad_image_option
 @click.option("--set", "changes", multiple=True, metavar="METRIC.OPTION=VALUE", help="Another value for one setting.")
 @click.option("--factor-kinds", help="discrete, continuous or periodic[:PERIOD], for all or for each.")
 @click.option("--baselines/--no-baselines", default=True, show_default=True, help="Chance and ceiling too.")
@@ -97,7 +107,8 @@ def command(
     factors: Path | None,
     encoder: str | None, resolution: int | None,
     images: str | None, reference: str | None, extractor: str, weights: Path | None, download: bool,
-    random_weights: bool, metrics: str, protocol: str | None, fit: str, changes: tuple[str, ...],
+    random_weights: bool, metrics: str, protocol: str | None, fit: str, on_bad_image: str | None,
+    changes: tuple[str, ...],
     factor_kinds: str | None, baselines: bool, bootstrap: int, label: int | None, classes: str | None,
     num: int | None, jobs: int,
     out: Path | None, figure: Path | None, page: Path | None, as_json: bool, seed: int | None, device: str | None,
@@ -127,81 +138,162 @@ def command(
       disentangle evaluate --images fakes --reference photos.zip --metrics fid --protocol clean
       disentangle evaluate runs/dbn --data fashion-mnist --split test
     """
-    where = setting(ctx, "device", device, "auto")
+    names = _names(metrics) if was_given(ctx, "metrics") else []
     source = None if model is None and generator is None else ModelSource(model, generator, z_dim)
-    if images is not None or reference is not None or _of_images(metrics):
-        from disentangle.cli.evaluate_images import ImageMeasurement, evaluate_images
-
-        if codes is not None or encoder is not None or (source is None) == (images is None):
-            raise click.UsageError("Scores of images need either MODEL, a generator, or --images.")
-        _refuse_pages(figure, page, "scores of images have neither")
-        if label is not None and classes is not None:
-            raise click.UsageError("Give --label or --classes, not both.")
-        if source is None and (label is not None or classes is not None):
-            raise click.UsageError("--label and --classes are for a generator, not for --images.")
-        evaluate_images(
-            ctx, source, images, reference, data, data_dir, factors_file,
-            ImageMeasurement(
-                metrics=metrics if _of_images(metrics) else "fid", protocol=protocol or "clean", fit=fit,
-                changes=changes, extractor=extractor, weights=weights, download=download, random=random_weights,
-                label=label, classes=classes, num=num or 50_000,
-                seed=setting(ctx, "seed", seed, 0), device=where, out=out, as_json=as_json,
-            ),
-        )  # fmt: skip
-        return
-    if generator is not None:
+    if sum(x is not None for x in (source, codes, encoder, images)) != 1:
+        raise click.UsageError(
+            "Give one of MODEL, --encoder with --data, --codes with --factors, --images with --reference, or "
+            "--generator."
+        )
+    if generator is not None and reference is None and not any(name in IMAGE_METRICS for name in names):
         raise click.UsageError(
             f"--generator has scores of images: give --metrics, of {', '.join(IMAGE_METRICS)}; codes of your own code "
             "are scored by --encoder."
         )
-    if fit != "as-is":
-        raise click.UsageError("--fit is for scores of images.")
-    if label is not None or classes is not None:
-        raise click.UsageError("--label and --classes are for scores of a generator's images.")
-    num = num or 15_000
-    if sum(given is not None for given in (model, codes, encoder)) != 1:
-        raise click.UsageError("Give one of MODEL with --data, --encoder with --data, or --codes with --factors.")
-    if model is not None and _kind(model) == "classifier":
+    kind = None if model is None else _kind(model)
+    way = GENERATOR if generator is not None else _way(kind, codes, encoder, images, reference, names)
+    where = setting(ctx, "device", device, "auto")
+    number = setting(ctx, "seed", seed, 0)
+    if way == CLASSIFIER:
         from disentangle.cli.evaluate_classifier import evaluate_classifier
 
-        _refuse_pages(figure, page, "a classifier's confusion matrix is drawn beside its scores")
+        refuse_unread(ctx, way, READ, hints=_HINTS)
+        assert model is not None
         evaluate_classifier(
             ctx, model, data, data_dir,
-            split=split, check_overlap=check_overlap, out=out, as_json=as_json, device=where,
+            split=split, check_overlap=check_overlap, on_bad_image=on_bad_image, out=out, as_json=as_json, device=where,
         )  # fmt: skip
-        return
-    if split is not None:
-        raise click.UsageError("--split is for classifiers; disentanglement is measured on all factors.")
-    if codes is None and data is None:
-        raise click.UsageError("Say what to encode: --data NAME (see `disentangle data list`).")
-    if factors_file is not None and data is None:
-        raise click.UsageError("--factors-file is about the pictures of --data; give a folder of them.")
-    if codes is not None and factors is None:
-        raise click.UsageError("Codes need the factors they are scored against: --factors y.npy.")
-    from disentangle.cli.evaluate_codes import Measurement, evaluate_codes, evaluate_encoder
+    elif way in (GENERATOR, IMAGES):
+        from disentangle.cli.evaluate_images import ImageMeasurement, evaluate_images, read_by
 
-    how = Measurement(
-        metrics=metrics, protocol=protocol, changes=changes, factor_kinds=factor_kinds, baselines=baselines,
-        bootstrap=bootstrap,
-        seed=setting(ctx, "seed", seed, 0), jobs=jobs, out=out, figure=figure, page=page, as_json=as_json,
-    )  # fmt: skip
-    if codes is not None:
-        assert factors is not None
-        evaluate_codes(ctx, codes, factors, how)
+        names = _image_metrics(names, reference)
+        counted = {IMAGES: READ[IMAGES] | {"num"}} if str(images).endswith(".npz") else {}  # statistics tell no number
+        refuse_unread(ctx, way, {**READ, **counted}, hints=_HINTS)
+        number_of_each = {"num": "how much they draw is a setting of each, as --set ppl.n=1000"}
+        refuse_unread(ctx, ",".join(names), read_by(names), hints=number_of_each)
+        if label is not None and classes is not None:
+            raise click.UsageError("Give --label or --classes, not both.")
+        evaluate_images(
+            ctx, source, images, reference, data, data_dir, factors_file,
+            ImageMeasurement(
+                metrics=",".join(names), protocol=protocol or "clean", fit=fit, on_bad_image=on_bad_image,
+                changes=changes, extractor=extractor, weights=weights, download=download, random=random_weights,
+                label=label, classes=classes, num=num or 50_000,
+                seed=number, device=where, out=out, as_json=as_json,
+            ),
+        )  # fmt: skip
     else:
-        assert data is not None
-        evaluate_encoder(ctx, model, encoder, data, data_dir, factors_file, resolution, num, where, how)
+        from disentangle.cli.evaluate_codes import Measurement, evaluate_codes, evaluate_encoder
+
+        _check_codes_metrics(model, kind, names)
+        if codes is None and data is None:
+            raise click.UsageError("Say what to encode: --data NAME (see `disentangle data list`).")
+        refuse_unread(ctx, way, READ, hints=_HINTS)
+        if codes is not None and factors is None:
+            raise click.UsageError("Codes need the factors they are scored against: --factors y.npy.")
+        how = Measurement(
+            metrics=metrics, protocol=protocol, changes=changes, factor_kinds=factor_kinds, baselines=baselines,
+            bootstrap=bootstrap, seed=number, jobs=jobs, out=out, figure=figure, page=page, as_json=as_json,
+        )  # fmt: skip
+        if codes is not None:
+            assert factors is not None
+            evaluate_codes(ctx, codes, factors, how)
+        else:
+            assert data is not None
+            evaluate_encoder(ctx, model, encoder, data, data_dir, factors_file, resolution, num or 15_000, where, how)
 
 
-def _refuse_pages(figure: Path | None, page: Path | None, why: str) -> None:
-    for name, given in (("--figure", figure), ("--report", page)):
-        if given is not None:
-            raise click.UsageError(f"{name} is for scores of codes and factors; {why}.")
+CODES, ENCODED, FUNCTION = "codes and factors", "an encoder as MODEL", "an --encoder"
+CLASSIFIER, GENERATOR, IMAGES = "a classifier", "scores of a generator's images", "scores of given --images"
+_OF_CODES = {
+    "metrics", "protocol", "changes", "factor_kinds", "baselines", "bootstrap", "jobs", "out", "figure", "page",
+    "as_json", "seed",
+}  # fmt: skip
+_OF_IMAGES = {
+    "metrics", "protocol", "changes", "reference", "data_dir", "extractor", "weights", "download", "random_weights",
+    "fit", "on_bad_image", "out", "as_json", "seed", "device",
+}  # fmt: skip
+# What each way of measuring reads; whatever else was given is refused.
+READ = {
+    CODES: {"codes", "factors", *_OF_CODES},
+    ENCODED: {"model", "data", "data_dir", "factors_file", "num", "device", *_OF_CODES},
+    FUNCTION: {"encoder", "data", "data_dir", "factors_file", "num", "resolution", "device", *_OF_CODES},
+    CLASSIFIER: {"model", "data", "data_dir", "split", "check_overlap", "on_bad_image", "device", "out", "as_json"},
+    GENERATOR: {"model", "generator", "z_dim", "data", "factors_file", "label", "classes", "num", *_OF_IMAGES},
+    IMAGES: {"images", *_OF_IMAGES},
+}
+_HINTS = {
+    "metrics": "it always has its accuracies and the confusion matrix",
+    "figure": "its matrices are of codes and factors",
+    "page": "its page is of scores of codes and factors",
+    "factors": "they go with --codes",
+    "factors_file": "it is about the pictures of --data",
+    "fit": "it is for scores of images",
+    "label": "it is for scores of a generator's images",
+    "classes": "it is for scores of a generator's images",
+}
 
 
-def _of_images(metrics: str) -> bool:
-    """Whether scores of images are asked for."""
-    return any(name.strip() in IMAGE_METRICS for name in metrics.split(","))
+def _names(metrics: str) -> list[str]:
+    """The metrics asked for, each of them known."""
+    from disentangle.errors import unknown_name
+
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    if not names:
+        raise click.UsageError("--metrics names no metric; see `disentangle evaluate --help`.")
+    if all(name in IMAGE_METRICS for name in names):
+        return names
+    from disentangle.evaluations.disentanglement.registry import INTERVENTIONAL, METRICS
+
+    known = (*METRICS, *INTERVENTIONAL, *IMAGE_METRICS, "all")
+    for name in names:
+        if name not in known:
+            raise unknown_name("metric", name, known)
+    of_images = next((name for name in names if name in IMAGE_METRICS), None)
+    if of_images is not None:
+        other = next(name for name in names if name not in IMAGE_METRICS)
+        raise click.UsageError(f"{other} is no score of images, as {of_images} is; measure them in two commands.")
+    return names
+
+
+def _way(
+    kind: str | None, codes: Path | None, encoder: str | None, images: str | None, reference: str | None,
+    names: list[str],
+) -> str:  # fmt: skip
+    """How is measured: by what is given, and by the metrics."""
+    if kind == "classifier":
+        return CLASSIFIER
+    if images is not None:
+        return IMAGES
+    if codes is not None or encoder is not None:
+        if any(name in IMAGE_METRICS for name in names):
+            raise click.UsageError(f"{names[0]} is a score of images; it needs a generator as MODEL, or --images.")
+        return CODES if codes is not None else FUNCTION
+    if reference is not None or any(name in IMAGE_METRICS for name in names):
+        return GENERATOR
+    return ENCODED
+
+
+def _image_metrics(names: list[str], reference: str | None) -> list[str]:
+    """The scores of images that were asked for, of which FID is the usual one."""
+    for name in names:
+        if name not in IMAGE_METRICS:
+            raise click.UsageError(
+                f"{name} is no score of images; these have {', '.join(IMAGE_METRICS)}. For scores of codes give MODEL "
+                "or --encoder with --data, or --codes with --factors."
+            )
+    return names or ["fid"]
+
+
+def _check_codes_metrics(model: str | None, kind: str | None, names: list[str]) -> None:
+    from disentangle.models.base import has_encoder
+
+    if model is not None and kind is not None and not has_encoder(kind):
+        what = f"has no {', '.join(names)}" if names else "has scores of its images only"
+        raise click.UsageError(
+            f"{shown(model)} is a generator ({kind}) without an encoder, so it {what}; give --metrics fid with "
+            "--reference, or one of ppl, vp, activeness and jacobian-orthogonality."
+        )
 
 
 def _kind(model: str) -> str:

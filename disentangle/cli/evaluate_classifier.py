@@ -33,6 +33,7 @@ def evaluate_classifier(
     *,
     split: str | None,
     check_overlap: bool,
+    on_bad_image: str | None,
     out: Path | None,
     as_json: bool,
     device: str,
@@ -60,7 +61,7 @@ def evaluate_classifier(
     name = data or (run.data.name if run is not None else None)
     if name is None:
         raise click.UsageError("Say what to classify: --data NAME_OR_FOLDER (see `disentangle data list`).")
-    source, part = _pictures(classifier.config, run, name, data_dir, split)
+    source, part = _pictures(classifier.config, run, name, data_dir, split, on_bad_image)
     with counting_progress(ctx, "classify") as progress:
         logits, labels = classify_dataset(classifier, source, device=where, progress=progress)
     scores = classification_scores(logits, labels)
@@ -102,13 +103,21 @@ def _run_config(model: str) -> ClassifierTraining | None:
 
 
 def _pictures(
-    config: ClassifierConfig, run: ClassifierTraining | None, name: str, data_dir: Path | None, split: str | None
+    config: ClassifierConfig,
+    run: ClassifierTraining | None,
+    name: str,
+    data_dir: Path | None,
+    split: str | None,
+    on_bad_image: str | None,
 ) -> tuple[LabelledImageSource, str]:
     """The labelled pictures to score on, and which part of the data set they are."""
     from disentangle.data import ImageFolder, check_classes, open_data, splits, with_classes
     from disentangle.errors import DataError
     from disentangle.training.classifier import open_parts
 
+    if on_bad_image is not None and run is not None:
+        options = {**run.data.options, "on_bad_image": on_bad_image}
+        run = run.model_copy(update={"data": run.data.model_copy(update={"options": options})})
     parts = splits(name)
     own = run is not None and run.data.name == name
     kept_apart = own and run is not None and run.validation > 0
@@ -129,6 +138,8 @@ def _pictures(
     arguments: dict[str, Any] = {"resolution": config.resolution, "split": split, "data_dir": data_dir}
     if own and run is not None:
         arguments |= {**run.data.options, "data_dir": data_dir or run.data.data_dir}
+    if on_bad_image is not None:
+        arguments["on_bad_image"] = on_bad_image
     opened = open_data(name, **arguments)
     if isinstance(opened, ImageFolder) and opened.image_shape[0] != config.image_channels:
         opened = open_data(name, **{**arguments, "channels": config.image_channels})

@@ -14,6 +14,7 @@ from disentangle.cli.options import json_or_text, note
 from disentangle.cli.progress import stages_progress
 from disentangle.cli.results import deliver, print_json
 from disentangle.cli.tables import print_scores
+from disentangle.signatures import described
 from disentangle.text import quoted, shown
 
 __all__ = ["Measurement", "evaluate_codes", "evaluate_encoder", "factor_data", "metric_options"]
@@ -59,14 +60,18 @@ class Measurement:
 
 def metric_options(changes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """``metric.option=value`` as metric to options; a value is read as JSON where it is some, else as a word."""
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
 
     options: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
     for change in changes:
         path, equals, text = change.partition("=")
         metric, dot, name = path.rpartition(".")
         if not (equals and dot and metric and name):
-            raise InputError(f"--set is {quoted(change)}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
+            raise ArgumentError(f"--set is {quoted(change)}; expected METRIC.OPTION=VALUE, as mig.bins=10.")
+        if path in seen:
+            raise ArgumentError(f"--set gives {quoted(path)} twice; give it once.")
+        seen.add(path)
         value = json_or_text(text)
         options.setdefault(metric, {})[name] = tuple(value) if isinstance(value, list) else value
     return options
@@ -158,14 +163,14 @@ def _save_page(page: Path, scores: Any, columns: list[str], title: str) -> None:
 def _model(
     ctx: click.Context, model: str, data: str, data_dir: Path | None, factors_file: Path | None, device: Any
 ) -> tuple[Callable[[Any], Any], Any]:
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.io import load
     from disentangle.models import Encoder
 
     encoder = load(model, device=device)
     if not isinstance(encoder, Encoder):
-        raise InputError(
-            f"{model} is a {type(encoder).__name__}, which has no encoder; disentanglement metrics need one, e.g. a "
+        raise ArgumentError(
+            f"{model} is {described(encoder)}, which has no encoder; disentanglement metrics need one, e.g. a "
             "VAE's, or codes of your own by --codes and --factors."
         )
     config: Any = encoder.config
@@ -190,19 +195,21 @@ def _function(text: str, device: Any) -> Callable[[Any], Any]:
     """The user's own encoder: a function, or an object that encodes, where it has a method of that name by this."""
     from torch import nn
 
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.own_code import guarded, own_object
 
     found = own_object(text, what="--encoder")
     if isinstance(found, type):
-        raise InputError(
+        raise ArgumentError(
             f"--encoder {shown(text)} is a class; expected a function of images, or an object made of that class."
         )
     if isinstance(found, nn.Module):
         found.to(device)
     encode = getattr(found, "encode", found)
     if not callable(encode):
-        raise InputError(f"--encoder {shown(text)}: there is no function {shown(text.rpartition(':')[2])!r} to call.")
+        raise ArgumentError(
+            f"--encoder {shown(text)}: there is no function {shown(text.rpartition(':')[2])!r} to call."
+        )
     return guarded(encode, f"--encoder {shown(text)}", "the function failed on a batch of images")
 
 

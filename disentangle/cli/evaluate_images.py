@@ -23,12 +23,28 @@ if TYPE_CHECKING:
     from disentangle.evaluations.features import Extractor, ImageSet
     from disentangle.evaluations.generation import FeatureStatistics
 
-__all__ = ["ImageMeasurement", "evaluate_images"]
+__all__ = ["ImageMeasurement", "evaluate_images", "read_by"]
 
 Progress = Callable[[str, int, int], None] | None
 OF_SETS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full")
 OF_GENERATORS = ("ppl", "pipl", "vp", "activeness", "jacobian-orthogonality", "ima-contrast", "factor-predictor")
 PUBLISHED = {"fd": "fid", "kd": "kid", "is": "is"}  # what a score may be called with the published weights
+
+
+# Options that some of these scores read and others do not. A reference may say how often each class is drawn.
+_OF_EXTRACTORS = {"reference", "extractor", "weights", "download"}
+_BY_METRIC = {
+    **{name: {*_OF_EXTRACTORS, "random_weights", "protocol", "fit", "on_bad_image", "num"} for name in OF_SETS},
+    **{name: {"reference"} for name in OF_GENERATORS},
+    **dict.fromkeys(("ppl", "pipl"), _OF_EXTRACTORS),
+    "factor-predictor": {"data", "factors_file"},
+}  # fmt: skip
+
+
+def read_by(names: list[str]) -> dict[str, set[str]]:
+    """Which options scores of images read: those asked for, together, and each other one."""
+    read: dict[str, set[str]] = {",".join(names): set().union(*(_BY_METRIC[name] for name in names))}
+    return read | {name: options for name, options in _BY_METRIC.items() if name not in names}
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,7 @@ class ImageMeasurement:
     metrics: str
     protocol: str
     fit: str
+    on_bad_image: str | None
     changes: tuple[str, ...]
     extractor: str
     weights: Path | None
@@ -58,7 +75,7 @@ def evaluate_images(
 ) -> None:  # fmt: skip
     """Score a generator or a set of images, print and keep the scores."""
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError, unknown_name
+    from disentangle.errors import ArgumentError, unknown_name
     from disentangle.evaluations import save_scores
 
     names = [name.strip() for name in how.metrics.split(",") if name.strip()]
@@ -68,7 +85,7 @@ def evaluate_images(
     options = metric_options(how.changes)
     for name in options:
         if name not in names:
-            raise InputError(f"--set names {name!r}, which is not among the metrics {', '.join(names)}.")
+            raise ArgumentError(f"--set names {name!r}, which is not among the metrics {', '.join(names)}.")
     target = how.out
     named = None if model is None else model.model
     if target is None and named is not None and (Path(named) / "config.json").is_file():
@@ -80,6 +97,8 @@ def evaluate_images(
         generator = _Colour(model.open(resolve_device(how.device), "makes no images"))
     drawn = drawn_classes(ctx, generator, reference, data_dir, label=how.label, classes=how.classes)
     of_sets = [name for name in names if name in OF_SETS]
+    if reference is not None and set(of_sets) <= {"is"} and not getattr(generator, "c_dim", 0):
+        raise ArgumentError(f"--reference is not for {', '.join(names)}, which compare with nothing; leave it out.")
     scores: dict[str, Score] = {}
     with stages_progress(ctx) as progress:
         if of_sets:
@@ -146,7 +165,7 @@ def _score_sets(
     progress: Progress,
 ) -> dict[str, Score]:  # fmt: skip
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError, unknown_name
+    from disentangle.errors import ArgumentError, unknown_name
     from disentangle.evaluations.classes import plan_classes
     from disentangle.evaluations.features import PROTOCOLS, extract_features, generated_images, load_extractor
     from disentangle.evaluations.generation import FeatureStatistics, inception_score
@@ -155,7 +174,7 @@ def _score_sets(
         raise unknown_name("image protocol", how.protocol, PROTOCOLS)
     protocol = PROTOCOLS[how.protocol]
     if reference is None and names != ["is"]:
-        raise InputError(f"{names[0]} compares with real images: give --reference FOLDER, .zip, .npz or a data set.")
+        raise ArgumentError(f"{names[0]} compares with real images: give --reference FOLDER, .zip, .npz or a data set.")
     device = resolve_device(how.device)
     extractor = load_extractor(
         how.extractor, weights=how.weights, allow_download=how.download, random=how.random, device=device
@@ -164,7 +183,7 @@ def _score_sets(
     classes: dict[str, Any] = {}
     side = getattr(getattr(getattr(generator, "generator", None), "config", None), "resolution", None)
     if images is not None:
-        made = _images_or_statistics(Path(images), how.fit, side)
+        made = _images_or_statistics(Path(images), how, side)
     else:
         made = generated_images(
             generator.generator, how.num, name=str(model), seed=how.seed, rounding=protocol.rounding, **drawn
@@ -182,7 +201,7 @@ def _score_sets(
     if not isinstance(made, FeatureStatistics):
         one = features(made, "images", "is" in names)
     elif names != ["fid"]:
-        raise InputError("statistics in place of images have a Fréchet distance only: give --metrics fid.")
+        raise ArgumentError("statistics in place of images have a Fréchet distance only: give --metrics fid.")
     two: Any = (
         real if real is None or isinstance(real, FeatureStatistics) else features(real, "reference", False)["features"]
     )
@@ -200,7 +219,7 @@ def _score_sets(
 def _compare(
     name: str, one: Any, two: Any, extractor: Extractor, ddof: int, seed: int, given: dict[str, Any]
 ) -> dict[str, Score]:
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.evaluations.generation import (
         FeatureStatistics,
         frechet_distance,
@@ -211,7 +230,7 @@ def _compare(
 
     label = extractor.name
     if isinstance(two, FeatureStatistics) and name not in ("fid", "fd-infinity"):
-        raise InputError(f"{name} needs the real images themselves, not their statistics; give a folder or .zip.")
+        raise ArgumentError(f"{name} needs the real images themselves, not their statistics; give a folder or .zip.")
     if name == "fid":
         return {"fid": frechet_distance(one, two, extractor=label, **{"ddof": ddof, **given})}
     if name == "fd-infinity":
@@ -259,26 +278,31 @@ def _reference(
     from disentangle.evaluations.features import data_images
 
     if Path(reference).exists():
-        return _images_or_statistics(Path(reference), how.fit, side)
-    source = open_data(reference, data_dir=data_dir, resolution=side)
+        return _images_or_statistics(Path(reference), how, side)
+    further: Any = {} if how.on_bad_image is None else {"on_bad_image": how.on_bad_image}
+    source = open_data(reference, data_dir=data_dir, resolution=side, **further)
     return data_images(source, name=reference, n=max(n, 2), seed=how.seed)
 
 
-def _images_or_statistics(path: Path, fit: str, side: int | None) -> ImageSet | FeatureStatistics:
+def _images_or_statistics(path: Path, how: ImageMeasurement, side: int | None) -> ImageSet | FeatureStatistics:
     """What is at a path: precomputed statistics (an .npz with mu), or images."""
     from disentangle.array_files import ArrayFile
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.evaluations.features import file_images
     from disentangle.evaluations.generation import FeatureStatistics
 
+    fit = how.fit
     if path.suffix == ".npz" and path.is_file():
         with ArrayFile(path, what="images or statistics", fault="is not a readable array") as file:
             names = file.names
         if "mu" in names:
             return FeatureStatistics.load(path)
     if fit in ("squash", "pad") and side is None:
-        raise InputError(f"--fit {fit} brings {path} to a generator's size, and there is none; expected center-crop.")
-    return file_images(path, fit=fit, resolution=None if fit == "as-is" else side)
+        raise ArgumentError(
+            f"--fit {fit} brings {path} to a generator's size, and there is none; expected center-crop."
+        )
+    further: Any = {} if how.on_bad_image is None else {"on_bad_image": how.on_bad_image}
+    return file_images(path, fit=fit, resolution=None if fit == "as-is" else side, **further)
 
 
 def _score_generator(
@@ -286,12 +310,12 @@ def _score_generator(
     factors_file: Path | None, how: ImageMeasurement, progress: Progress,
 ) -> Score:  # fmt: skip
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.evaluations import generation
     from disentangle.evaluations.classes import plan_classes
 
     if generator is None:
-        raise InputError(f"{name} moves latents, so it needs a generator as MODEL, not images.")
+        raise ArgumentError(f"{name} moves latents, so it needs a generator as MODEL, not images.")
     step = None if progress is None else lambda done, total: progress(name, done, total)
     device = resolve_device(how.device)
     if name in ("activeness", "jacobian-orthogonality", "ima-contrast"):
@@ -324,10 +348,10 @@ def _score_generator(
 def _factor_data(
     ctx: click.Context, generator: Any, data: str | None, data_dir: Path | None, factors_file: Path | None
 ) -> Any:
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
 
     if data is None:
-        raise InputError(
+        raise ArgumentError(
             "factor-predictor learns the factors of a data set: give --data, the one the model was trained on."
         )
     config = getattr(generator.generator, "config", None)

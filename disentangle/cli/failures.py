@@ -53,7 +53,7 @@ def told(*, tracebacks: bool) -> Iterator[None]:
             raise
         _report(error, tracebacks)
         forget_standard_output()
-        sys.exit(1)
+        sys.exit(error.exit_status if isinstance(error, DisentangleError) else 1)
 
 
 def wants_tracebacks(arguments: Sequence[str]) -> bool:

@@ -53,6 +53,8 @@ def command(
       disentangle invert ffhq.safetensors photo.png --space w+ --out photo.safetensors
       disentangle traverse ffhq.safetensors --start photo.safetensors --directions dirs.safetensors --out edits.png
     """
+    if pixels_only and weights is not None:
+        raise click.UsageError("--weights is of LPIPS, which --pixels-only leaves out; give one of the two.")
     import torch
 
     from disentangle.devices import resolve_device

@@ -46,14 +46,16 @@ class ModelSource:
             lacks: half a sentence on what a model that is no generator has not, for the message.
 
         Raises:
-            InputError: if it is none, or the user's code does not give one.
+            ArgumentError: if it is none.
+            InputError: if the user's code does not give one.
         """
         from torch import nn
 
-        from disentangle.errors import InputError
+        from disentangle.errors import ArgumentError
         from disentangle.io import load
         from disentangle.models import Generator, as_generator
         from disentangle.own_code import own_network
+        from disentangle.signatures import described
 
         if self.model is not None:
             found: Any = load(self.model, device=device, generator=self.generator)
@@ -64,7 +66,7 @@ class ModelSource:
             if isinstance(found, nn.Module):  # a generator of the protocol need not be one
                 found.to(device).eval()
         if not isinstance(found, Generator):
-            raise InputError(f"{self} is a {type(found).__name__}, which {lacks}; expected a generator.")
+            raise ArgumentError(f"{self} is {described(found)}, which {lacks}; expected a generator.")
         return found
 
 

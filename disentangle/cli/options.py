@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -13,18 +15,23 @@ import click
 from disentangle.text import escaped, quoted
 
 __all__ = [
+    "DEVICE",
     "LARGEST_SEED",
     "SEED",
     "Assignments",
     "FiniteFloat",
     "IntegerRanges",
+    "bad_image_option",
     "check_pictures",
     "device_option",
     "json_option",
     "json_or_text",
     "note",
+    "refuse_root_seed",
+    "refuse_unread",
     "seed_option",
     "setting",
+    "was_given",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,6 +78,20 @@ class FiniteFloat(click.FloatRange):
         return number
 
 
+class DeviceName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; whether there is such a device is found out where it is used."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", str(value)):
+            self.fail(f"{quoted(value)} is no device; expected auto, cpu, cuda or cuda:N.", param, ctx)
+        return str(value)
+
+
+DEVICE = DeviceName()
+
+
 class Assignments(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """``model.basis=4`` as ``("model.basis", 4)``; the value is JSON, or a string if it is not."""
 
@@ -97,31 +118,46 @@ def check_pictures(number: int, generator: Any) -> None:
     """Whether so many pictures of a generator fit into memory, before they are made.
 
     Raises:
-        InputError: if they would take more than 8 GB.
+        ArgumentError: if they would take more than 8 GB, or a sixth of the machine's memory: drawn, they are there
+            three times.
     """
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
 
     side = getattr(getattr(generator, "config", None), "resolution", None) or 64
     size = number * 3 * 4 * side**2
-    if size > _MOST_MEMORY:
-        raise InputError(
+    most = _most_memory()
+    if size > most:
+        raise ArgumentError(
             f"{number:,} pictures of {side} x {side} pixels would take {size / 1e9:,.0f} GB of memory; ask for "
-            f"{_MOST_MEMORY // (size // number):,} at most."
+            f"{most // (size // number):,} at most."
         )
 
 
-_MOST_MEMORY = 8 * 10**9  # bytes
+def _most_memory() -> int:
+    """Bytes."""
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not every system tells
+        machine = 48 * 10**9
+    return min(8 * 10**9, machine // 6)
 
 
 SEED = click.IntRange(0, LARGEST_SEED)
 
 
 def device_option(function: F) -> F:
-    return click.option("--device", default=None, help="auto, cpu, cuda, cuda:N; overrides the root option.")(function)
+    return click.option(
+        "--device", type=DEVICE, default=None, help="auto, cpu, cuda, cuda:N; overrides the root option."
+    )(function)
 
 
 def seed_option(function: F) -> F:
     return click.option("--seed", type=SEED, default=None, help="Overrides the root option; default 0.")(function)
+
+
+def bad_image_option(function: F) -> F:
+    text = "Stop at an unreadable picture (default), or leave such pictures out and name them."
+    return click.option("--on-bad-image", type=click.Choice(["raise", "skip"]), help=text)(function)
 
 
 def json_option(function: F) -> F:
@@ -134,6 +170,61 @@ def setting(ctx: click.Context, name: str, given: Any, default: Any) -> Any:
         return given
     root = (ctx.find_root().obj or {}).get(name)
     return default if root is None else root
+
+
+def was_given(ctx: click.Context, name: str) -> bool:
+    """Whether somebody wrote an option or argument, even with its default as the value."""
+    source = ctx.get_parameter_source(name)
+    return source in (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
+
+
+def refuse_unread(
+    ctx: click.Context, way: str, read: Mapping[str, Collection[str]], *, hints: Mapping[str, str] | None = None
+) -> None:
+    """End a command that was given an option which it does not read the way it is used.
+
+    Args:
+        ctx: of the command.
+        way: how it is used, a key of ``read``.
+        read: each way of using the command, as in "--num is not for WAY", and the names of the parameters that are read
+            then. Parameters in none of them are read always.
+        hints: parameter to a half sentence on what to do instead of leaving it out.
+
+    Raises:
+        click.UsageError: if there is one.
+    """
+    for param in ctx.command.params:
+        name = str(param.name)
+        ways = [each for each, names in read.items() if name in names]
+        rooted = name == "seed" and (ctx.find_root().obj or {}).get("seed") is not None
+        if not ways or way in ways or not (rooted or was_given(ctx, name)):
+            continue
+        written = [*param.opts, *param.secondary_opts]
+        option = written[-1] if ctx.params.get(name) is False and param.secondary_opts else written[0]
+        if isinstance(param, click.Argument):
+            option = str(param.human_readable_name)
+        advice = (hints or {}).get(name) or f"it is for {' and for '.join(ways[:3])}{' and others' if ways[3:] else ''}"
+        raise click.UsageError(f"{option} is not for {way}: {advice}; leave it out.")
+
+
+def refuse_root_seed(ctx: click.Context, command: click.Command | None, arguments: Collection[str]) -> None:
+    """End a command line whose ``--seed``, written before the command, the command would not read.
+
+    Raises:
+        click.UsageError: if that is so.
+    """
+    rest = list(arguments)
+    names = [] if command is None else [str(command.name)]
+    while isinstance(command, click.Group) and rest and rest[0] in command.commands:
+        command = command.commands[rest.pop(0)]
+        names.append(str(command.name))
+    if ctx.resilient_parsing or command is None or isinstance(command, click.Group):
+        return
+    own = {param.name for param in command.params}
+    if ctx.params.get("seed") is None or "seed" in own or {"-h", "--help"} & set(rest):
+        return
+    instead = "; which pictures it draws, its --seeds say" if "seeds" in own else ", which draws nothing at random"
+    raise click.UsageError(f"--seed is not for `disentangle {' '.join(names)}`{instead}; leave it out.", ctx)
 
 
 def note(ctx: click.Context, message: str) -> None:

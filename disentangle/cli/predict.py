@@ -13,7 +13,8 @@ from disentangle.cli.destinations import output_option
 from disentangle.cli.options import device_option, json_option, note, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line
-from disentangle.errors import DataError, InputError, reason
+from disentangle.errors import ArgumentError, DataError, reason
+from disentangle.signatures import described
 
 __all__ = ["command"]
 
@@ -61,7 +62,7 @@ def command(
     where = resolve_device(setting(ctx, "device", device, "auto"))
     classifier = load(model, device=where)
     if not isinstance(classifier, Classifier):
-        raise InputError(f"{model} is a {type(classifier).__name__}, which names no classes; expected a classifier.")
+        raise ArgumentError(f"{model} is {described(classifier)}, which names no classes; expected a classifier.")
     pictures = _pictures(images)
     bad: list[str] = []
     count = min(top or (1 if out is not None else 5), len(classifier.config.class_names))

@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option("--seeds", type=IntegerRanges(), default="0-15", show_default=True, help="One picture a seed.")
 @click.option(
     "--truncation",
-    type=FiniteFloat(-100, 100),
+    type=FiniteFloat(0, 100),
     default=1.0,
     show_default=True,
     help="Shrinks latents towards the mean.",
@@ -44,13 +44,18 @@ def command(
     import torch
 
     from disentangle.devices import resolve_device
+    from disentangle.errors import ArgumentError
     from disentangle.looking import looking_at
     from disentangle.models.base import class_option
     from disentangle.viz import save_grid
 
     generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "draws no pictures")
     check_pictures(len(seeds), generator)
-    columns = min(columns or math.ceil(math.sqrt(len(seeds))), len(seeds))
+    if columns is not None and columns > len(seeds):
+        raise ArgumentError(
+            f"--columns is {columns}, but --seeds are {len(seeds)}; expected no more columns than these."
+        )
+    columns = columns or math.ceil(math.sqrt(len(seeds)))
     # A StyleGAN's z cannot be shrunk: its w is.
     first = next(iter(generator.spaces.values()))
     space = "w" if truncation != 1 and first.truncated_by == "call" and "w" in generator.spaces else first.name

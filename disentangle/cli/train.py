@@ -54,7 +54,11 @@ def vae(ctx: click.Context, **options: Any) -> None:
       disentangle train vae --data sprites --resolution 32 --objective factor-vae --gamma 10 --out runs/sprites
     """
     weights = {name: options[name] for name in ("beta", "gamma", "capacity") if options[name] is not None}
-    if options["objective"]:
+    named = options["objective"]
+    if named:
+        for name, of in _OBJECTIVES.items():
+            if options[name] is not None and named not in of:
+                raise click.UsageError(f"--{name} is of --objective {' or '.join(of)}, not {named}; leave it out.")
         fields: dict[str, Any] = {"objective": {"kind": options["objective"], **weights}}
     else:
         fields = {f"objective.{name}": weight for name, weight in weights.items()}
@@ -123,6 +127,7 @@ def classifier(ctx: click.Context, **options: Any) -> None:
 
 
 _WEIGHTS = ("ow", "sn", "soc")
+_OBJECTIVES = {"beta": ("beta-vae", "beta-tcvae"), "gamma": ("factor-vae",), "capacity": ("beta-vae",)}
 
 for _gan in train_gan.COMMANDS:
     command.add_command(_gan)

@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from disentangle.cli.destinations import output_option
-from disentangle.cli.options import Assignments, FiniteFloat, device_option, note, seed_option, setting
+from disentangle.cli.options import (
+    Assignments,
+    FiniteFloat,
+    bad_image_option,
+    device_option,
+    note,
+    seed_option,
+    setting,
+)
 from disentangle.cli.progress import training_progress
 from disentangle.cli.results import print_text
 from disentangle.text import lasting
@@ -40,8 +48,7 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--data-dir", type=click.Path(path_type=Path),
                      help="Where files of named data sets lie; default: see `data list`."),
         click.option("--download", is_flag=True, help="Download the data set if it is missing."),
-        click.option("--on-bad-image", type=click.Choice(["raise", "skip"]),
-                     help="Stop at an unreadable picture (default), or leave such pictures out and name them."),
+        bad_image_option,
         click.option("--preset", help="Row of the preset table; default: the first of the pictures' size."),
         click.option("--nog", is_flag=True, help="Nearest orthogonal gradient on the projections."),
         click.option("--olr", is_flag=True, help="Optimal learning rate on the projections."),
@@ -130,13 +137,15 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
         raise click.UsageError("Say where to put the run: --out FOLDER.")
     from disentangle.devices import resolve_device
     from disentangle.training import train_classifier, train_gan, train_vae
+    from disentangle.training.trackers import check_tracker
 
     device = setting(ctx, "device", options["device"], "auto")
     resolve_device(device)
-    config = _resolve(ctx, kind, options, fields)
+    config = _checked(ctx, kind, options, fields)
     if options["dry_run"]:
         print_text(config.model_dump_json(indent=2))
         return
+    check_tracker(config.tracker)
     loops: dict[str, Callable[..., Any]] = {"vae": train_vae, "classifier": train_classifier, "gan": train_gan}
     train = loops[config.kind]
     with training_progress(ctx, f"train {kind}") as progress:
@@ -154,6 +163,84 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
 def _going_on(config: Any) -> str:
     """How a finished run goes on, where it can."""
     return f" More of them: --steps {2 * config.steps}." if "steps" in config.may_differ else ""
+
+
+# The option behind a field of the configuration, for messages.
+_WRITTEN = {
+    "treatment.nog": "--nog", "treatment.olr": "--olr", "treatment.olr_form": "--olr-form", "treatment.ol": "--ol",
+    "treatment.mode": "--mode", "treatment.scale": "--scale", "treatment.retraction": "--retraction",
+    "steps": "--steps", "batch": "--batch", "precision": "--precision", "tracker": "--tracker", "seed": "--seed",
+    "objective.beta": "--beta", "objective.gamma": "--gamma", "objective.capacity": "--capacity",
+    "model.latent_dim": "--latent-dim", "model.basis": "--basis", "model.arch": "--arch", "model.stem": "--stem",
+    "optimizer.lr": "--lr", "validation": "--validation", "accumulate": "--accumulate", "ema": "--ema",
+    "generator_penalty.weight": "--penalty-weight", "model.projection.rank": "--rank",
+}  # fmt: skip
+
+
+def _checked(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> Any:
+    """The configuration, of which every option that was given is a part."""
+    from disentangle.errors import FieldError
+
+    assigned = dict(options["fields"])
+    if len(assigned) < len(options["fields"]):
+        raise click.UsageError("--set gives a field twice; give each one value.")
+    try:
+        config = _resolve(ctx, kind, options, fields)
+    except FieldError as error:
+        if not error.problems:
+            raise
+        told = []
+        for path, text in error.problems:
+            option = _WRITTEN[path] if path in _WRITTEN and path not in assigned else f"--set {path}"
+            told.append(f"{option}: {text}" if path else text)
+        raise FieldError(f"{'; '.join(told)}.", error.problems) from None
+    _refuse_idle(options, config)
+    return config
+
+
+def _refuse_idle(options: dict[str, Any], config: Any) -> None:
+    """End a command that was given an option of something which is not done.
+
+    Raises:
+        ArgumentError: naming the option, and what it goes with.
+    """
+    from disentangle.errors import ArgumentError
+    from disentangle.optim import MODES
+    from disentangle.optim.treatment import TreatmentOptions
+
+    treatment, penalty = config.treatment, getattr(config, "generator_penalty", None)
+    constrained = getattr(config.model, "projection", None) is not None or getattr(config.model, "weight", None) in (
+        "ow", "soc",
+    )  # fmt: skip
+    objective = getattr(getattr(config, "objective", None), "kind", None)
+    classic = not MODES[treatment.mode].alone
+    idle = [
+        (options.get("penalty") is not None and treatment.active, "--penalty",
+         "takes the place of a treatment (--nog, --olr, --ol, --mode, --retraction, --treat); give one of the two"),
+        (options.get("penalty_weight") is not None and getattr(penalty, "kind", "none") == "none", "--penalty-weight",
+         "weighs what --penalty chooses; give that too"),
+        (options["olr_form"] is not None and not treatment.olr, "--olr-form", "is of --olr; give that too"),
+        (options["scale"] is not None and classic and not treatment.nog, "--scale", "is of --nog; give that too"),
+        (options["mode"] is not None and classic and not treatment.active, "--mode",
+         f"{treatment.mode} is of --nog; give that too"),
+        (options["retraction"] == "polar" and constrained, "--retraction",
+         "is for free weights, and these are orthogonal by construction; leave it out"),
+        (options.get("beta") is not None and objective not in ("beta-vae", "beta-tcvae"), "--beta",
+         f"is of --objective beta-vae or beta-tcvae, not {objective}; leave it out"),
+        (options.get("gamma") is not None and objective != "factor-vae", "--gamma",
+         f"is of --objective factor-vae, not {objective}; leave it out, or give --set objective.gamma=X for another's"),
+        (options.get("capacity") is not None and objective != "beta-vae", "--capacity",
+         f"is of --objective beta-vae, not {objective}; leave it out"),
+        (options["preset"] is not None and options["config_file"] is not None, "--preset",
+         "and --config are two ways to begin; give one of them"),
+        (options.get("stem") is not None and getattr(config.model, "arch", None) == "small", "--stem",
+         "is of the ResNets; give --arch resnet18 or the like too"),
+    ]  # fmt: skip
+    for is_idle, option, why in idle:
+        if is_idle:
+            raise ArgumentError(f"{option} {why}.")
+    if treatment.active:
+        TreatmentOptions(**treatment.model_dump(), method="gram_eigh", rank_deficient="partial")
 
 
 def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dict[str, Any]) -> Any:

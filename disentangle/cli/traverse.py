@@ -8,11 +8,21 @@ import click
 
 from disentangle.cli.destinations import ANIMATIONS, PICTURES, output_option
 from disentangle.cli.model_source import ModelSource, model_argument
-from disentangle.cli.options import FiniteFloat, IntegerRanges, check_pictures, device_option, note, setting
+from disentangle.cli.options import (
+    FiniteFloat,
+    IntegerRanges,
+    check_pictures,
+    device_option,
+    note,
+    refuse_unread,
+    setting,
+)
 from disentangle.cli.progress import counting_progress
 
 __all__ = ["command"]
 
+_READ = {"a still picture": set[str](), "an animation": {"fps"}}
+_STARTS = {"seeds": {"seeds"}, "a --start": set[str]()}
 _MANY = 64  # axes above which a model's own are too many to draw
 
 
@@ -29,12 +39,16 @@ _MANY = 64  # axes above which a model's own are too many to draw
     show_default=True,
     help="Walk from -EXTENT to EXTENT.",
 )
-@click.option("--steps", type=int, help="Pictures a walk; default: 9, or 21 of an animation, which is 40 frames.")
+@click.option(
+    "--steps",
+    type=click.IntRange(2),
+    help="Pictures a walk; default: 9, or 21 of an animation, which is 40 frames.",
+)
 @click.option("--space", help="Walk the model's axes of this space; default: its first.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+ that directions in w move, e.g. 2-5.")
 @click.option("--start", type=click.Path(path_type=Path), help="Latents to start from, by `disentangle invert`.")
 @click.option(
-    "--truncation", type=FiniteFloat(-100, 100), help="Of the starting latents; default: the model's own, mostly none."
+    "--truncation", type=FiniteFloat(0, 100), help="Of the starting latents; default: the model's own, mostly none."
 )
 @click.option("--truncation-cutoff", type=click.IntRange(0), help="Rows of w+ that are truncated; default: all.")
 @click.option("--label", type=click.IntRange(0), help="Class of a conditional model.")
@@ -61,6 +75,8 @@ def command(
       disentangle traverse vae-rooms --out rooms.png
       disentangle traverse ffhq.safetensors --directions dirs.safetensors --seeds 0,3 --truncation 0.7 --out walk.gif
     """
+    refuse_unread(ctx, "an animation" if out.suffix.lower() in ANIMATIONS else "a still picture", _READ)
+    refuse_unread(ctx, "a --start" if start is not None else "seeds", _STARTS)
     if dims is not None and active is not None:
         raise click.UsageError("Give --dims or --active, not both.")
     import dataclasses
@@ -68,7 +84,7 @@ def command(
     import torch
 
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
+    from disentangle.errors import ArgumentError
     from disentangle.latents import Directions, Latents, basis, most_active, sefa, start_columns, traverse
     from disentangle.viz import animation_frames, save_animation, save_grid
     from disentangle.viz.video import check_animation
@@ -81,7 +97,9 @@ def command(
     if directions is not None:
         chosen = Directions.load(directions)
         if space not in (None, chosen.space):
-            raise InputError(f"{directions} holds directions in {chosen.space!r}, not in {space!r}; leave --space out.")
+            raise ArgumentError(
+                f"{directions} holds directions in {chosen.space!r}, not in {space!r}; leave --space out."
+            )
     else:
         chosen = basis(generator, space=space)
         plain = dims is None and active is None and space is None
@@ -96,7 +114,7 @@ def command(
         chosen = chosen.select(dims)
     elif active is not None:
         chosen = most_active(generator, chosen, top=active, label=label)
-    check_pictures(len(chosen) * max(steps, 1) * (len(seeds) if started is None else len(started.values)), generator)
+    check_pictures(len(chosen) * steps * (len(seeds) if started is None else len(started.values)), generator)
     with counting_progress(ctx, "traverse") as progress:
         walks = traverse(
             generator, chosen, seeds=seeds, start=started, extent=extent, steps=steps, truncation=truncation,
@@ -121,7 +139,7 @@ def command(
         marked: list[int | None] = [int(positions.abs().argmin())] * len(labels) if not absolute and steps % 2 else []
         if absolute and chosen.space == "z" and started is None:
             marked = start_columns(generator, chosen, positions, seeds=seeds, label=label, **given)
-        title = ", ".join([Path(model).name or model, *(starts if len(starts) == 1 else ())])
+        title = ", ".join([Path(str(model)).name or str(model), *(starts if len(starts) == 1 else ())])
         save_grid(
             walks.transpose(0, 1).flatten(0, 1), out, row_labels=labels, column_labels=columns, title=title,
             marked=marked, scale=scale,

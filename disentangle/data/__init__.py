@@ -19,6 +19,13 @@ from disentangle.data.rooms import Rooms
 from disentangle.data.smallnorb import SmallNORB
 from disentangle.data.source import DataInfo, DataSource, Request
 from disentangle.data.sprites import Sprites
+from disentangle.signatures import checks_arguments
+
+for _data_set in (
+    CIFAR10, CIFAR100, LSUN, MPI3D, Cars3D, CelebA, DSprites, FactorArrays, FactorFolder, FashionMNIST, ImageFolder,
+    Rooms, Shapes3D, SmallNORB, Sprites,
+):  # fmt: skip
+    checks_arguments(_data_set)
 
 __all__ = [
     "CIFAR10",

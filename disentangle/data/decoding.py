@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle.errors import InputError, unknown_name
+from disentangle.errors import ArgumentError, InputError, unknown_name
 from disentangle.images import BACKGROUNDS, PictureError, decode_picture, fit_picture
+from disentangle.text import shown
 
 __all__ = ["BACKGROUNDS", "RESIZES", "PictureDecoder"]
 
+_LARGEST = 65_536  # pixels of a side
 RESIZES = ("center-crop", "squash", "pad")
 
 
@@ -48,8 +50,10 @@ class PictureDecoder:
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        if self.resolution < 1:
-            raise InputError(f"resolution is {self.resolution}; expected a number of pixels, 1 or more.")
+        if not 1 <= self.resolution <= _LARGEST or isinstance(self.resolution, bool):
+            raise ArgumentError(
+                f"resolution is {shown(self.resolution)}; expected a number of pixels, 1 to {_LARGEST:,}."
+            )
         if self.channels not in (1, 3):
             raise InputError(f"channels is {self.channels}; expected 3 (RGB) or 1 (grey).")
         if self.resize not in RESIZES:

@@ -146,11 +146,10 @@ class EncodedImages:
         except MemoryError as error:
             raise DataError(f"There is not the memory to decode {self._shelf.name(position)}; free some.") from error
         except (PictureError, ArchiveError, OSError) as error:
-            kind = DataError if getattr(error, "errno", None) in _NOT_ITS_FAULT else _UnreadableError
-            raise kind(
-                f"{self._shelf.name(position)} cannot be read as a picture ({reason(error)}); repair or remove it, or "
-                "leave such pictures out with on_bad_image='skip' (of a training: --on-bad-image skip)."
-            ) from error
+            name, why = self._shelf.name(position), reason(error)
+            if getattr(error, "errno", None) in _NOT_ITS_FAULT:
+                raise DataError(f"{name} cannot be read now ({why}); see to that and try again.") from error
+            raise _UnreadableError(name, why) from error
 
     def _leave_out_unreadable(self) -> None:
         good: list[int] = []
@@ -160,13 +159,13 @@ class EncodedImages:
             for position, error in zip(block, self._pool().map(self._try, block), strict=True):
                 (good if error is None else bad).append(int(position))
                 if error is not None:
-                    _log.warning("left out: %s", error)
+                    _log.warning("left out: %s cannot be read as a picture (%s)", self._shelf.name(position), error.why)
         if not good:
             raise DataError(f"None of the {len(bad)} pictures can be read; the first is {self._shelf.name(bad[0])}.")
         self._kept = np.array(good, np.int64)
         self.skipped = tuple(self._shelf.name(position) for position in bad)
 
-    def _try(self, position: int) -> DataError | None:
+    def _try(self, position: int) -> _UnreadableError | None:
         try:
             self._load(np.array([position]))
         except _UnreadableError as error:
@@ -176,6 +175,13 @@ class EncodedImages:
 
 class _UnreadableError(DataError):
     """A picture that cannot be read today nor tomorrow, which alone may be left out."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"{name} cannot be read as a picture ({why}); repair or remove it, or leave such pictures out by "
+            "--on-bad-image skip (in Python on_bad_image='skip')."
+        )
+        self.why = why
 
 
 class PictureCache:

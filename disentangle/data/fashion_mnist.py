@@ -217,6 +217,7 @@ SOURCE = DataSource(
     splits=("train", "test"),
     divided=True,
     locate=_located,
+    downloads=True,
     recognise=lambda folder: _file(folder, "train-images-idx3-ubyte") is not None,
     remedy="'apt-get install dataset-fashion-mnist', or download=True (--download)",
 )

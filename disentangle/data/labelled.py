@@ -11,6 +11,7 @@ from torch import Tensor
 from disentangle.data.images import ImageSource, LabelledImageSource
 from disentangle.data.indices import check_indices
 from disentangle.errors import DataError, InputError
+from disentangle.signatures import checks_arguments
 
 __all__ = ["Subset", "check_classes", "hold_out", "overlap", "with_classes"]
 
@@ -52,6 +53,7 @@ class Subset:
         return self.source.images(self.indices[check_indices(indices, len(self))])
 
 
+@checks_arguments
 def check_classes(source: ImageSource, what: str, *, training: bool = True) -> LabelledImageSource:
     """``source`` as it is, if a classifier can learn from it (or, without ``training``, be scored on it).
 
@@ -88,6 +90,7 @@ def check_classes(source: ImageSource, what: str, *, training: bool = True) -> L
     return source  # type: ignore[return-value]
 
 
+@checks_arguments
 def hold_out(source: LabelledImageSource, count: int) -> tuple[Subset, Subset]:
     """Two parts: what remains for training, and ``count`` pictures for validation, each class in proportion.
 
@@ -117,6 +120,7 @@ def hold_out(source: LabelledImageSource, count: int) -> tuple[Subset, Subset]:
     return Subset(source, (~held).nonzero()[:, 0]), Subset(source, held.nonzero()[:, 0])
 
 
+@checks_arguments
 def with_classes(source: LabelledImageSource, class_names: Sequence[str], what: str) -> LabelledImageSource:
     """``source`` with its labels counted in ``class_names``, matched by name; not all of them need occur.
 
@@ -137,6 +141,7 @@ def with_classes(source: LabelledImageSource, class_names: Sequence[str], what: 
     return Subset(source, torch.arange(len(source)), labels=position[source.labels], class_names=names)
 
 
+@checks_arguments
 def overlap(train: ImageSource, test: ImageSource, *, progress: Callable[[int, int], None] | None = None) -> list[int]:
     """Positions in ``test`` whose picture, byte by byte once decoded, is in ``train`` too.
 

@@ -20,8 +20,10 @@ from disentangle.data.images import ImageSource
 from disentangle.data.own_factors import PICTURES, FactorArrays, FactorFolder, ListedFactors, has_factors
 from disentangle.data.places import PathLike, expanded, listed, reads_files, search_places
 from disentangle.data.source import DataInfo, DataSource, Request, build, needed_resolution
-from disentangle.errors import DataError, InputError, unknown_name
+from disentangle.errors import ArgumentError, DataError, unknown_name
 from disentangle.plugins import Registry
+from disentangle.signatures import checks_arguments
+from disentangle.text import shown
 
 __all__ = ["SOURCES", "list_data", "open_data", "open_factors", "register", "splits"]
 
@@ -45,6 +47,7 @@ def register(source: DataSource) -> DataSource:
     return SOURCES.register(source)
 
 
+@checks_arguments
 @reads_files
 def open_data(
     name: PathLike,
@@ -87,6 +90,13 @@ def open_data(
         DataError: the files are not found, damaged, or hold something else.
     """
     known_as = _named(name)
+    if download and (known_as is None or not known_as[0].downloads):
+        what = shown(os.fspath(name)) if known_as is None else known_as[0].title
+        fetched = listed((one.title for one in SOURCES.values() if one.downloads), "and")
+        raise ArgumentError(
+            f"{what} is not among what can be downloaded, which is {fetched}; leave download (--download) out"
+            + ("." if known_as is None else f", `disentangle data show {known_as[0].name}` says where it comes from.")
+        )
     if known_as is None:
         return _open_path(os.fspath(name), resolution, split, options)
     source, stands_for = known_as
@@ -95,6 +105,7 @@ def open_data(
     return source.open(Request(source, None, resolution, split, data_dir, download, {**stands_for, **options}))
 
 
+@checks_arguments
 @reads_files
 def open_factors(
     name: PathLike,
@@ -125,7 +136,9 @@ def open_factors(
     """
     known_as, path = _named(name), expanded(name)
     if factors_file is not None and (known_as is not None or not (path.is_dir() or path.suffix.lower() == ".zip")):
-        raise InputError(f"A table of factors is for a folder or .zip archive of pictures; {name} has no use for one.")
+        raise ArgumentError(
+            f"A table of factors is for a folder or .zip archive of pictures; {name} has no use for one."
+        )
     if known_as is None and (factors_file is not None or has_factors(path)):
         fixed = {"table": factors_file, **({} if channels is None else {"channels": channels})}
         return build(  # type: ignore[return-value]
@@ -134,12 +147,13 @@ def open_factors(
     source = open_data(name, resolution=resolution, data_dir=data_dir, **options)
     if isinstance(source, FactorDataset) or (isinstance(source, ListedFactors) and source.columns):
         return source
-    raise InputError(
+    raise ArgumentError(
         f"{name} has no known factors; expected a data set such as rooms, sprites or dsprites, a folder of pictures "
         "with factors.csv in it (or --factors-file), or an .npz file of images and factors."
     )
 
 
+@checks_arguments
 @reads_files
 def splits(name: PathLike) -> tuple[str, ...]:
     """The parts that :func:`open_data` offers under a name or path: ``("train",)`` where there is one only.
@@ -156,6 +170,7 @@ def splits(name: PathLike) -> tuple[str, ...]:
     return source.splits if source is not None else tuple(split_folders(path)) or ("train",)
 
 
+@checks_arguments
 @reads_files
 def list_data(data_dir: PathLike | None = None) -> list[DataInfo]:
     """Every data set that has a name, with whether it is here. No file is opened.
@@ -223,7 +238,7 @@ def _part(path: Path, parts: dict[str, Path], split: str) -> Path:
     """The sub-folder of a split; ``val`` and the like mean ``validation``."""
     split = next((part for part, names in SPLITS.items() if split in names), split)
     if split not in parts:
-        raise InputError(
+        raise ArgumentError(
             f"{path} has no split {split!r}; its parts are {listed((repr(part) for part in parts), 'and')}."
         )
     return parts[split]
@@ -259,7 +274,7 @@ def _is_own(headers: Mapping[str, ArrayHeader], name: str) -> bool:
 
 def _only_train(what: str, split: str) -> None:
     if split != "train":
-        raise InputError(
+        raise ArgumentError(
             f"{what} has no split {split!r}: it is one set, opened with split='train'; divide its positions instead, "
             "for factor sets with .split(fraction)."
         )

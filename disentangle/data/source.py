@@ -21,7 +21,7 @@ from typing import Any
 from disentangle.data.arrays import ArrayHeader
 from disentangle.data.images import ImageSource
 from disentangle.data.places import ENVIRONMENT_VARIABLE, PathLike, listed, reads_files, search_places
-from disentangle.errors import DataError, InputError, unknown_name
+from disentangle.errors import ArgumentError, DataError, unknown_name
 
 __all__ = ["DataInfo", "DataSource", "Request", "build", "needed_resolution"]
 
@@ -78,6 +78,7 @@ class DataSource:
         holds: whether an array file that a user names, with these headers, is it.
         arrays: what such a file has, for messages.
         needs_files: False for what is drawn.
+        downloads: whether ``open`` can fetch it, where a download is allowed.
         remedy: what to do to have it; by default where to put its first file.
     """
 
@@ -101,6 +102,7 @@ class DataSource:
     arrays: Callable[[], str] | None = None
     holds: Callable[[Mapping[str, ArrayHeader]], bool] | None = None
     needs_files: bool = True
+    downloads: bool = False
     remedy: str = ""
 
     def find_in(self, place: Path, files: tuple[str, ...] | None = None) -> list[Path]:
@@ -214,7 +216,7 @@ class Request:
             InputError: the two differ.
         """
         if self.resolution is not None and self.resolution != side:
-            raise InputError(
+            raise ArgumentError(
                 f"resolution is {self.resolution}, but {self.of.title} has pictures of {side}x{side} only; leave the "
                 f"resolution out or give {side}."
             )
@@ -227,7 +229,7 @@ def needed_resolution(what: str, resolution: int | None) -> int:
         InputError: none was given.
     """
     if resolution is None:
-        raise InputError(
+        raise ArgumentError(
             f"{what} has no resolution of its own; give one in pixels, such as resolution=64 (--resolution 64)."
         )
     return resolution
@@ -251,5 +253,5 @@ def build(
         if option not in allowed and allowed:
             raise unknown_name(f"option of {title}", option, allowed)
         if option not in allowed:
-            raise InputError(f"{title} has no option {option!r}; it has none at all.")
+            raise ArgumentError(f"{title} has no option {option!r}; it has none at all.")
     return reader(*arguments, **fixed, **options)

@@ -25,12 +25,14 @@ from disentangle.io.run_checkpoints import MODEL, damage, newest_checkpoint
 from disentangle.io.zoo import PublishedEntry, published_entries, zoo_entries, zoo_entry
 from disentangle.models.base import build_model, config_class, model_kinds, needs_own_code
 from disentangle.own_code import own_network
+from disentangle.signatures import checks_arguments, described
 from disentangle.tensor_files import read_state, read_tensors, write_state
 from disentangle.text import shown
 
 __all__ = ["find_model", "load", "load_state", "model_config", "model_info", "save", "save_state"]
 
 
+@checks_arguments
 def save(
     model: nn.Module,
     path: str | os.PathLike[str],
@@ -57,7 +59,7 @@ def save(
     kind = getattr(config, "kind", None)
     if not isinstance(config, Config) or kind not in model_kinds() or not isinstance(config, config_class(kind)):
         raise InputError(
-            f"A {type(model).__name__} has no model configuration to store; expected one of the toolkit's models. "
+            f"A{described(model)[1:]} has no model configuration to store; expected one of the toolkit's models. "
             "A module of your own is saved as disentangle.wrap makes it a generator."
         )
     strange = [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
@@ -79,6 +81,7 @@ def _without_wrappers(model: nn.Module) -> nn.Module:
         model = inner
 
 
+@checks_arguments
 def load(
     model: str | os.PathLike[str],
     *,
@@ -131,6 +134,7 @@ def _around(config: Config, tensors: Mapping[str, Tensor], generator: Any, path:
     return built
 
 
+@checks_arguments
 def model_config(model: str | os.PathLike[str]) -> Config:
     """The configuration of the model behind a zoo name, a run folder or a path; its weights are not read.
 
@@ -152,6 +156,7 @@ def _config_in(path: Path) -> Config:
         raise CheckpointError(f"{path} cannot be built: {error}") from error
 
 
+@checks_arguments
 def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The header of a model file: ``format``, ``version``, ``kind``, the configuration's fields, ``provenance``.
 
@@ -161,6 +166,7 @@ def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     return network_header(path, kind=MODEL_FILE)
 
 
+@checks_arguments
 def find_model(model: str | os.PathLike[str]) -> Path:
     """The model file behind a zoo name, a run folder, a checkpoint folder or a path.
 
@@ -170,11 +176,6 @@ def find_model(model: str | os.PathLike[str]) -> Path:
         InputError: if nothing of that name exists; the nearest zoo names are suggested.
         CheckpointError: if a folder holds no whole model, or a zoo file's content does not have the registered sha256.
     """
-    if not isinstance(model, (str, os.PathLike)) or isinstance(os.fspath(model), bytes):
-        raise InputError(
-            f"model is of the type {type(model).__name__}; expected the name of a model, a run folder or a file, as "
-            "text or a path (a torch module becomes a generator by disentangle.wrap)."
-        )
     path = Path(model)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
@@ -210,11 +211,13 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     return entry.path
 
 
+@checks_arguments
 def save_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Write a training state, tensors and plain containers only, atomically."""
     write_state(path, state)
 
 
+@checks_arguments
 def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a training state.
 

@@ -13,6 +13,7 @@ from disentangle.errors import CheckpointError, DisentangleError
 from disentangle.io.building import build_as_described
 from disentangle.io.described import DISCRIMINATOR_FILE, configuration_in, network_header, write_network
 from disentangle.models.discriminators import DiscriminatorConfig, build_discriminator
+from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import read_tensors
 
 __all__ = ["discriminator_config", "load_discriminator", "save_discriminator"]
@@ -20,6 +21,7 @@ __all__ = ["discriminator_config", "load_discriminator", "save_discriminator"]
 _ANY: pydantic.TypeAdapter[DiscriminatorConfig] = pydantic.TypeAdapter(DiscriminatorConfig)
 
 
+@checks_arguments
 def save_discriminator(
     discriminator: nn.Module, path: str | os.PathLike[str], *, provenance: Mapping[str, Any] | None = None
 ) -> None:
@@ -34,6 +36,7 @@ def save_discriminator(
     write_network(discriminator, config, path, kind=DISCRIMINATOR_FILE, provenance=provenance)
 
 
+@checks_arguments
 def discriminator_config(path: str | os.PathLike[str]) -> DiscriminatorConfig:
     """The configuration in a discriminator file; its weights are not read.
 
@@ -47,6 +50,7 @@ def discriminator_config(path: str | os.PathLike[str]) -> DiscriminatorConfig:
         raise CheckpointError(f"{path} cannot be built: {error}") from error
 
 
+@checks_arguments
 def load_discriminator(path: str | os.PathLike[str]) -> nn.Module:
     """A discriminator from its file, on the CPU in float32.
 

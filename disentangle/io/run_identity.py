@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from disentangle.config import Config, differences, parse_config
 from disentangle.errors import ConfigError, reason
@@ -11,6 +12,7 @@ from disentangle.files import is_leftover
 from disentangle.io.run_checkpoints import Checkpoint, checkpoints, damage
 from disentangle.io.run_lock import LOCK
 from disentangle.json_files import read_json
+from disentangle.text import quoted
 
 __all__ = ["CONFIG", "COPY", "ENVIRONMENT", "check_same_run"]
 
@@ -75,6 +77,7 @@ def check_same_run(path: Path, config: Config, may_differ: tuple[str, ...]) -> s
         return f"{path} holds a run that ended before its first checkpoint; it begins afresh, as was given now."
     agreeing = _agreeing(found, config, may_differ)
     if agreeing is None:
+        _check_kind(path, config)
         raise ConfigError(f"{problem}. {advice}")
     return f"{problem}. {agreeing.folder} has the configuration that was given, and the run goes on."
 
@@ -89,6 +92,25 @@ def _never_saved(path: Path, names: list[str]) -> bool:
     except (ConfigError, OSError):
         return False
     return isinstance(record, dict) and record.keys() >= _OF_ALL_TRAININGS and all(map(is_leftover, saved))
+
+
+def _check_kind(path: Path, config: Config) -> None:
+    """A run of another kind is nothing to continue, whatever fields differ."""
+    try:
+        record = read_json(path / CONFIG, what="a configuration", error=ConfigError)
+    except ConfigError:  # said by whoever needs it
+        return
+    kinds = [_kind(record), _kind(config.model_dump(mode="json"))]
+    if kinds[0] != kinds[1] and None not in kinds:
+        held, given = map(quoted, kinds)
+        raise ConfigError(f"{path} holds a training of the kind {held}, not {given}; choose another --out.")
+
+
+def _kind(record: Any) -> str | None:
+    """What is trained: the kind of the model, or of the training."""
+    model = record.get("model") if isinstance(record, dict) else None
+    kind = (model if isinstance(model, dict) else {}).get("kind") or (record.get("kind") if model else None)
+    return kind if isinstance(kind, str) else None
 
 
 def _rows(file: Path, config: Config, may_differ: tuple[str, ...]) -> list[str]:

@@ -5,11 +5,13 @@ from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.ganspace import ganspace, read_ganspace
 from disentangle.latents.inversion import Inversion, invert
+from disentangle.latents.jacobian import jacobian_axes
 from disentangle.latents.latent_file import Latents
 from disentangle.latents.random_directions import random_directions
 from disentangle.latents.sefa import sefa
 from disentangle.latents.style_channels import style_channels
 from disentangle.latents.traversal import check_fit, start_columns, traverse
+from disentangle.latents.turning import rotation, turn
 
 __all__ = [
     "Directions",
@@ -21,13 +23,16 @@ __all__ = [
     "fingerprint",
     "ganspace",
     "invert",
+    "jacobian_axes",
     "most_active",
     "random_directions",
     "read_ganspace",
+    "rotation",
     "sefa",
     "start_columns",
     "style_channels",
     "traverse",
+    "turn",
 ]
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from disentangle.checks import check_integer
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions
-from disentangle.latents.subject import looks_at_generator
 from disentangle.latents.traversal import traverse
+from disentangle.looking import looks_at
 from disentangle.models.base import Generator
+from disentangle.signatures import checks_arguments
 
 __all__ = ["activity", "most_active"]
 
 
-@looks_at_generator
+@checks_arguments
+@looks_at("generator")
 def activity(
     generator: Generator, directions: Directions | None = None, *, samples: int = 16, extent: float = 2.0,
     seed: int = 0, label: int | None = None,
@@ -39,12 +42,18 @@ def activity(
     return (ends[:, :, 1] - ends[:, :, 0]).abs().mean(dim=(0, 2, 3, 4))
 
 
-@looks_at_generator
+@checks_arguments
+@looks_at("generator")
 def most_active(
     generator: Generator, directions: Directions | None = None, *, top: int, samples: int = 16, seed: int = 0,
     label: int | None = None,
 ) -> Directions:  # fmt: skip
-    """The ``top`` directions that change the picture most, strongest first."""
+    """The ``top`` directions that change the picture most, strongest first.
+
+    Raises:
+        InputError: if there are not so many.
+    """
     directions = basis(generator) if directions is None else directions
+    top = check_integer("top", top, least=1, most=len(directions))
     order = torch.argsort(activity(generator, directions, samples=samples, seed=seed, label=label), descending=True)
     return directions.select(order[:top].tolist())

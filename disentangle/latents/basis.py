@@ -9,13 +9,15 @@ import torch
 
 from disentangle.errors import unknown_name
 from disentangle.latents.directions import Directions, fingerprint
-from disentangle.latents.subject import looks_at_generator
+from disentangle.looking import looks_at
 from disentangle.models.base import Generator, Projection
+from disentangle.signatures import checks_arguments
 
 __all__ = ["basis"]
 
 
-@looks_at_generator
+@checks_arguments
+@looks_at("generator")
 def basis(generator: Generator, *, space: str | None = None) -> Directions:
     """Unit vectors of the coordinates that the space is walked along, in the generator's order.
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disentangle.errors import CheckpointError, InputError
+from disentangle.errors import ArgumentError, CheckpointError, InputError
 from disentangle.models.base import Generator
+from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
 from disentangle.text import quoted, shown
 
@@ -22,6 +23,7 @@ _MOST_NAMED = 10  # labels that printed directions show
 _KIND = FileKind("disentangle-directions", "a file of directions", "`disentangle directions find` or Directions.save")
 
 
+@checks_arguments
 @dataclass(frozen=True, repr=False)
 class Directions:
     """Some directions of a latent space.
@@ -36,6 +38,9 @@ class Directions:
             None for all rows.
         mean: (latent size,) where the directions cross, e.g. the mean of the latents they were found from; None for the
             origin.
+        eigenvalues: (k,) how much each direction changes the pictures, in the units of its method; None where it says
+            nothing.
+        note: how they were found, as plain JSON values.
         generator: :func:`fingerprint` of the generator they belong to; walking one of another kind or latent shape
             raises. None, as in files of others, fits every generator that has the space.
     """
@@ -48,6 +53,8 @@ class Directions:
     layers: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None
     mean: Tensor | None = None
     generator: str | None = None
+    eigenvalues: Tensor | None = None
+    note: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.dtype not in FLOATS:
@@ -64,8 +71,16 @@ class Directions:
             )
         if not torch.isfinite(self.scale).all():
             raise InputError("scale holds NaN or infinity; expected finite lengths.")
+        values = self.eigenvalues
+        if values is not None and (values.shape != self.scale.shape or not torch.isfinite(values).all()):
+            raise InputError(
+                f"eigenvalues have shape {tuple(values.shape)}; expected a finite number for each of "
+                f"{len(self.vectors)} directions."
+            )
         if self.layers is not None and self.space != "w":
-            raise InputError(f"layers were given for directions in {self.space!r}; expected them in 'w', or no layers.")
+            raise ArgumentError(
+                f"layers were given for directions in {self.space!r}; expected them in 'w', or no layers."
+            )
         if self.layers == ():
             raise InputError("layers is empty, so that nothing would move; expected one row of w+ or more, or None.")
         if self._each_has_layers and len(self.layers or ()) != len(self.vectors):
@@ -98,15 +113,17 @@ class Directions:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @checks_arguments
     def select(self, positions: Sequence[int]) -> Directions:
         """The directions at ``positions``, in that order.
 
         Raises:
             InputError: if there is no such position.
         """
+        positions = [int(position) for position in positions]
         for position in positions:
             if not 0 <= position < len(self):
-                raise InputError(f"There is no direction {position}; expected 0 to {len(self) - 1}.")
+                raise ArgumentError(f"There is no direction {position}; expected 0 to {len(self) - 1}.")
         index = torch.tensor(list(positions), dtype=torch.int64)
         layers: Any = self.layers
         if self._each_has_layers:
@@ -117,8 +134,10 @@ class Directions:
             labels=tuple(self.labels[i] for i in positions),
             scale=self.scale[index],
             layers=layers,
+            eigenvalues=None if self.eigenvalues is None else self.eigenvalues[index],
         )
 
+    @checks_arguments
     def label(self, position: int, name: str) -> Directions:
         """A copy in which one direction is called ``name``."""
         self.select([position])
@@ -126,6 +145,7 @@ class Directions:
         labels[position] = name
         return dataclasses.replace(self, labels=tuple(labels))
 
+    @checks_arguments
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one ``.safetensors`` file."""
         header = {
@@ -134,13 +154,17 @@ class Directions:
             "method": self.method,
             "layers": None if self.layers is None else list(self.layers),
             "generator": self.generator,
+            "note": self.note,
         }
         tensors = {"vectors": self.vectors, "scale": self.scale}
         if self.mean is not None:
             tensors["mean"] = self.mean
+        if self.eigenvalues is not None:
+            tensors["eigenvalues"] = self.eigenvalues
         write_tensors(path, tensors, kind=_KIND, header=header)
 
     @classmethod
+    @checks_arguments
     def load(cls, path: str | os.PathLike[str]) -> Directions:
         """Read a file written by :meth:`save`.
 
@@ -148,10 +172,12 @@ class Directions:
             CheckpointError: if it is missing, damaged, of a later version, or holds no directions.
         """
         header, tensors = read_header(path, kind=_KIND), read_tensors(path, what=_KIND.what)
-        own = header.get("generator")  # left out by the first files of this version
+        own, note = header.get("generator"), header.get("note", {})  # left out by the first files of this version
         try:
             if not isinstance(own, str | None):
                 raise TypeError(f"generator is {quoted(own)}")
+            if not isinstance(note, dict):
+                raise TypeError(f"note is {quoted(note)}")
             return cls(
                 vectors=tensors["vectors"],
                 space=str(header["space"]),
@@ -161,6 +187,8 @@ class Directions:
                 layers=_rows(header["layers"]),
                 mean=tensors.get("mean"),
                 generator=own,
+                eigenvalues=tensors.get("eigenvalues"),
+                note=note,
             )
         except KeyError as error:
             raise CheckpointError(f"{path} is no complete file of directions: it lacks {error}.") from None
@@ -175,11 +203,15 @@ def _rows(record: Any) -> tuple[Any, ...] | None:
     return tuple(tuple(int(row) for row in entry) if isinstance(entry, list) else int(entry) for entry in record)
 
 
+@checks_arguments
 def fingerprint(generator: Generator, space: str) -> str:
     """The kind of a generator and the shape of a latent: ``"stylegan2, w+ 18x512"``.
 
-    Networks trained from one another share it, and directions carry over between them; weights are not compared.
+    Networks trained from one another share it, and directions carry over between them; weights are not compared. One
+    whose z was turned (:func:`disentangle.latents.turn`) says so: the same numbers mean other pictures in it.
     """
-    kind = getattr(generator, "family", None) or getattr(getattr(generator, "config", None), "kind", None)
-    kind = kind or type(generator).__name__
-    return f"{kind}, {space} {'x'.join(map(str, generator.spaces[space].shape))}"
+    config = getattr(generator, "config", None)
+    kind = getattr(generator, "family", None) or getattr(config, "kind", None) or type(generator).__name__
+    turned = getattr(config, "turned", None) or getattr(generator, "turned", None)
+    shape = "x".join(map(str, generator.spaces[space].shape))
+    return f"{kind}, {space} {shape}" + (f", turned ({turned})" if turned and space == "z" else "")

@@ -19,9 +19,10 @@ from disentangle.checks import check_integer
 from disentangle.errors import CheckpointError, InputError, reason
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.sefa import with_fixed_signs
-from disentangle.latents.subject import looks_at_generator
 from disentangle.linalg.moments import Moments, leading_eigenpairs
+from disentangle.looking import looks_at
 from disentangle.models.base import Generator, class_option
+from disentangle.signatures import checks_arguments
 
 __all__ = ["ganspace", "read_ganspace"]
 
@@ -32,7 +33,8 @@ _WIDE = 8192  # features up to which their covariance is accumulated (0.5 GiB); 
 _MOST = 2**31  # bytes of samples that are kept
 
 
-@looks_at_generator
+@checks_arguments
+@looks_at("generator")
 def ganspace(
     generator: Generator, *, space: str | None = None, layer: str | None = None, top: int = 10, samples: int = 10_000,
     batch: int = 50, seed: int = 0, label: int | None = None, progress: Callable[[int, int], None] | None = None,
@@ -189,6 +191,7 @@ def _recorded(generator: Any, layer: str) -> Iterator[list[Any]]:
         hook.remove()
 
 
+@checks_arguments
 def read_ganspace(path: str | os.PathLike[str], *, space: str = "w", top: int | None = None) -> Directions:
     """Components published as an ``.npz`` file by the authors' code.
 

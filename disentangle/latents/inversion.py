@@ -18,9 +18,9 @@ from disentangle.checks import check_integer, check_number
 from disentangle.colour import coloured
 from disentangle.errors import InputError, unknown_name
 from disentangle.latents.latent_file import Latents
-from disentangle.latents.subject import looks_at_generator
 from disentangle.looking import looks_at
 from disentangle.models.base import Encoder, Generator, LatentSpace, class_option
+from disentangle.signatures import checks_arguments
 
 __all__ = ["Inversion", "invert"]
 
@@ -52,8 +52,8 @@ class Inversion:
         return 10 * torch.log10(4 / self.pixel_error.clamp(min=1e-12))
 
 
-@looks_at_generator
-@looks_at("perceptual")
+@checks_arguments
+@looks_at("generator", "perceptual")
 def invert(
     generator: Generator, images: Tensor, *, space: str | None = None,
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None, steps: int = 500, learning_rate: float | None = None,

@@ -9,13 +9,16 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError, InputError
+from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import FLOATS, FileKind, read_header, read_tensors, write_tensors
+from disentangle.text import shown
 
 __all__ = ["Latents"]
 
 _KIND = FileKind("disentangle-latent", "a file of latents", "`disentangle invert`")
 
 
+@checks_arguments
 @dataclass(frozen=True)
 class Latents:
     """Points of one latent space.
@@ -34,6 +37,9 @@ class Latents:
                 f"latents have shape {tuple(self.values.shape)} and dtype {self.values.dtype}; expected (n, ...) "
                 "floating point."
             )
+
+    def __repr__(self) -> str:
+        return f"Latents({len(self.values)} in {shown(self.space)}, each {'x'.join(map(str, self.values.shape[1:]))})"
 
     def save(self, path: str | os.PathLike[str], *, note: dict[str, Any] | None = None) -> None:
         """Write one ``.safetensors`` file; ``note`` is anything worth keeping, as plain JSON values."""

@@ -8,13 +8,15 @@ from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.sefa import with_fixed_signs
-from disentangle.latents.subject import looks_at_generator
+from disentangle.looking import looks_at
 from disentangle.models.base import Generator
+from disentangle.signatures import checks_arguments
 
 __all__ = ["random_directions"]
 
 
-@looks_at_generator
+@checks_arguments
+@looks_at("generator")
 def random_directions(generator: Generator, *, space: str | None = None, top: int = 10, seed: int = 0) -> Directions:
     """Orthonormal directions drawn uniformly from the coordinates a space is walked along.
 
@@ -32,7 +34,8 @@ def random_directions(generator: Generator, *, space: str | None = None, top: in
     if chosen is None:
         raise InputError(f"this generator has no space {name!r}; it has {', '.join(generator.spaces)}.")
     top = check_integer("top", top, least=1, most=len(chosen.walk))
-    drawn = torch.randn(len(chosen.walk), top, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    stream = torch.Generator().manual_seed(check_integer("seed", seed, least=0, most=2**63 - 1))
+    drawn = torch.randn(len(chosen.walk), top, generator=stream, dtype=torch.float64)
     vectors = torch.zeros(top, chosen.size)
     vectors[:, list(chosen.walk)] = with_fixed_signs(torch.linalg.qr(drawn)[0].mT).to(torch.float32)
     return Directions(

@@ -12,17 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disentangle.errors import InputError
+from disentangle.checks import check_integer
+from disentangle.errors import ArgumentError, InputError
 from disentangle.latents.directions import Directions, fingerprint
-from disentangle.latents.subject import looks_at_generator
+from disentangle.looking import looks_at
 from disentangle.models.base import Generator, StyleLayer
+from disentangle.signatures import checks_arguments
 
 __all__ = ["sefa", "with_fixed_signs"]
 
 
-@looks_at_generator
+@checks_arguments
+@looks_at("generator")
 def sefa(
-    generator: Generator, *, top: int = 10, layers: Sequence[int] | None = None, normalize: bool = True,
+    generator: Generator, *, top: int | None = None, layers: Sequence[int] | None = None, normalize: bool = True,
     torgb: bool | None = None,
 ) -> Directions:  # fmt: skip
     """The directions that the chosen layers amplify most, strongest first.
@@ -36,7 +39,7 @@ def sefa(
 
     Args:
         generator: any generator with projections.
-        top: how many directions.
+        top: how many directions; 10 by default, or all where there are fewer.
         layers: rows of w+ whose layers count, and which the directions will move; all by default.
         normalize: divide the weights of each style channel (each feature) by their norm, so that all count alike, as
             the authors' code does; rosinality's and HouseholderGAN's factorisation does not.
@@ -58,8 +61,9 @@ def sefa(
         if projection is None:
             raise InputError("this generator names no projection, whose weight SeFa reads; expected one.")
         matrix, space, coordinates = projection.matrix(), projection.space, projection.coordinates
+    top = min(10, *matrix.shape) if top is None else check_integer("top", top)
     if not 1 <= top <= min(matrix.shape):
-        raise InputError(
+        raise ArgumentError(
             f"top is {top}; expected 1 to {min(matrix.shape)} for a weight of {' x '.join(map(str, matrix.shape))}."
         )
     weights = matrix.detach().to("cpu", torch.float64)

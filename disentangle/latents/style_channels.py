@@ -13,13 +13,15 @@ import torch
 
 from disentangle.errors import InputError
 from disentangle.latents.directions import Directions, fingerprint
-from disentangle.latents.subject import looks_at_generator
+from disentangle.looking import looks_at
 from disentangle.models.base import Generator, class_option
+from disentangle.signatures import checks_arguments
 
 __all__ = ["style_channels"]
 
 
-@looks_at_generator
+@checks_arguments
+@looks_at("generator")
 def style_channels(
     generator: Generator, *, layers: Sequence[int] | None = None, top: int = 10, seeds: Sequence[int] = (0, 1),
     samples: int = 1000, step: float = 2.0, batch: int = 32, label: int | None = None,

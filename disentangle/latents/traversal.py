@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from disentangle.checks import check_integer, check_number
-from disentangle.errors import InputError
+from disentangle.errors import ArgumentError, InputError
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.latent_file import Latents
-from disentangle.latents.subject import looks_at_generator
+from disentangle.looking import looks_at
 from disentangle.models.base import Generator, LatentSpace, check_latents, class_option
+from disentangle.signatures import checks_arguments
 
-__all__ = ["check_fit", "start_columns", "traverse", "walk_latents"]
+__all__ = ["check_fit", "converted", "start_columns", "traverse", "walk_latents"]
 
 
-@looks_at_generator
+@checks_arguments
+@looks_at("generator")
 def traverse(
     generator: Generator,
     directions: Directions | None = None,
@@ -29,7 +31,7 @@ def traverse(
     start: Latents | None = None,
     space: str | None = None,
     extent: float = 3.0,
-    steps: int = 7,
+    steps: int = 9,
     truncation: float | None = None,
     truncation_cutoff: int | None = None,
     label: int | None = None,
@@ -75,10 +77,14 @@ def traverse(
     if directions is None:
         directions = basis(generator, space=space)
     elif space not in (None, directions.space):
-        raise InputError(f"space is {space!r}, but the directions live in {directions.space!r}; give one of the two.")
+        raise ArgumentError(
+            f"space is {space!r}, but the directions live in {directions.space!r}; give one of the two."
+        )
     steps, extent = check_integer("steps", steps, least=2), check_number("extent", extent, above=0)
+    truncation = None if truncation is None else check_number("truncation", truncation)
+    seeds, batch = tuple(check_integer("seed", seed) for seed in seeds), check_integer("batch", batch, least=1)
     if not seeds and start is None:
-        raise InputError("seeds is empty; expected one or more.")
+        raise ArgumentError("seeds is empty; expected one or more.")
     _check_options(generator, start, truncation, truncation_cutoff)
     check_fit(generator, directions)
     by_rows = truncation_cutoff is not None or (start is not None and start.space == "w+")
@@ -99,7 +105,7 @@ def traverse(
             for seed in seeds
         ])  # fmt: skip
     else:
-        starts = _converted(generator, start, walked, early if start.space == "z" else options)
+        starts = converted(generator, start, walked, early if start.space == "z" else options)
     if absolute is None:
         absolute = directions.method == "basis" and walked.name == "z" and start is None
     walk = walk_latents(generator, starts, directions, torch.linspace(-extent, extent, steps), absolute=absolute)
@@ -187,6 +193,7 @@ def start_columns(
     ]
 
 
+@checks_arguments
 def check_fit(generator: Generator, directions: Directions) -> LatentSpace:
     """The space that is walked along the directions: theirs, or w+ where they name layers.
 
@@ -222,21 +229,21 @@ def check_fit(generator: Generator, directions: Directions) -> LatentSpace:
 
 
 def _check_options(generator: Any, start: Latents | None, truncation: float | None, cutoff: int | None) -> None:
-    """An InputError for what this generator or these starting latents leave without meaning."""
+    """An ArgumentError for what this generator or these starting latents leave without meaning."""
     if cutoff is not None and "w+" not in generator.spaces:
-        raise InputError(
+        raise ArgumentError(
             f"truncation_cutoff is {cutoff}, but it chooses rows of w+, which this generator lacks; leave it out."
         )
     if start is None or (truncation in (None, 1) and cutoff is None):
         return
     if start.space != "z" or generator.spaces["z"].truncated_by == "prior":
-        raise InputError(
+        raise ArgumentError(
             f"truncation was given for starting latents in {start.space!r}, which are walked as they are; leave it "
             "out, or start from seeds."
         )
 
 
-def _converted(generator: Any, start: Latents, space: LatentSpace, options: dict[str, Any]) -> Tensor:
+def converted(generator: Any, start: Latents, space: LatentSpace, options: dict[str, Any]) -> Tensor:
     """Starting latents in the space that is walked."""
     if start.space not in generator.spaces:
         raise InputError(

@@ -7,6 +7,9 @@ from disentangle.linalg.diagnostics import (
     effective_rank,
     numerical_rank,
     orthogonality_error,
+    row_length,
+    row_orthogonality_error,
+    weight_diagnostics,
 )
 from disentangle.linalg.matrix_power import (
     cholesky_whitening,
@@ -30,6 +33,9 @@ __all__ = [
     "numerical_rank",
     "orthogonality_error",
     "polar",
+    "row_length",
+    "row_orthogonality_error",
+    "weight_diagnostics",
 ]
 
 

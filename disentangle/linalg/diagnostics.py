@@ -20,6 +20,9 @@ __all__ = [
     "effective_rank",
     "numerical_rank",
     "orthogonality_error",
+    "row_length",
+    "row_orthogonality_error",
+    "weight_diagnostics",
 ]
 
 _LARGE = 2.0**60  # entries up to which no power of theirs that is taken overflows
@@ -116,6 +119,59 @@ def orthogonality_error(W: Tensor) -> Tensor:
     identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
     error = excess(rows) + identity * (1 - scale**-2)[..., None, None]
     return _nan_where(bad, torch.linalg.matrix_norm(error) * scale * scale)
+
+
+def row_length(W: Tensor) -> Tensor:
+    """Root mean square length of the vectors on the shorter side (the columns when W is tall): 1 for orthonormal ones.
+
+    :func:`orthogonality_error` of a weight whose training lets it grow is mostly this. NaN without entries.
+
+    >>> row_length(torch.tensor([[3.0, 0.0, 4.0], [0.0, 5.0, 0.0]])).item()
+    5.0
+    """
+    check_matrix(W, "row_length")
+    matrix, bad = _wide(W, "row_length")
+    if not matrix.shape[-1] or not matrix.shape[-2]:
+        return bad.new_full(bad.shape, float("nan"), dtype=torch.float64)
+    largest = matrix.abs().amax(dim=(-2, -1), keepdim=True)
+    rows = shorter_side_first(matrix) / torch.where(largest > 0, largest, 1.0)  # squares of large entries overflow
+    return _nan_where(bad, rows.square().sum(-1).mean(-1).sqrt() * largest[..., 0, 0])
+
+
+def row_orthogonality_error(W: Tensor) -> Tensor:
+    """:func:`orthogonality_error` of W with the vectors of its shorter side brought to length one: of the angles alone.
+
+    A zero vector stays zero, and counts 1 like any vector that misses its length. Neither the length of the vectors nor
+    a common scale changes it.
+
+    >>> row_orthogonality_error(torch.tensor([[30.0, 0.0, 0.0], [0.0, 5.0, 0.0]])).item()
+    0.0
+    """
+    check_matrix(W, "row_orthogonality_error")
+    matrix, bad = _wide(W, "row_orthogonality_error")
+    if not matrix.shape[-1] or not matrix.shape[-2]:
+        return _nan_where(bad, torch.zeros_like(bad, dtype=torch.float64))
+    rows = shorter_side_first(matrix)
+    largest = rows.abs().amax(dim=-1, keepdim=True)
+    rows = rows / torch.where(largest > 0, largest, 1.0)
+    length = rows.norm(dim=-1, keepdim=True)
+    return _nan_where(bad, torch.linalg.matrix_norm(excess(rows / torch.where(length > 0, length, 1.0))))
+
+
+def weight_diagnostics(W: Tensor) -> dict[str, float]:
+    """What is reported of a weight wherever its orthogonality is: the error, and what of it is not mere scale.
+
+    Returns:
+        ``orthogonality_error``, ``condition_number`` (over the numerical rank), ``row_error``
+        (:func:`row_orthogonality_error`) and ``row_length``.
+    """
+    check_matrix(W, "weight_diagnostics")
+    return {
+        "orthogonality_error": float(orthogonality_error(W)),
+        "condition_number": float(effective_condition_number(W)),
+        "row_error": float(row_orthogonality_error(W)),
+        "row_length": float(row_length(W)),
+    }
 
 
 def _kept(matrix: Tensor, s: Tensor, rtol: float | None) -> Tensor:

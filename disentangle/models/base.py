@@ -11,14 +11,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+import pydantic
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from disentangle.config import Config, parse_config
-from disentangle.errors import ConfigError, InputError, unknown_name
+from disentangle.errors import ArgumentError, ConfigError, InputError, unknown_name
 from disentangle.looking import own_randomness
+from disentangle.nn.baking import bake
 from disentangle.nn.project import ProjectionConfig, apply_projection
+from disentangle.signatures import checks_arguments
 
 __all__ = [
     "Encoder",
@@ -32,10 +35,12 @@ __all__ = [
     "check_latents",
     "class_option",
     "config_class",
+    "has_encoder",
     "misfits",
     "model_kinds",
     "needs_own_code",
     "register_model",
+    "turn_posterior",
 ]
 
 
@@ -170,6 +175,13 @@ class ProjectionLayer:
             weight=lambda: getattr(self.module, self.parameter), basis=basis, importance=self.importance,
         )  # fmt: skip
 
+    @torch.no_grad()
+    def turn(self, rotation: Tensor) -> None:
+        """Make the plain weight read ``R z`` as it read z; ``rotation`` is (d, d), float64, on the CPU."""
+        weight: Tensor = getattr(self.module, self.parameter)
+        R, wide = rotation, weight.to("cpu", torch.float64)
+        weight.copy_(torch.tensordot(R, wide, dims=1) if self.latent_first else torch.tensordot(wide, R.mT, dims=1))
+
 
 @dataclass(frozen=True)
 class StyleLayer:
@@ -220,6 +232,16 @@ class GeneratorConfig(Config):
     """What the configurations of all generators have: whether, and how, their projections are orthogonal."""
 
     projection: ProjectionConfig | None = None
+    turned: str | None = pydantic.Field(
+        None, pattern="^[0-9a-f]{8}$", description="hash of the rotations of z since it was trained"
+    )
+
+    @pydantic.model_serializer(mode="wrap")
+    def _untold_unless_turned(self, usual: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        record = usual(self)
+        if record.get("turned") is None:  # so that earlier versions read the file
+            record.pop("turned", None)
+        return record
 
 
 class LatentModule(nn.Module):
@@ -268,12 +290,51 @@ class LatentModule(nn.Module):
         reference = next(self.parameters())
         return latents.to(reference.device, reference.dtype)
 
+    def turn_latents(self, rotation: Tensor) -> None:
+        """Rotate z in place: what came from z comes from ``R z`` afterwards.
+
+        Orthogonal weights that read z become plain ones first. What mixes coordinates that different layers read
+        cannot be done, and is not noticed here: see :func:`disentangle.latents.turn`.
+
+        Args:
+            rotation: (d, d) orthogonal, float64, on the CPU.
+
+        Raises:
+            InputError: if no linear layer reads z.
+        """
+        layers = [layer for layer in self.projection_layers().values() if layer.space == "z"]
+        if not layers:
+            raise InputError(
+                f"a {type(self).__name__} has no linear layer that reads its z, which could take the rotation in."
+            )
+        if any(parametrize.is_parametrized(layer.module, layer.parameter) for layer in layers):
+            bake(self)
+            layers = [layer for layer in self.projection_layers().values() if layer.space == "z"]
+        for layer in layers:
+            self._turn_layer(layer, rotation[list(layer.coordinates)][:, list(layer.coordinates)])
+
+    def _turn_layer(self, layer: ProjectionLayer, rotation: Tensor) -> None:
+        layer.turn(rotation)
+
     def _space(self, name: str | None) -> LatentSpace:
         if name is None:
             return next(iter(self.spaces.values()))
         if name not in self.spaces:
             raise unknown_name("latent space", name, self.spaces)
         return self.spaces[name]
+
+
+@torch.no_grad()
+def turn_posterior(mean: Tensor, log_variance: Tensor, rotation: Tensor) -> None:
+    """Turn the last layer of an encoder, in place: its rows, or entries, for the mean and for the log-variance.
+
+    The mean is turned exactly. A turned diagonal covariance is not diagonal, so that no such posterior is the old one:
+    each new log-variance is the mean of the old ones with weights ``R_ij^2``. It lies between those of the two nearest
+    diagonal Gaussians, in either order of the Kullback-Leibler divergence; the entropy stays; and it is exact where the
+    mixed latents have one variance.
+    """
+    mean.copy_(torch.tensordot(rotation, mean.to("cpu", torch.float64), dims=1))
+    log_variance.copy_(torch.tensordot(rotation.square(), log_variance.to("cpu", torch.float64), dims=1))
 
 
 def check_latents(latents: Tensor, space: LatentSpace) -> Tensor:
@@ -296,7 +357,7 @@ def class_option(generator: Any, label: int | None) -> dict[str, Any]:
     if label is None:
         return {}
     if not getattr(generator, "c_dim", 0):
-        raise InputError(f"label is {label}, but this generator has no classes; leave it out.")
+        raise ArgumentError(f"label is {label}, but this generator has no classes; leave it out.")
     return {"label": label}
 
 
@@ -351,11 +412,17 @@ def config_class(kind: str) -> type[Config]:
     return _registry[kind][0]
 
 
+def has_encoder(kind: str) -> bool:
+    """Whether models of a kind encode images, as far as can be told from its name."""
+    return kind not in model_kinds() or hasattr(_registry[kind][1], "encode")
+
+
 def needs_own_code(config: Config) -> bool:
     """Whether models of this configuration are made of a module of the user's, which no file holds."""
     return bool(getattr(config, "of_own_code", False))
 
 
+@checks_arguments
 def build_model(
     config: Config | Mapping[str, Any], *, seed: int | None = None, module: nn.Module | None = None
 ) -> nn.Module:

@@ -168,3 +168,7 @@ class EigenGAN(LatentModule):
                 importance=block.projection.L,
             )  # fmt: skip
         return found
+
+    def _turn_layer(self, layer: ProjectionLayer, rotation: Tensor) -> None:
+        assert isinstance(layer.module, SubspaceProjection)
+        layer.module.turn(rotation)

@@ -22,6 +22,7 @@ from disentangle.models.base import (
     ProjectionLayer,
     check_latents,
     register_model,
+    turn_posterior,
 )
 
 __all__ = ["MLPVAE", "MLPVAEConfig"]
@@ -82,3 +83,10 @@ class MLPVAE(LatentModule):
         """The decoder's first linear layer."""
         coordinates = tuple(range(self.config.latent_dim))
         return {"first": ProjectionLayer(self.first, "weight", coordinates, lambda: self.first.weight)}
+
+    @torch.no_grad()
+    def turn_latents(self, rotation: Tensor) -> None:
+        """As elsewhere; the encoder turns with it, see :func:`~disentangle.models.base.turn_posterior`."""
+        super().turn_latents(rotation)
+        turn_posterior(self.mean.weight, self.log_variance.weight, rotation)
+        turn_posterior(self.mean.bias, self.log_variance.bias, rotation)

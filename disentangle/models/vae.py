@@ -22,6 +22,7 @@ from disentangle.models.base import (
     ProjectionLayer,
     check_latents,
     register_model,
+    turn_posterior,
 )
 
 __all__ = ["VAE", "VAEConfig"]
@@ -117,3 +118,13 @@ class VAE(LatentModule):
         """The decoder's first linear layer."""
         coordinates = tuple(range(self.config.latent_dim))
         return {"first": ProjectionLayer(self.first, "weight", coordinates, lambda: self.first.weight)}
+
+    @torch.no_grad()
+    def turn_latents(self, rotation: Tensor) -> None:
+        """As elsewhere; the encoder turns with it, see :func:`~disentangle.models.base.turn_posterior`."""
+        super().turn_latents(rotation)
+        last = self.encoder[-1]
+        assert isinstance(last, nn.Linear)
+        for numbers in (last.weight, last.bias):
+            mean, log_variance = numbers.chunk(2)
+            turn_posterior(mean, log_variance, rotation)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from disentangle.checks import check_integer
+from disentangle.checks import check_integer, check_name, check_number
 from disentangle.errors import InputError, unknown_name
 from disentangle.models.base import Generator, register_model
 from disentangle.models.ops.wrapped_modules import (
@@ -19,6 +19,7 @@ from disentangle.models.ops.wrapped_modules import (
     WrappedGenerator,
     WrappedStyleGenerator,
 )
+from disentangle.signatures import checks_arguments
 from disentangle.text import shown
 
 __all__ = ["WrappedConfig", "WrappedGenerator", "WrappedStyleGenerator", "as_generator", "wrap"]
@@ -37,6 +38,7 @@ _SAME = (
 )  # in a file and what it fits
 
 
+@checks_arguments
 def wrap(
     module: nn.Module,
     z_dim: int | None = None,
@@ -86,18 +88,17 @@ def wrap(
     >>> generator(generator.sample_latents(2)).shape
     torch.Size([2, 3, 8, 8])
     """
-    if not isinstance(module, nn.Module):
-        kind = f"the class {module.__name__}" if isinstance(module, type) else f"of the type {type(module).__name__}"
-        raise InputError(f"module is {kind}; expected a torch module, an object, that maps latents to images.")
     z_dim = check_integer("z_dim", _told_size(module) if z_dim is None else z_dim, least=1)
-    low, high = RANGE if image_range is None else image_range
+    low, high = RANGE if image_range is None else (check_number("image_range", end) for end in image_range)
     if not low < high:
         raise InputError(f"image_range is {image_range}; expected (low, high) with low < high.")
-    shape = latent_shape or (z_dim,)
+    check_name("prior", prior, ("normal", "uniform"))
+    sides = (z_dim,) if latent_shape is None else latent_shape
+    shape = tuple(check_integer("latent_shape", side, least=1) for side in sides) or (z_dim,)
     if torch.Size(shape).numel() != z_dim:
         raise InputError(f"latent_shape {shape} holds {torch.Size(shape).numel()} numbers; expected z_dim = {z_dim}.")
     arguments: dict[str, Any] = {
-        "z_dim": z_dim, "latent_shape": tuple(shape), "image_range": (float(low), float(high)), "prior": prior,
+        "z_dim": z_dim, "latent_shape": shape, "image_range": (low, high), "prior": prior,
         "built_by": built_by,
     }  # fmt: skip
     if mapping is None:

@@ -22,6 +22,7 @@ from disentangle.nn.pooling import CovariancePool2d
 from disentangle.nn.projection import HouseholderProjection
 from disentangle.nn.skew_conv import SkewConv2d
 from disentangle.nn.whitening import DecorrelatedBatchNorm2d
+from disentangle.signatures import checks_arguments
 
 __all__ = ["bake", "bake_structure", "is_bakeable"]
 
@@ -30,6 +31,7 @@ _TOLERANCE = (3e-2, 1e-3)  # of the norm of an output, in half precision and in 
 _OWN = (DecorrelatedBatchNorm2d, CovariancePool2d, HouseholderProjection, SkewConv2d)
 
 
+@checks_arguments
 def bake(model: ModelT) -> ModelT:
     """Make a network one of ordinary layers that gives the same outputs in evaluation mode; in place.
 

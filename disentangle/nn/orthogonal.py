@@ -19,6 +19,7 @@ from disentangle.linalg import polar
 from disentangle.linalg.differentiable import autocast_off
 from disentangle.nn.frames import cayley_frame, exponential_frame, householder_frame
 from disentangle.nn.parametrized import parametrized
+from disentangle.signatures import checks_arguments
 
 __all__ = ["FrameMap", "orthogonal_weight"]
 
@@ -27,6 +28,7 @@ METHODS = ("polar", "cayley", "matrix_exp", "householder")
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
+@checks_arguments
 def orthogonal_weight(layer: Layer, name: str = "weight", *, method: Method = "polar") -> Layer:
     """Make the shorter side of a layer's weight orthonormal, for good.
 

@@ -12,14 +12,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from disentangle.errors import InputError
+from disentangle.checks import check_integer
+from disentangle.errors import ArgumentError, InputError
 from disentangle.nn.data_flow import Call, DataFlow, data_flow, forward, is_weighted
 from disentangle.nn.pooling import CovariancePool2d
 from disentangle.nn.surgery import modules_by_name, name_of, put
+from disentangle.signatures import checks_arguments
 
 __all__ = ["replace_pool"]
 
 
+_LARGEST_HEAD = 10**9  # weights: 4 GB
+
+
+@checks_arguments
 def replace_pool(
     model: nn.Module,
     pool: str | nn.Module | None = None,
@@ -83,6 +89,15 @@ def replace_pool(
             f"{channels}; expected a map (n, {channels}, H, W): put a CovariancePool2d into the forward instead."
         )
     flatten = not is_behind and _gives_rows(modules[pool_name], old_head, call)
+    if reduction is not None:
+        side = check_integer("reduction", reduction, least=1)
+        outputs = int(old_head.out_features if isinstance(old_head, nn.Linear) else old_head.out_channels)
+        numbers = side * (side + 1) // 2 * outputs
+        if numbers > _LARGEST_HEAD:
+            raise ArgumentError(
+                f"reduction is {side}, whose covariance has {side * (side + 1) // 2:,} entries, and a head on them "
+                f"{numbers:,} weights; expected fewer, such as 64 or 256."
+            )
     new_pool = CovariancePool2d(channels, reduction=reduction, **{"flatten": flatten, **arguments})
     if new_pool.reduction is not None:
         front: nn.Module | None = new_pool.reduction

@@ -9,12 +9,14 @@ import pydantic
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from disentangle.checks import check_integer
 from disentangle.config import Config
 from disentangle.errors import InputError, unknown_name
 from disentangle.nn.low_rank import LowRankOrthogonal
 from disentangle.nn.orthogonal import orthogonal_weight
 from disentangle.nn.parametrized import parametrized
 from disentangle.nn.unit_vectors import UnitVectors
+from disentangle.signatures import checks_arguments, described
 
 __all__ = ["ProjectionConfig", "apply_projection", "project"]
 
@@ -41,6 +43,7 @@ class ProjectionConfig(Config):
     gain: Literal["one", "equalized"] | None = None
 
 
+@checks_arguments
 def project(
     generator: GeneratorT,
     kind: Literal["householder", "cayley", "matrix_exp", "polar", "unit"] = "householder",
@@ -71,6 +74,7 @@ def project(
     """
     if kind not in KINDS:
         raise unknown_name("kind of projection", str(kind), KINDS)
+    rank = None if rank is None else check_integer("rank", rank, least=1)
     config = ProjectionConfig(kind=kind, rank=rank, layers=tuple(layers or ()))
     return apply_projection(generator, config, fit=True)
 
@@ -82,9 +86,7 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
     if not names and hasattr(generator, "default_projection_layers"):
         names = tuple(own.default_projection_layers())
     if not names or not hasattr(generator, "projection_layer"):
-        raise InputError(
-            f"A {type(generator).__name__} names no projection layers; expected a generator that has some."
-        )
+        raise InputError(f"A{described(generator)[1:]} names no projection layers; expected a generator that has some.")
     known: Mapping[str, Any] = {name: own.projection_layer(name) for name in names}
     places = {(id(layer.module), layer.parameter) for layer in known.values()}
     if len(places) < len(names):

@@ -45,6 +45,21 @@ class SubspaceProjection(nn.Module):
         """(features, k): the linear map from coordinates to features, ``U^T diag(L)``."""
         return (self.L.unsqueeze(1) * self.U).mT
 
+    @torch.no_grad()
+    def turn(self, rotation: Tensor) -> None:
+        """Give to ``R z`` the point that z had: the rows of ``R diag(L) U``, their lengths in L and the rest in U.
+
+        ``rotation`` is (k, k), float64, on the CPU. Afterwards the rows of U have length one but are no longer
+        orthogonal, unless all entries of L were equal: a rotation of coordinates with different importances is no
+        rotation of the basis.
+        """
+        U, L = self.U.to("cpu", torch.float64), self.L.to("cpu", torch.float64)
+        rows = rotation @ (L[:, None] * U)
+        lengths = rows.norm(dim=1)
+        unit = rows / lengths.clamp(min=torch.finfo(rows.dtype).tiny)[:, None]
+        self.U.copy_(torch.where(lengths[:, None] > 0, unit, U))
+        self.L.copy_(lengths)
+
     def extra_repr(self) -> str:
         return f"basis={self.U.shape[0]}, features={self.U.shape[1]}"
 

@@ -11,6 +11,7 @@ pooling goes in by :func:`disentangle.nn.replace_pool`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
@@ -22,16 +23,19 @@ from disentangle.errors import InputError, unknown_name
 from disentangle.nn.data_flow import LINEAR, data_flow, is_weighted, width
 from disentangle.nn.pooling import CovariancePool2d
 from disentangle.nn.whitening import DecorrelatedBatchNorm2d
+from disentangle.signatures import checks_arguments, described
 
 __all__ = ["modules_by_name", "name_of", "put", "replace_norm", "spectral_layers"]
 
 
+@checks_arguments
 def spectral_layers(model: nn.Module) -> dict[str, nn.Module]:
     """All whitening and covariance pooling layers of a model, by name, in the order of registration."""
     kinds = (DecorrelatedBatchNorm2d, CovariancePool2d)
     return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
 
 
+@checks_arguments
 def replace_norm(
     model: nn.Module,
     layer: str | nn.Module | None = None,
@@ -65,10 +69,9 @@ def replace_norm(
     if layer is None:
         flat = [name for name, module in norms.items() if isinstance(module, nn.BatchNorm2d)]
         if not flat:
-            raise InputError(
-                f"A {type(model).__name__} has no BatchNorm2d to replace; expected one, or build it with "
-                "norm_layer=DecorrelatedBatchNorm2d."
-            )
+            takes = "norm_layer" in inspect.signature(type(model)).parameters
+            advice = ", or build it with norm_layer=DecorrelatedBatchNorm2d" if takes else " behind a convolution"
+            raise InputError(f"A{described(model)[1:]} has no BatchNorm2d to replace; expected one{advice}.")
         name = flat[0]
     else:
         name = name_of(modules, layer, norms, "norm")

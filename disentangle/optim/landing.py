@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from disentangle.errors import InputError
+from disentangle.errors import ArgumentError
 from disentangle.optim.mode import NO_POLAR, OWN_LENGTH, PULLS, REACH, Mode, Option
 from disentangle.optim.pogo import check_attraction
 from disentangle.optim.stiefel import excess
@@ -72,7 +72,7 @@ def _step(X: Tensor, G: Tensor, lr: float, options: TreatmentOptions) -> tuple[T
 
 def _check_attraction(given: Any) -> None:
     if given == "quartic":
-        raise InputError("attraction='quartic' belongs to mode='pogo'; give mode='landing' a number.")
+        raise ArgumentError("attraction='quartic' belongs to mode='pogo'; give mode='landing' a number.")
     check_attraction(given)
 
 

@@ -43,7 +43,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from disentangle.errors import InputError
-from disentangle.linalg import orthogonality_error
+from disentangle.linalg import weight_diagnostics
 from disentangle.optim.learning_rate import Form, rate_numbers
 from disentangle.optim.modes import new_weight, retracted, step_direction
 from disentangle.optim.nog import orthogonal_direction
@@ -58,15 +58,17 @@ from disentangle.optim.treatment import (
     TreatmentOptions,
     TreatmentRecord,
 )
+from disentangle.signatures import checks_arguments
 
 __all__ = ["Treatment", "TreatmentRecord", "orthogonalize"]
 
 logger = logging.getLogger(__name__)
 
 
+@checks_arguments
 def orthogonalize(
-    optimizer: Optimizer,
-    params: Tensor | Iterable[Tensor],
+    optimizer: Optimizer | Any,
+    params: Tensor | Iterable[Tensor] | Any,
     nog: bool = False,
     olr: bool = False,
     mode: str = "gradient",
@@ -192,12 +194,12 @@ class Treatment:
         return [record.last_lr for record in self.records]
 
     def stats(self) -> list[dict[str, Any]]:
-        """Per weight: the record's fields, the OLR acceptance rate and the orthogonality error ``||W W^T - I||_F``."""
+        """Per weight: its record, the OLR acceptance rate, and :func:`~disentangle.linalg.weight_diagnostics`."""
         return [
             {
                 **asdict(record),
                 "olr_acceptance": record.olr_acceptance,
-                "orthogonality_error": float(orthogonality_error(param.detach().flatten(1))),
+                **weight_diagnostics(param.detach().flatten(1)),
             }
             for param, record in zip(self.params, self.records, strict=True)
         ]
@@ -245,7 +247,8 @@ class Treatment:
 
     def __repr__(self) -> str:
         shapes = ", ".join("x".join(map(str, p.shape)) for p in self.params)
-        return f"Treatment({shapes}; {', '.join(f'{k}={v}' for k, v in asdict(self.options).items())})"
+        removed = "" if self._hooks else "removed; "
+        return f"Treatment({removed}{shapes}; {', '.join(f'{k}={v}' for k, v in asdict(self.options).items())})"
 
     # -------------------------------------------------------------------------------------------------- hooks
 

@@ -13,10 +13,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from disentangle.errors import InputError
+from disentangle.errors import ArgumentError, InputError
+from disentangle.signatures import described
+from disentangle.text import shown
 
 __all__ = ["StepGroups", "checked_params", "innermost_optimizer", "stand_in"]
 
@@ -105,7 +107,7 @@ def innermost_optimizer(optimizer: Any) -> Optimizer:
     while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = optimizer.optimizer
     if not isinstance(optimizer, Optimizer):
-        raise InputError(f"optimizer is a {type(optimizer).__name__}; expected a torch.optim.Optimizer.")
+        raise InputError(f"optimizer is {described(optimizer)}; expected a torch.optim.Optimizer.")
     if isinstance(optimizer, torch.optim.LBFGS):
         raise InputError("LBFGS evaluates several gradients inside one step and has no parameter groups; use another.")
     return optimizer
@@ -113,6 +115,12 @@ def innermost_optimizer(optimizer: Any) -> Optimizer:
 
 def checked_params(optimizer: Optimizer, params: Tensor | Iterable[Tensor], taken: Iterable[Tensor]) -> list[Tensor]:
     """The weights to treat, or an InputError that says why one cannot be; ``taken`` are treated already."""
+    if isinstance(params, nn.Module):
+        weights = [name for name, param in params.named_parameters() if param.ndim >= 2]
+        which = f"its {shown(weights[0])}" if weights else "the weights of a layer"
+        raise ArgumentError(f"params is {described(params)}; expected weights themselves, such as {which}.")
+    if isinstance(params, str) or not isinstance(params, Iterable):
+        raise ArgumentError(f"params is {described(params)}; expected weights themselves, one or a list of them.")
     chosen = [params] if isinstance(params, Tensor) else list(params)
     if not chosen:
         raise InputError("No parameter to treat: params is empty.")
@@ -122,7 +130,7 @@ def checked_params(optimizer: Optimizer, params: Tensor | Iterable[Tensor], take
     for position, param in enumerate(chosen):
         if not isinstance(param, Tensor):
             raise InputError(
-                f"params[{position}] is a {type(param).__name__}; expected parameters themselves, not names or modules."
+                f"params[{position}] is {described(param)}; expected parameters themselves, not names or modules."
             )
         shape = tuple(param.shape)
         if not param.is_leaf:

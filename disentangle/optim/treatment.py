@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
-from disentangle.errors import InputError, unknown_name
+from disentangle.errors import ArgumentError, InputError, unknown_name
 from disentangle.optim.learning_rate import (
     FORMS,
     Form,
@@ -67,7 +67,7 @@ class TreatmentOptions:
             if value not in known:
                 raise unknown_name(f"value of {name}", str(value), known)
         if not (self.ol >= 0 and math.isfinite(self.ol)):
-            raise InputError(f"ol is {self.ol}; expected a weight of 0 or more.")
+            raise ArgumentError(f"ol is {self.ol}; expected a weight of 0 or more.")
         self._check_company()
         self._check_own()
 
@@ -86,14 +86,18 @@ class TreatmentOptions:
         mode = self.chosen_mode
         asked = {name: getattr(self, name) != off for name, off in OFF.items()}
         if not (mode.alone or any(asked[name] for name in _TREATMENTS)):
-            raise InputError("Nothing to do: pass nog=True, olr=True, ol=WEIGHT, retraction='polar' or another mode.")
+            raise ArgumentError(
+                "Nothing to do: pass nog=True, olr=True, ol=WEIGHT, retraction='polar' or another mode."
+            )
         for name, sentence in mode.needs.items():
             if not asked[name]:
-                raise InputError(sentence)
+                raise ArgumentError(sentence)
+        if not mode.alone and asked["scale"] and not asked["nog"]:
+            raise ArgumentError(f"scale={self.scale!r} is the length of NOG's step; pass nog=True with it.")
         refused = dict(mode.refuses) if self.nog else {**mode.refuses_without_nog, **mode.refuses}
         for name in OFF:
             if asked[name] and name in refused:
-                raise InputError(f"mode is {self.mode!r}: {refused[name]}.")
+                raise ArgumentError(f"mode is {self.mode!r}: {refused[name]}.")
 
     def _check_own(self) -> None:
         """The options that only some modes have."""
@@ -105,15 +109,15 @@ class TreatmentOptions:
                 continue
             if name not in known:
                 modes = " and ".join(f"mode={mode.name!r}" for mode in MODES.values() if name in mode.options)
-                raise InputError(f"{name} belongs to {modes}; mode is {self.mode!r}.")
+                raise ArgumentError(f"{name} belongs to {modes}; mode is {self.mode!r}.")
             known[name].check(given)
         if not isinstance(self.options, Mapping):
-            raise InputError(f"options is {quoted(self.options)}; expected options of the mode by name.")
+            raise ArgumentError(f"options is {quoted(self.options)}; expected options of the mode by name.")
         object.__setattr__(self, "options", dict(self.options))  # which the caller may go on to change
         further = [name for name in known if name not in _NAMED]
         for name, given in self.options.items():
             if name in _NAMED:
-                raise InputError(f"options has {name}, which is an argument of its own; give {name}= instead.")
+                raise ArgumentError(f"options has {name}, which is an argument of its own; give {name}= instead.")
             if name not in further:
                 raise unknown_name(f"option of mode {self.mode!r}", str(name), further)
             if given is not None:

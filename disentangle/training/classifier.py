@@ -18,6 +18,7 @@ from disentangle.looking import own_randomness
 from disentangle.models import Projection
 from disentangle.models.classifier import Classifier
 from disentangle.nn import spectral_layers
+from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import read_weights
 from disentangle.training.config import ClassifierTraining
 from disentangle.training.crops import random_crop, random_flip
@@ -30,6 +31,7 @@ from disentangle.training.session import Progress, Session, TrainingResult
 __all__ = ["open_parts", "train_classifier"]
 
 
+@checks_arguments
 def train_classifier(
     config: ClassifierTraining, out: str | os.PathLike[str], *, device: str = "auto", progress: Progress | None = None
 ) -> TrainingResult:

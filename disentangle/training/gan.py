@@ -13,6 +13,7 @@ from disentangle.errors import InputError
 from disentangle.looking import own_randomness
 from disentangle.models.base import Projection
 from disentangle.models.discriminators import build_discriminator
+from disentangle.signatures import checks_arguments
 from disentangle.training.augmentation import Augmentation
 from disentangle.training.ema import EMA
 from disentangle.training.fakes import Fakes
@@ -28,6 +29,7 @@ from disentangle.viz import save_grid
 __all__ = ["train_gan"]
 
 
+@checks_arguments
 def train_gan(
     config: GANTraining, out: str | os.PathLike[str], *, device: str = "auto", progress: Progress | None = None
 ) -> TrainingResult:

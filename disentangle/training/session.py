@@ -21,7 +21,7 @@ from disentangle.devices import resolve_device
 from disentangle.errors import ConfigError, DisentangleError
 from disentangle.files import failure_of
 from disentangle.io import RunFolder
-from disentangle.linalg import effective_condition_number, orthogonality_error
+from disentangle.linalg import weight_diagnostics
 from disentangle.models.base import Projection
 from disentangle.optim import Treatment
 from disentangle.training.accelerator import make_accelerator
@@ -348,8 +348,7 @@ class Session(Draws):
             weight = projection.parameter if projection.weight is None else projection.weight()
             matrix = weight.detach().flatten(1)
             rows[name] = {
-                "orthogonality_error": float(orthogonality_error(matrix)),
-                "condition_number": float(effective_condition_number(matrix)),
+                **weight_diagnostics(matrix),
                 **treated.get(id(projection.parameter), {}),
             }
         return rows

@@ -11,6 +11,7 @@ from torch import nn
 from disentangle.data import ImageSource, open_data
 from disentangle.looking import own_randomness
 from disentangle.models import VAE
+from disentangle.signatures import checks_arguments
 from disentangle.training.config import FactorVAEObjective, VAETraining
 from disentangle.training.generator_penalty import independence
 from disentangle.training.initial import initial_generator
@@ -23,6 +24,7 @@ from disentangle.viz import save_grid
 __all__ = ["train_vae"]
 
 
+@checks_arguments
 def train_vae(
     config: VAETraining, out: str | os.PathLike[str], *, device: str = "auto", progress: Progress | None = None
 ) -> TrainingResult:

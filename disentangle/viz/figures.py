@@ -101,6 +101,8 @@ def _panels(
     for key, title, log in (
         ("orthogonality_error", "orthogonality error", False),
         ("condition_number", "condition number of the projections", True),
+        ("row_error", "orthogonality error of their rows at length one", False),
+        ("row_length", "length of their rows", False),
         ("olr_acceptance", "share of steps with OLR accepted", False),
     ):
         if any(row.get(key) is not None for line in lines for row in line.get("projections", {}).values()):

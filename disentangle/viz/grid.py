@@ -15,6 +15,7 @@ from torch import Tensor
 from disentangle.colour import CHANNELS
 from disentangle.errors import InputError
 from disentangle.files import write_bytes
+from disentangle.signatures import checks_arguments
 from disentangle.text import escaped
 from disentangle.viz.lettering import Lettering
 from disentangle.viz.stamps import png_options
@@ -29,6 +30,7 @@ _FRAME = 2  # pixels, of a marked picture
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")  # formats that keep it
 
 
+@checks_arguments
 def to_pil(image: Tensor, *, image_range: tuple[float, float] = (-1.0, 1.0), scale: int = 1) -> Image.Image:
     """One image (C, H, W) as an RGB picture, or of 4 channels as RGBA, enlarged ``scale`` times without smoothing.
 
@@ -39,6 +41,8 @@ def to_pil(image: Tensor, *, image_range: tuple[float, float] = (-1.0, 1.0), sca
             f"image has shape {tuple(image.shape)}; expected (1, H, W) or (3, H, W), or (4, H, W) with transparency."
         )
     low, high = image_range
+    if not low < high:
+        raise InputError(f"image_range is {image_range}; expected (low, high) with low < high.")
     unit = ((image.detach().float().cpu() - low) / (high - low)).clamp(0, 1)
     array = (unit * 255).round().to(torch.uint8).expand(max(3, len(unit)), -1, -1).permute(1, 2, 0).numpy()
     picture = Image.fromarray(np.ascontiguousarray(array))
@@ -49,6 +53,7 @@ def to_pil(image: Tensor, *, image_range: tuple[float, float] = (-1.0, 1.0), sca
     )
 
 
+@checks_arguments
 def image_grid(
     images: Tensor,
     *,
@@ -130,6 +135,7 @@ def image_grid(
     return sheet
 
 
+@checks_arguments
 def save_grid(
     images: Tensor,
     path: str | os.PathLike[str],

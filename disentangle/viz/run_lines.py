@@ -58,7 +58,7 @@ def _is_layer(row: Any) -> bool:
 
 def _numbers_among(value: Any) -> bool:
     """Statistics of a projection: numbers, and perhaps others that no figure shows."""
-    drawn = ("orthogonality_error", "condition_number", "olr_acceptance")
+    drawn = ("orthogonality_error", "condition_number", "row_error", "row_length", "olr_acceptance")
     return isinstance(value, Mapping) and all(_is_number(value.get(name)) for name in drawn)
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from disentangle.checks import check_number
 from disentangle.errors import InputError
 from disentangle.files import write_bytes
+from disentangle.signatures import checks_arguments
 from disentangle.text import escaped
 from disentangle.viz.grid import image_grid, on_white, save_picture
 from disentangle.viz.lettering import Lettering
@@ -24,6 +26,7 @@ __all__ = ["animation_frames", "check_animation", "save_animation"]
 _FORMATS = (".gif", ".webp", ".png", ".mp4")
 
 
+@checks_arguments
 def animation_frames(
     walks: Tensor, *, row_labels: Sequence[str] = (), column_labels: Sequence[str] = (), scale: int | None = None
 ) -> list[Image.Image]:
@@ -95,6 +98,7 @@ def _unevenness(width: int, height: int) -> float:
     return abs(math.log(width / height)) if width >= height else 1.3 * math.log(height / width)
 
 
+@checks_arguments
 def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], *, fps: float | None = None) -> None:
     """Write an endless animation, ``.gif``, ``.webp`` or ``.png`` (APNG), or a film of one round, ``.mp4``.
 
@@ -107,7 +111,7 @@ def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], 
         InputError: on another ending, no frames, a rate that is not positive, or ``.mp4`` without the extra "video".
     """
     check_animation(path)
-    fps = min(_USUAL, max(1.0, len(frames) / _SHORTEST)) if fps is None else fps
+    fps = min(_USUAL, max(1.0, len(frames) / _SHORTEST)) if fps is None else check_number("fps", fps)
     if not frames or not 0.01 <= fps <= 1000:
         raise InputError(f"{len(frames)} frames at {fps} a second; expected at least one frame, and 0.01 to 1000.")
     if Path(path).suffix.lower() == ".mp4":

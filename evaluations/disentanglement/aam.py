@@ -18,10 +18,12 @@ from disentangle.evaluations.disentanglement.tables import (
     information_table,
 )
 from disentangle.evaluations.score import Score
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "aam"]
 
 
+@checks_arguments
 def aam(
     codes: ArrayLike,
     factors: ArrayLike,

@@ -11,10 +11,12 @@ from disentangle.evaluations.disentanglement.inputs import row_numbers
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "active_units", "divergence_from_prior"]
 
 
+@checks_arguments
 def active_units(codes: ArrayLike, *, threshold: float | None = None, bootstrap: int = 0, seed: int = 0) -> Score:
     """Number of codes whose posterior mean varies over the data by more than ``threshold``.
 
@@ -41,6 +43,7 @@ def active_units(codes: ArrayLike, *, threshold: float | None = None, bootstrap:
     )
 
 
+@checks_arguments
 def divergence_from_prior(means: ArrayLike, log_variances: ArrayLike) -> np.ndarray:
     """KL(q(z_j | x) || N(0, 1)) of each code, in nats, averaged over the data: another sign of being active.
 

@@ -9,10 +9,12 @@ import numpy as np
 from disentangle.evaluations.disentanglement.code_table import CodeTable
 from disentangle.evaluations.disentanglement.intervention import InterventionalMetric, batches, measured_on, rescaled
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "beta_vae"]
 
 
+@checks_arguments
 def beta_vae(
     table: CodeTable,
     *,

@@ -12,6 +12,7 @@ from disentangle.checks import read_array
 from disentangle.errors import InputError
 from disentangle.evaluations.answers import CodeReader
 from disentangle.looking import looking_at
+from disentangle.signatures import described
 
 __all__ = ["CodeTable"]
 
@@ -67,6 +68,10 @@ class CodeTable:
             cache, progress: see the class.
         """
 
+        if isinstance(dataset, type) or not (hasattr(dataset, "factor_sizes") and hasattr(dataset, "render")):
+            raise InputError(
+                f"dataset is {described(dataset)}; expected one with known factors, as disentangle.data.Rooms()."
+            )
         read = CodeReader()
         seeds = itertools.count()  # an encoder that draws does not draw the same for each batch
 

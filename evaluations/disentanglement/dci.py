@@ -17,12 +17,14 @@ from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.parallel import in_processes
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["LASSO", "METRIC", "RANDOM_FOREST", "completeness_per_factor", "dci", "disentanglement_per_code"]
 
 _SMOOTHING = 1e-11  # added to every importance before its entropy is taken, by the 2018 protocol
 
 
+@checks_arguments
 def dci(
     codes: ArrayLike,
     factors: ArrayLike,

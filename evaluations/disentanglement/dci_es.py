@@ -17,11 +17,13 @@ from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.parallel import in_processes
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 from disentangle.text import shown
 
 __all__ = ["METRIC", "dci_es", "explicitness_of_curves"]
 
 
+@checks_arguments
 def dci_es(
     codes: ArrayLike,
     factors: ArrayLike,

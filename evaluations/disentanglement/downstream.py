@@ -16,10 +16,12 @@ from disentangle.evaluations.disentanglement.parallel import in_processes
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.predictors import make_predictor
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["LOGISTIC", "METRIC", "downstream"]
 
 
+@checks_arguments
 def downstream(
     codes: ArrayLike,
     factors: ArrayLike,

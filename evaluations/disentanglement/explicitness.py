@@ -12,10 +12,12 @@ from disentangle.evaluations.disentanglement.linear_readout import area_under_ro
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "explicitness"]
 
 
+@checks_arguments
 def explicitness(
     codes: ArrayLike,
     factors: ArrayLike,

@@ -17,12 +17,14 @@ from disentangle.evaluations.disentanglement.intervention import (
     votes_score,
 )
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "Z_MAX", "factor_vae", "z_max_variance"]
 
 Resample = Callable[[np.random.Generator], float]
 
 
+@checks_arguments
 def factor_vae(
     table: CodeTable,
     *,
@@ -58,6 +60,7 @@ def factor_vae(
     )
 
 
+@checks_arguments
 def z_max_variance(
     table: CodeTable,
     *,

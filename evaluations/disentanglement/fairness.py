@@ -11,10 +11,12 @@ from disentangle.evaluations.disentanglement.code_table import CodeTable
 from disentangle.evaluations.disentanglement.intervention import InterventionalMetric, measured_on, sample_factors
 from disentangle.evaluations.disentanglement.predictors import make_predictor
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "fairness"]
 
 
+@checks_arguments
 def fairness(
     table: CodeTable,
     *,

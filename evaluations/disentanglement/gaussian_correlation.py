@@ -14,6 +14,7 @@ from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.tables import Counting, code_cells
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = [
     "METRIC",
@@ -27,6 +28,7 @@ __all__ = [
 _SMALLEST = 1e-12  # eigenvalue of a correlation matrix below which codes count as linearly dependent
 
 
+@checks_arguments
 def total_correlation(codes: ArrayLike, *, bootstrap: int = 0, seed: int = 0) -> Score:
     """Total correlation of the codes, were they Gaussian with their covariance.
 
@@ -50,6 +52,7 @@ def total_correlation(codes: ArrayLike, *, bootstrap: int = 0, seed: int = 0) ->
     return _of_codes(METRIC, codes, bootstrap, seed)
 
 
+@checks_arguments
 def wasserstein_correlation(codes: ArrayLike, *, bootstrap: int = 0, seed: int = 0) -> Score:
     """Squared 2-Wasserstein distance of N(0, S) from N(0, diag S), with S the codes' covariance.
 
@@ -73,6 +76,7 @@ def wasserstein_correlation(codes: ArrayLike, *, bootstrap: int = 0, seed: int =
     return _of_codes(WASSERSTEIN, codes, bootstrap, seed)
 
 
+@checks_arguments
 def pairwise_information(codes: ArrayLike, *, bins: int | None = None, bootstrap: int = 0, seed: int = 0) -> Score:
     """Mean mutual information of two different codes, by counts in equal-width bins, in nats.
 

@@ -20,12 +20,14 @@ from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.tables import Counting, factor_entropy, factor_labels
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["INFOC", "INFOE", "INFOM", "infoc", "infoe", "infom"]
 
 Pruning = Literal["range", "quartiles"]
 
 
+@checks_arguments
 def infom(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -78,6 +80,7 @@ def infom(
     )  # fmt: skip
 
 
+@checks_arguments
 def infoc(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -106,6 +109,7 @@ def infoc(
     )  # fmt: skip
 
 
+@checks_arguments
 def infoe(
     codes: ArrayLike,
     factors: ArrayLike,

@@ -12,10 +12,12 @@ from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "irs"]
 
 
+@checks_arguments
 def irs(
     codes: ArrayLike,
     factors: ArrayLike,

@@ -19,10 +19,12 @@ from disentangle.evaluations.disentanglement.tables import (
     information_table,
 )
 from disentangle.evaluations.score import Score
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "jemmig"]
 
 
+@checks_arguments
 def jemmig(
     codes: ArrayLike,
     factors: ArrayLike,

@@ -11,10 +11,12 @@ from disentangle.evaluations.disentanglement.kinds import FactorKinds
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "R2", "RANK", "mcc", "r2"]
 
 
+@checks_arguments
 def mcc(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -57,6 +59,7 @@ def mcc(
     )  # fmt: skip
 
 
+@checks_arguments
 def r2(
     codes: ArrayLike,
     factors: ArrayLike,

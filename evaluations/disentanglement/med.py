@@ -16,10 +16,12 @@ from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.tables import Counting, counting_settings, information_table
 from disentangle.evaluations.score import Score
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "TOP_K", "med", "topk_med"]
 
 
+@checks_arguments
 def med(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -65,6 +67,7 @@ def med(
     )  # fmt: skip
 
 
+@checks_arguments
 def topk_med(
     codes: ArrayLike,
     factors: ArrayLike,

@@ -14,6 +14,7 @@ from disentangle.evaluations.disentanglement.gap import divided, top_two_gap
 from disentangle.evaluations.disentanglement.information import class_indices, entropy
 from disentangle.evaluations.disentanglement.inputs import read_points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["mig_density"]
 
@@ -22,6 +23,7 @@ _LARGEST = 500.0  # log-variance, either sign: ratios of densities stay within f
 _STEP = 100  # samples between two calls of progress
 
 
+@checks_arguments
 def mig_density(
     means: ArrayLike,
     log_variances: ArrayLike,

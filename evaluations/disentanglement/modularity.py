@@ -13,10 +13,12 @@ from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.tables import Counting, counting_settings, information_table
 from disentangle.evaluations.score import Score
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "modularity"]
 
 
+@checks_arguments
 def modularity(
     codes: ArrayLike,
     factors: ArrayLike,

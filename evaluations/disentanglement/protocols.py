@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from disentangle.errors import InputError, unknown_name
+from disentangle.errors import ArgumentError, unknown_name
 
 __all__ = ["PROTOCOLS", "Protocols", "protocol_options"]
 
@@ -51,7 +51,7 @@ def protocol_options(
     if protocol not in protocols and protocol not in PROTOCOLS:
         raise unknown_name("protocol", str(protocol), [*PROTOCOLS, *protocols])
     if protocol not in protocols:
-        raise InputError(f"protocol {protocol!r} does not define {metric}; {metric} has {', '.join(protocols)}.")
+        raise ArgumentError(f"protocol {protocol!r} does not define {metric}; {metric} has {', '.join(protocols)}.")
     options = protocols[protocol]
     replaced = {name: value for name, value in given.items() if value is not None}
     for name in replaced:

@@ -12,10 +12,12 @@ from disentangle.evaluations.disentanglement.mig import score_gap
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.disentanglement.tables import Counting
 from disentangle.evaluations.score import Score
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "rmig"]
 
 
+@checks_arguments
 def rmig(
     codes: ArrayLike,
     factors: ArrayLike,

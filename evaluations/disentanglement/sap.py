@@ -15,6 +15,7 @@ from disentangle.evaluations.disentanglement.linear_svm import SortedCodes, fit_
 from disentangle.evaluations.disentanglement.metric import Metric, measured
 from disentangle.evaluations.disentanglement.points import Points
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METRIC", "sap"]
 
@@ -24,6 +25,7 @@ _DIGITS = 20
 _MACHINE = "linear support vector machine (squared hinge, C = 0.01, classes balanced) on one unscaled code"
 
 
+@checks_arguments
 def sap(
     codes: ArrayLike,
     factors: ArrayLike,

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from disentangle.checks import check_integer, check_jobs
-from disentangle.errors import InputError, unknown_name
+from disentangle.errors import ArgumentError, unknown_name
 from disentangle.evaluations.disentanglement.code_table import CodeTable
 from disentangle.evaluations.disentanglement.inputs import read_points
 from disentangle.evaluations.disentanglement.intervention import measured_on
@@ -19,12 +19,14 @@ from disentangle.evaluations.disentanglement.protocols import PROTOCOLS
 from disentangle.evaluations.disentanglement.registry import INTERVENTIONAL, METRICS
 from disentangle.evaluations.score import Score
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 __all__ = ["evaluate", "evaluate_encoder", "select_metrics"]
 
 DEFAULT = ("mig", "sap", "dci")
 
 
+@checks_arguments
 def evaluate(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -77,7 +79,7 @@ def evaluate(
     given = dict(options or {})
     for name in given:
         if name not in names:
-            raise InputError(f"options name {name!r}, which is not among the metrics {', '.join(names)}.")
+            raise ArgumentError(f"options name {name!r}, which is not among the metrics {', '.join(names)}.")
     chosen = {}
     for name in names:
         metric = METRICS[name]
@@ -100,6 +102,7 @@ def evaluate(
     return score_all(chosen, points, baselines=baselines, bootstrap=bootstrap, seed=seed, progress=progress)
 
 
+@checks_arguments
 @looks_at("encode")
 def evaluate_encoder(
     encode: Callable[[Any], Any],
@@ -150,7 +153,7 @@ def evaluate_encoder(
     given = dict(options or {})
     for name in given:
         if name not in names:
-            raise InputError(f"options name {name!r}, which is not among the metrics {', '.join(names)}.")
+            raise ArgumentError(f"options name {name!r}, which is not among the metrics {', '.join(names)}.")
     n = check_integer("n", n, least=1)
     told = None if progress is None else functools.partial(progress, "encode")
 
@@ -206,11 +209,11 @@ def select_metrics(metrics: str | Iterable[str], known: Mapping[str, Any] = METR
         return list(known)
     for name in names:
         if isinstance(name, str) and name in INTERVENTIONAL and name not in known:
-            raise InputError(f"{name} draws pictures of its own: give an encoder and a data set instead of codes.")
+            raise ArgumentError(f"{name} draws pictures of its own: give an encoder and a data set instead of codes.")
         if not isinstance(name, str) or name not in known:
             raise unknown_name("metric", str(name), known)
     if not names:
-        raise InputError(f"no metrics were named; choose from {', '.join(known)}.")
+        raise ArgumentError(f"no metrics were named; choose from {', '.join(known)}.")
     if len(set(names)) < len(names):
-        raise InputError(f"metrics are named twice in {', '.join(names)}; name each once.")
+        raise ArgumentError(f"metrics are named twice in {', '.join(names)}; name each once.")
     return names

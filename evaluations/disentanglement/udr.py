@@ -13,12 +13,14 @@ from disentangle.checks import check_finite, read_array
 from disentangle.errors import InputError
 from disentangle.evaluations.disentanglement.extremes import exponents, scaled
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["udr"]
 
 _INFORMATIVE = 0.01  # nats of divergence from the prior; codes below tell nothing
 
 
+@checks_arguments
 def udr(
     codes: Sequence[ArrayLike],
     *,

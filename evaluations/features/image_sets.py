@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ import numpy as np
 
 from disentangle.archives import ArchiveError
 from disentangle.array_files import ArrayFile
-from disentangle.checks import read_array
+from disentangle.checks import check_name, read_array
 from disentangle.colour import coloured, how_coloured
-from disentangle.errors import InputError, reason
-from disentangle.evaluations.classes import plan_classes
+from disentangle.errors import ArgumentError, InputError, reason
+from disentangle.evaluations.classes import Generator, plan_classes
 from disentangle.evaluations.features.protocols import Rounding, to_uint8
 from disentangle.images import (
     FITS,
@@ -29,12 +30,14 @@ from disentangle.images import (
     open_shelf,
 )
 from disentangle.looking import looking_at
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["ImageSet", "array_images", "data_images", "file_images", "generated_images", "unlike_compression"]
 
+_log = logging.getLogger(__name__)
 _READING = b"upright, 16 bits / 257, on white"  # part of the digest: a cache holds what was read in this way
 _ROOM = 8  # bytes a pixel that a protocol takes to resize a picture in its own size
 _JPEG = b"\xff\xd8\xff"  # how such a file begins
@@ -71,7 +74,7 @@ class ImageSet:
 
 def file_images(
     path: str | os.PathLike[str], *, most: int | None = None, fit: str = "as-is", resolution: int | None = None,
-    max_pixels: int | None = None,
+    max_pixels: int | None = None, on_bad_image: str = "raise",
 ) -> ImageSet:  # fmt: skip
     """Images of a folder (with its sub-folders) or a .zip, in the order of their names; or of an .npz or .npy array.
 
@@ -87,12 +90,15 @@ def file_images(
             ``"pad"``.
         resolution: side of the square in pixels, where it is not as-is; a center crop without one keeps its own.
         max_pixels: up to how many pixels a file is decoded, whatever memory that takes.
+        on_bad_image: ``"raise"`` when an unreadable file is come to, or ``"skip"``: decode every file now, and leave
+            out those that cannot be; each is logged, and their number is in the notes.
 
     Raises:
         InputError: if there are no images, a part of the folder may not be read, or an unknown ``fit``; or, when it is
             read, a file is not an image (named).
     """
     place = Path(path)
+    check_name("value of on_bad_image", on_bad_image, ("raise", "skip"))
     if fit not in FITS or (resolution is None and fit in ("squash", "pad")) or (resolution and fit == "as-is"):
         raise InputError(
             f"fit is {fit!r} and resolution {resolution}; expected as-is without one, center-crop, or squash or pad "
@@ -101,15 +107,22 @@ def file_images(
     if place.suffix.lower() in (".npz", ".npy"):
         if fit != "as-is":
             raise InputError(f"fit is {fit!r}, but {path} is an array; its images are taken as they are.")
+        if on_bad_image == "skip":
+            raise ArgumentError(f"on_bad_image is 'skip', but {path} is an array, all of whose images are read.")
         return array_images(_load_array(place), name=str(path))
     if not place.is_dir() and not (place.suffix.lower() == ".zip" and place.is_file()):
         raise InputError(f"{path} is no folder, .zip or array of images; give one of these.")
     shelf = open_shelf(place, error=InputError)
-    count = len(shelf) if most is None else min(most, len(shelf))
+    size = None if resolution is None else (resolution, resolution)
+    positions: Sequence[int] = range(len(shelf))[:most]
+    notes: tuple[str, ...] = ()
+    if on_bad_image == "skip":
+        positions, notes = _readable(shelf, len(positions), fit, size, max_pixels)
+    count = len(positions)
     total = hashlib.sha256(b"\n".join((_READING, fit.encode(), str(resolution).encode())))
     seen = {"transparent": 0, "turned": 0, "sixteen_bits": 0, "oblong": 0}
     jpegs = 0
-    for position in range(count):
+    for position in positions:
         content = _content(shelf, position)
         total.update(hashlib.sha256(content).digest())
         jpegs += content.startswith(_JPEG)
@@ -120,12 +133,12 @@ def file_images(
         for name in ("transparent", "turned", "sixteen_bits"):
             seen[name] += getattr(info, name)
         seen["oblong"] += info.size[0] != info.size[1]
-    size = None if resolution is None else (resolution, resolution)
 
     def read(first: int, last: int) -> list[Tensor]:
-        return [_decoded(shelf, position, fit, size, max_pixels) for position in range(first, min(last, count))]
+        return [_decoded(shelf, position, fit, size, max_pixels) for position in positions[first:last]]
 
-    return ImageSet(str(path), count, read, total.hexdigest(), _notes(seen, count, fit), fit, jpegs / count)
+    found = (*_notes(seen, count, fit), *notes)
+    return ImageSet(str(path), count, read, total.hexdigest(), found, fit, jpegs / count)
 
 
 def unlike_compression(one: ImageSet, two: ImageSet) -> str:
@@ -209,8 +222,9 @@ def data_images(source: Any, *, name: str, n: int | None = None, seed: int = 0) 
     return ImageSet(name, len(order), read, notes=notes)
 
 
+@checks_arguments
 def generated_images(
-    generator: Any, n: int, *, name: str = "generator", space: str | None = None, truncation: float = 1.0,
+    generator: Generator, n: int, *, name: str = "generator", space: str | None = None, truncation: float = 1.0,
     seed: int = 0, rounding: Rounding = "round", label: int | None = None, class_shares: Sequence[float] | None = None,
 ) -> ImageSet:  # fmt: skip
     """``n`` images of a generator as :class:`disentangle.models.Generator`, each from its own seeded latent.
@@ -249,13 +263,42 @@ def _load_array(path: Path) -> np.ndarray:
     raise InputError(f"{path} has {', '.join(names[:20]) or 'nothing'}; expected an array of images, (n, H, W, 3).")
 
 
+def _readable(
+    shelf: FolderShelf | ZipShelf, most: int, fit: str, size: tuple[int, int] | None, max_pixels: int | None
+) -> tuple[list[int], tuple[str, ...]]:
+    """Positions of the files that can be decoded, and what is noted of the others, which are logged."""
+    good: list[int] = []
+    for position in range(len(shelf)):
+        if len(good) == most:
+            break
+        try:
+            _decoded(shelf, position, fit, size, max_pixels)
+        except _UnreadableError as error:
+            _log.warning("left out: %s cannot be read as an image (%s)", shelf.name(position), error.why)
+        else:
+            good.append(position)
+    if not good:
+        raise InputError(f"None of the {len(shelf)} images can be read; the first is {shelf.name(0)}.")
+    bad = good[-1] + 1 - len(good) if len(good) == most else len(shelf) - len(good)
+    return good, (f"{bad} unreadable file{'s' if bad > 1 else ''} left out",) if bad else ()
+
+
+class _UnreadableError(InputError):
+    """A file that is no image, which alone may be left out."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"{name} cannot be read as an image ({why}); repair or remove it, or leave such files out by "
+            "--on-bad-image skip (in Python on_bad_image='skip')."
+        )
+        self.why = why
+
+
 def _content(shelf: FolderShelf | ZipShelf, position: int) -> bytes:
     try:
         return shelf.read(position)
     except (OSError, PictureError, ArchiveError) as error:
-        raise InputError(
-            f"{shelf.name(position)} cannot be read as an image ({reason(error)}); repair or remove it."
-        ) from None
+        raise _UnreadableError(shelf.name(position), reason(error)) from None
 
 
 def _decoded(
@@ -272,7 +315,7 @@ def _decoded(
             finish=lambda pixels: fit_picture(pixels, size, fit),
         )
     except PictureError as error:
-        raise InputError(f"{shelf.name(position)} cannot be read as an image ({error}); repair or remove it.") from None
+        raise _UnreadableError(shelf.name(position), str(error)) from None
     except MemoryError:
         raise InputError(f"There is not the memory to decode {shelf.name(position)}; free some.") from None
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)

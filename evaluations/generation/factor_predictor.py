@@ -11,10 +11,11 @@ import numpy as np
 
 from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError
-from disentangle.evaluations.classes import plan_classes
+from disentangle.evaluations.classes import Generator, plan_classes
 from disentangle.evaluations.disentanglement.mig import mig
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looking_at, looks_at, own_randomness
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,6 +49,7 @@ class FactorPredictor:
             return _named(self.network, images.to(self.device), self.sizes)
 
 
+@checks_arguments
 def train_factor_predictor(
     dataset: Any,
     *,
@@ -98,9 +100,10 @@ def train_factor_predictor(
     )  # fmt: skip
 
 
+@checks_arguments
 @looks_at("generator", "predictor")
 def factor_predictor_mig(
-    generator: Any,
+    generator: Generator,
     dataset: Any,
     *,
     steps: int = 2_000,

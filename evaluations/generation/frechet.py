@@ -11,6 +11,7 @@ from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.evaluations.generation.statistics import FeatureStatistics, read_features
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["frechet_distance", "frechet_infinity"]
 
@@ -22,6 +23,7 @@ _ROOT_ERROR = 1e-11  # of the summed roots, as part of both traces: above it the
 Side = ArrayLike | FeatureStatistics
 
 
+@checks_arguments
 def frechet_distance(first: Side, second: Side, *, ddof: int = 1, extractor: str = "features") -> Score:
     """Squared 2-Wasserstein distance of the Gaussians with the two sets' means and covariances.
 
@@ -90,6 +92,7 @@ def frechet_distance(first: Side, second: Side, *, ddof: int = 1, extractor: str
     )
 
 
+@checks_arguments
 def frechet_infinity(
     features: ArrayLike, reference: Side, *, points: int = 15, least: int | None = None, ddof: int = 1, seed: int = 0,
     extractor: str = "features",

@@ -11,10 +11,12 @@ from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.evaluations.generation.statistics import read_features
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["inception_score"]
 
 
+@checks_arguments
 def inception_score(
     logits: ArrayLike, *, splits: int = 10, shuffle: bool = True, seed: int = 2020, ddof: int = 0,
     extractor: str = "logits",

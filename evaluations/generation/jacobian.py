@@ -10,10 +10,10 @@ import numpy as np
 
 from disentangle.checks import check_finite, check_integer, check_number
 from disentangle.errors import InputError
-from disentangle.evaluations.classes import ClassPlan, plan_classes
-from disentangle.evaluations.generation.derivative import directional_derivative
+from disentangle.evaluations.classes import ClassPlan, Generator, plan_classes
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["activeness", "ima_contrast", "jacobian_orthogonality"]
 
 
+@checks_arguments
 @looks_at("generator")
 def activeness(
-    generator: Any, *, n: int = 64, step: float = 1.0, space: str | None = None, threshold: float = 0.1, seed: int = 0,
-    label: int | None = None, class_shares: Sequence[float] | None = None,
+    generator: Generator, *, n: int = 64, step: float = 1.0, space: str | None = None, threshold: float = 0.1,
+    seed: int = 0, label: int | None = None, class_shares: Sequence[float] | None = None,
 ) -> Score:  # fmt: skip
     """How many coordinates of the latent move the image, and how far.
 
@@ -66,9 +67,10 @@ def activeness(
     )  # fmt: skip
 
 
+@checks_arguments
 @looks_at("generator")
 def jacobian_orthogonality(
-    generator: Any, *, n: int = 16, space: str | None = None, seed: int = 0, label: int | None = None,
+    generator: Generator, *, n: int = 16, space: str | None = None, seed: int = 0, label: int | None = None,
     class_shares: Sequence[float] | None = None,
 ) -> Score:  # fmt: skip
     """How alike the changes of the image are that different coordinates cause.
@@ -185,6 +187,8 @@ def _cosines(columns: Tensor) -> tuple[Tensor, Tensor]:
 def _jacobians(generator: Any, space: str, latents: Tensor, plan: ClassPlan) -> Iterator[Tensor]:
     """At each latent the derivatives of the image by the walked coordinates, (d, outputs) in float64."""
     import torch
+
+    from disentangle.linalg.derivative import directional_derivative
 
     for position, latent in enumerate(latents.split(1)):
         drawn = plan.part(generator, position, position + 1)

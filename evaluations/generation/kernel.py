@@ -12,12 +12,14 @@ from disentangle.checks import check_integer, check_number
 from disentangle.errors import InputError
 from disentangle.evaluations.generation.statistics import distances, read_features
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["kernel_distance"]
 
 _BLOCK = 1024  # rows of a kernel matrix in hand at once
 
 
+@checks_arguments
 def kernel_distance(
     first: ArrayLike,
     second: ArrayLike,

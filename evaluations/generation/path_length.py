@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike
 
 from disentangle.checks import check_image_range, check_integer
 from disentangle.errors import InputError, unknown_name
-from disentangle.evaluations.classes import plan_classes
-from disentangle.evaluations.generation.derivative import directional_derivative
+from disentangle.evaluations.classes import Generator, plan_classes
 from disentangle.evaluations.generation.latent_paths import PATHS
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,9 +85,10 @@ PRESETS: dict[str, tuple[PathLengthSettings, int]] = {
 }  # fmt: skip
 
 
+@checks_arguments
 @looks_at("generator", "distance")
 def path_length(
-    generator: Any,
+    generator: Generator,
     distance: Any,
     *,
     preset: str = "ppl2_wend",
@@ -322,6 +323,7 @@ def _distances(
         return prepare_images(generator(latents(t), space=settings.space), settings)
 
     if settings.epsilon == 0:
+        from disentangle.linalg.derivative import directional_derivative
 
         def embedded(t: Tensor) -> Tensor:
             made = images(t)

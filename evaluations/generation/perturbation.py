@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from disentangle.checks import check_image_range, check_integer, check_number
 from disentangle.errors import InputError
-from disentangle.evaluations.classes import plan_classes
+from disentangle.evaluations.classes import Generator, plan_classes
 from disentangle.evaluations.generation.path_length import (
     PathLengthSettings,
     check_distances,
@@ -23,6 +23,7 @@ from disentangle.evaluations.generation.path_length import (
 )
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["perceptual_perturbation"]
 
 
+@checks_arguments
 @looks_at("generator", "distance")
 def perceptual_perturbation(
-    generator: Any,
+    generator: Generator,
     distance: Callable[[Tensor, Tensor], Tensor],
     directions: Mapping[str, Tensor],
     *,

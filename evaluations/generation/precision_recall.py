@@ -12,12 +12,14 @@ from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.evaluations.generation.statistics import distances, read_features
 from disentangle.evaluations.score import Score, package_versions
+from disentangle.signatures import checks_arguments
 
 __all__ = ["precision_recall"]
 
 _CELLS = 2**23  # distances in hand at once
 
 
+@checks_arguments
 def precision_recall(
     generated: ArrayLike,
     real: ArrayLike,

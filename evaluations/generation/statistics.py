@@ -43,7 +43,8 @@ def read_features(features: ArrayLike, name: str = "features", *, least: int = 1
     if array.shape[1] == 0:
         raise InputError(f"{name} have shape {array.shape}; expected {expected}.")
     if len(array) < least:
-        raise InputError(f"{name} have {len(array)} rows; expected {least} or more.")
+        count = "1 row" if len(array) == 1 else f"{len(array)} rows"
+        raise InputError(f"{name} have {count}, one an image; expected {least} or more.")
     if squared and len(array):
         _check_size(max(float(array.max()), -float(array.min())), name)
     return array

@@ -11,11 +11,12 @@ import numpy as np
 
 from disentangle.checks import check_integer, check_number, read_array
 from disentangle.errors import InputError, unknown_name
-from disentangle.evaluations.classes import plan_classes
+from disentangle.evaluations.classes import Generator, plan_classes
 from disentangle.evaluations.features.protocols import to_uint8
 from disentangle.evaluations.generation.path_length import piece_sizes
 from disentangle.evaluations.score import Score, package_versions
 from disentangle.looking import looks_at, own_randomness
+from disentangle.signatures import checks_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,10 +54,11 @@ PRESETS = {
 }
 
 
+@checks_arguments
 @looks_at("generator")
 def make_pairs(
-    generator: Any, n: int = 10_000, *, space: str | None = None, extent: float = 2.0, batch: int = 64, seed: int = 0,
-    label: int | None = None, class_shares: Sequence[float] | None = None,
+    generator: Generator, n: int = 10_000, *, space: str | None = None, extent: float = 2.0, batch: int = 64,
+    seed: int = 0, label: int | None = None, class_shares: Sequence[float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Pairs of images that differ in one coordinate of the latent.
@@ -107,6 +109,7 @@ def make_pairs(
     return torch.cat(parts), labels
 
 
+@checks_arguments
 def variation_predictability(
     pairs: Tensor,
     labels: Tensor,

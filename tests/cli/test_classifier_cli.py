@@ -181,7 +181,7 @@ def test_evaluate_errors(fails, trained: Path, vae_run: Path, pictures: Path, tm
     assert "has classes that the model does not know: 'curved'" in message
     assert "no classes to learn" in fails("evaluate", trained, "--data", pictures / "test" / "lying")
     assert "no classes to learn" in fails("evaluate", trained, "--data", "rooms")
-    assert "--split is for classifiers" in fails("evaluate", vae_run, "--data", "sprites", "--split", "test")
+    assert "--split is not for an encoder" in fails("evaluate", vae_run, "--data", "sprites", "--split", "test")
     assert "has no split 'test'" in fails("evaluate", trained, "--data", pictures / "test", "--split", "test")
 
 

@@ -120,12 +120,12 @@ def test_other_commands_take_a_class_and_say_so(run, fails, conditional: Path, t
 
 def test_label_is_refused_where_it_means_nothing(fails, transparent: Path, vae_run: Path, tmp_path: Path) -> None:
     flat = write_pictures(tmp_path / "flat", 2)
-    assert "makes none here" in fails(
+    assert "--label is not for --method sefa" in fails(
         "directions", "find", transparent, "--method", "sefa", "--label", 1, "--out", tmp_path / "d.safetensors"
     )
     of_sets = ("--reference", flat, "--metrics", "fid", *LITE, "--label", 1)
     assert "this generator has no classes; leave it out" in fails("evaluate", transparent, *of_sets)
-    assert "not for --images" in fails("evaluate", "--images", flat, *of_sets)
+    assert "--label is not for scores of given --images" in fails("evaluate", "--images", flat, *of_sets)
     assert "for scores of a generator's images" in fails("evaluate", vae_run, "--data", "sprites", "--label", 1)
 
 

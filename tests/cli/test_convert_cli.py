@@ -54,7 +54,7 @@ def test_the_discriminator_too(folder, capsys):
     assert run("train", "gan", "--discriminator", "md.safetensors", "--data", "rooms", "--out", "x") == 2
     assert "give that one as --from" in capsys.readouterr().err
     for options, message in (
-        (["--list"], "a second file beside --out"),
+        (["--list"], "--discriminator is not for --list: it is for --out"),
         (["--out", "md.safetensors"], "--discriminator and --out are both md.safetensors; give each a name of its own"),
     ):
         assert run("convert", "d.pt", *options, "--discriminator", "md.safetensors") == 2

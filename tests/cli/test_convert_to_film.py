@@ -82,7 +82,7 @@ def test_samples_are_truncated_and_take_a_class(tmp_path, monkeypatch, capsys):
         options = ["--label", "2", "--truncation", "0", "--seeds", seed]
         assert run("sample", "m.safetensors", *options, "--out", f"t{seed}.png") == 0
     assert Path("t0.png").read_bytes() == Path("t1.png").read_bytes()
-    assert run("sample", "vae-rooms", "--label", "2", "--out", "v.png") == 1
+    assert run("sample", "vae-rooms", "--label", "2", "--out", "v.png") == 2
     assert "has no classes" in capsys.readouterr().err
 
 

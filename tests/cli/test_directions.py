@@ -57,6 +57,8 @@ def find(run, folder: Path, model: str, out: Path, *options: object) -> Directio
         ("progan", ["--top", "4"], "z", 4, None),
         ("gan", ["--top", "4"], "z", 4, None),
         ("gan", ["--method", "ganspace", "--module", "first", "--samples", "60", "--top", "2"], "z", 2, None),
+        ("gan", ["--method", "jacobian", "--samples", "2", "--criterion", "joint"], "z", 4, None),
+        ("style", ["--method", "jacobian", "--samples", "1", "--layers", "1", "--top", "2"], "w", 2, (1,)),
     ],
 )  # fmt: skip
 def test_find_and_walk(model, options, space, count, layers, run, folder, tmp_path):
@@ -86,7 +88,7 @@ def test_published_components_are_taken_for_a_model(run, fails, folder, tmp_path
         "--out",
         tmp_path / "o.safetensors",
     )
-    assert "give --method ganspace" in said
+    assert "--from is not for --method" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.npz", "d.safetensors"]
 
 
@@ -135,8 +137,8 @@ def test_a_walk_starts_from_latents_and_is_labelled(run, folder, tmp_path):
         assert picture.width > 3 * 16 + 40  # names of the rows beside 3 pictures
         assert picture.height > 4 * 16  # 2 directions of 2 starts, positions above
         held = np.asarray(picture.convert("RGB"))
-    top, left = picture.height - (4 * 16 + 3 * 2), picture.width - (3 * 16 + 2 * 2)
-    middle = held[top : top + 16, left + 18 : left + 34]
+    top, left = picture.height - (4 * 16 + 3 * 4), picture.width - (3 * 16 + 2 * 4)  # the frame takes 4 pixels between
+    middle = held[top : top + 16, left + 20 : left + 36]
     expected = model(values[:1], space="w+")[0].detach()
     shown = (((expected.clamp(-1, 1) + 1) / 2) * 255).round().permute(1, 2, 0).numpy()
     assert np.abs(middle - shown).max() <= 1
@@ -156,7 +158,7 @@ def test_absolute_positions(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("style", ["--label", "1"], "makes none here"),
+        ("style", ["--label", "1"], "--label is not for --method sefa"),
         ("classes", ["--method", "ganspace", "--samples", "50"], "3 classes and none was given"),
         ("classes", ["--method", "ganspace", "--label", "3", "--samples", "50"], "expected 0 to 2"),
         ("style", ["--space", "s"], "sefa finds directions in 'w' on this model, not in 's'"),
@@ -168,6 +170,9 @@ def test_absolute_positions(run, folder, tmp_path):
         ("orthogonal", ["--method", "basis", "--layers", "5"], "no orthogonal layer among [5]"),
         ("gan", ["--method", "style-channel"], "no style space"),
         ("progan", ["--layers", "1"], "no w+"),
+        ("gan", ["--method", "jacobian", "--top", "5"], "rank is 5"),
+        ("gan", ["--metric", "lpips"], "--metric is not for --method sefa: it is for --method jacobian"),
+        ("gan", ["--samples", "9"], "--samples is not for --method sefa"),
         ("progan", ["--top", "7"], "top is 7; expected 1 to 6"),
     ],
 )
@@ -204,3 +209,24 @@ def test_a_film_without_its_package_says_what_to_install(fails, folder, tmp_path
     said = fails("traverse", folder / "gan.safetensors", "--steps", "2", "--out", tmp_path / "w.mp4")
     assert "install disentangle-toolkit[video]" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_turned_model_refuses_directions_of_the_model_before(run, fails, folder, tmp_path):
+    """Axes of one latent are found and shown; the turned file has them as its coordinates, and is told apart."""
+    model, file, turned = folder / "gan.safetensors", tmp_path / "axes.safetensors", tmp_path / "turned.safetensors"
+    Latents(disentangle.load(model).sample_latents(1), "z").save(tmp_path / "at.safetensors")
+    axes = find(run, folder, "gan", file, "--method", "jacobian", "--at", tmp_path / "at.safetensors")
+    shown = json.loads(run("directions", "show", file, "--json"))
+    assert shown["note"]["at"] is True
+    assert [row["eigenvalue"] for row in shown["directions"]] == axes.eigenvalues.tolist()
+    run("turn", model, "--axes", file, "--out", turned)
+    before, after = disentangle.load(model), disentangle.load(turned)
+    z = before.sample_latents(3)
+    torch.testing.assert_close(after(z @ axes.vectors.mT), before(z), rtol=0, atol=1e-5)
+    assert "this generator is a gan, z 4, turned" in fails(
+        "traverse", turned, "--directions", file, "--out", tmp_path / "walk.png"
+    )
+    assert "leave one out" in fails(
+        "turn", model, "--axes", file, "--samples", "3", "--out", tmp_path / "x.safetensors"
+    )
+    assert not (tmp_path / "x.safetensors").exists()

@@ -90,9 +90,9 @@ def test_a_models_file_and_the_code_it_is_for(run, fails, own):
     assert "--generator module:function" in told
     assert "own_cli" not in sys.modules
     both = ("m.safetensors", "--generator", "code/own_cli.py:build")
-    run("traverse", *both, "--steps", 3, "--out", "a.png")
-    run("traverse", "--generator", "code/own_cli.py:build", "--steps", 3, "--out", "b.png")
-    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()  # its weights are those of the seed in the code
+    run("traverse", *both, "--steps", 3, "--out", "a.gif")  # a film has no title, which would name the file
+    run("traverse", "--generator", "code/own_cli.py:build", "--steps", 3, "--out", "b.gif")
+    assert Path("a.gif").read_bytes() == Path("b.gif").read_bytes()  # its weights are those of the seed in the code
     Image.new("RGB", (16, 16)).save("photo.png")
     run("invert", *both, "photo.png", "--steps", 1, "--pixels-only", "--out", "p.safetensors")
     assert "holds all of a vae" in fails(

@@ -29,7 +29,7 @@ def test_a_generator_of_one_good_picture_is_precise_and_recalls_nothing() -> Non
 
 def test_a_distance_of_single_pictures_is_refused_and_a_shift_of_all_changes_nothing() -> None:
     rng = np.random.default_rng(4)
-    with pytest.raises(InputError, match="1 rows; expected 2 or more"):
+    with pytest.raises(InputError, match="1 row, one an image; expected 2 or more"):
         frechet_distance(rng.standard_normal((1, 5)), rng.standard_normal((1, 5)))
     one, two = rng.standard_normal((20_000, 3)), 3 * rng.standard_normal((20_000, 3)) - 2
     found = frechet_distance(one, two).value

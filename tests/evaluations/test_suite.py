@@ -59,7 +59,7 @@ def test_constant_factors_are_named_by_all(factors: np.ndarray, perfect: np.ndar
         (["mig", "spa"], "Unknown metric 'spa'; did you mean 'sap'"),
         ([], "no metrics were named"),
         (["mig", "mig"], "named twice"),
-        ([3], "Unknown metric '3'"),
+        ([3], "metrics.0. is 3; expected a text"),
     ],
 )
 def test_bad_names_are_refused_before_any_work(metrics: list[str], message: str) -> None:

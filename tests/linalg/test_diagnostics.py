@@ -19,6 +19,9 @@ from disentangle.linalg import (
     numerical_rank,
     orthogonality_error,
     polar,
+    row_length,
+    row_orthogonality_error,
+    weight_diagnostics,
 )
 from disentangle.linalg.matrices import excess, shorter_side_first
 
@@ -205,3 +208,34 @@ def test_excess_of_both_sides():
     assert shorter_side_first(X.mT).tolist() == X.tolist()
     assert excess(torch.tensor([[1.0, 1j]])).tolist() == [[1.0]]
     assert excess(torch.zeros(2, 0, 3)).shape == (2, 0, 0)
+
+
+def test_of_a_scaled_basis_only_the_length_speaks():
+    q = torch.linalg.qr(torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0].mT
+    lengths = torch.tensor([1.0, 2.0, 2.0], dtype=torch.float64)
+    for weight in (lengths[:, None] * q, (lengths[:, None] * q).mT):
+        found = weight_diagnostics(weight)
+        assert found["orthogonality_error"] == pytest.approx((0 + 9 + 9) ** 0.5)
+        assert found["row_error"] == pytest.approx(0, abs=1e-12)
+        assert found["row_length"] == pytest.approx(3**0.5)
+        assert found["condition_number"] == pytest.approx(2)
+
+
+def test_of_leaning_rows_only_the_angle_speaks():
+    """Two rows at 60 degrees: each of the two products is 1/2."""
+    weight = torch.tensor([[2.0, 0.0], [0.5, 0.75**0.5]], dtype=torch.float64)
+    assert float(row_orthogonality_error(weight)) == pytest.approx(0.5**0.5)
+    assert float(row_orthogonality_error(1e200 * weight)) == pytest.approx(0.5**0.5)
+    assert float(row_length(1e200 * weight)) == pytest.approx(2.5**0.5 * 1e200)
+    assert float(row_orthogonality_error(torch.zeros(2, 3))) == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize("diagnostic", [row_length, row_orthogonality_error, weight_diagnostics])
+def test_scale_free_diagnostics_are_of_real_weights(diagnostic):
+    with pytest.raises(InputError, match="real floating point"):
+        diagnostic(torch.eye(2, dtype=torch.complex64))
+    batch = torch.eye(2).repeat(2, 1, 1)
+    batch[1] = float("nan")
+    if diagnostic is not weight_diagnostics:
+        assert torch.isnan(diagnostic(batch)).tolist() == [False, True]
+        assert diagnostic(torch.eye(2).half()).dtype == torch.float64

@@ -150,7 +150,7 @@ def test_a_synthesis_that_reads_one_w_and_a_mapping_beside_it():
     ("arguments", "message"),
     [
         ({"mapping": "mop"}, "Unknown part of the module for mapping 'mop'; did you mean 'map'"),
-        ({"mapping": 3}, "mapping is a int"),
+        ({"mapping": 3}, "mapping is 3; expected a torch module"),
         ({"mapping": "map", "synthesis": "paint", "num_ws": 2}, "The synthesis does not accept w of shape"),
         ({"mapping": "map", "synthesis": "paint"}, "Pass num_ws="),
         ({"mapping": "map", "synthesis": "paint", "num_ws": 3, "w_dim": 5}, "w_dim is 5, but the mapping returned 8"),
@@ -362,11 +362,11 @@ def test_what_does_not_fit_a_file_is_refused(own_net):
         ("own_net:wider", CheckpointError, r"does not fit what was given: .*has shape \(7,\), expected \(9,\)"),
         ("own_net:wrapped", InputError, r"image_range \(0.0, 2.0\), but the file \(-1.0, 1.0\)"),
         ("own_net:gone", InputError, "own_net has no 'gone'"),
-        ("own_net:loaded", InputError, "is a bool; expected a torch.nn.Module"),
+        ("own_net:loaded", InputError, "is True; expected a torch.nn.Module"),
         ("own_net", InputError, "expected module:function or file.py:function"),
         ("own_net.py", InputError, "as in own_net.py:function"),
         ("elsewhere.py:build", InputError, "no file elsewhere.py; .*elsewhere:build"),
-        (lambda: 3, InputError, "returned a int"),
+        (lambda: 3, InputError, "returned 3"),
         (lambda x: x, InputError, "called without arguments, it failed"),
     ):
         with pytest.raises(error, match=message):

@@ -32,6 +32,7 @@ from disentangle.io.foreign.trial import check_picture
 from disentangle.io.foreign.unstated import check_given
 from disentangle.io.foreign.whole_modules import check_module
 from disentangle.models.discriminators import StyleGAN2DiscriminatorConfig, build_discriminator
+from disentangle.signatures import checks_arguments
 from disentangle.text import shown
 
 __all__ = ["Foreign", "convert", "open_content", "read"]
@@ -57,6 +58,7 @@ class Foreign:
     provenance: dict[str, Any]
 
 
+@checks_arguments
 def read(
     path: str | os.PathLike[str], *, weights: str | None = None, order: Order = "auto",
     rank: int | None = None, fused: Literal["auto", "always", "never"] = "auto",
@@ -136,6 +138,7 @@ def _provenance(path: Path, name: str, converted: Converted) -> dict[str, Any]:
     }
 
 
+@checks_arguments
 def convert(
     path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str | None = None,
     order: Order = "auto", rank: int | None = None,

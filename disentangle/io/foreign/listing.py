@@ -20,6 +20,7 @@ from disentangle.io.foreign.opening import open_content
 from disentangle.io.foreign.places import is_opponent
 from disentangle.io.foreign.tensorflow import variables_of
 from disentangle.io.foreign.unstated import Setting
+from disentangle.signatures import checks_arguments
 from disentangle.tensor_files import tensor_shapes
 from disentangle.text import shown
 
@@ -31,6 +32,7 @@ _ENTRY = (
 )
 
 
+@checks_arguments
 def contents(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> dict[str, Any]:  # noqa: B008 (frozen)
     """Container, format and parts of a file or folder, as plain data.
 

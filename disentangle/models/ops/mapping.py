@@ -111,6 +111,13 @@ class MappingNetwork(nn.Module):
         return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt() if self.gain_first else pixel_norm(x)
 
     @torch.no_grad()
+    def turn_latents(self, rotation: Tensor) -> None:
+        """Make the first layer read ``R z`` as it read z; ``rotation`` is (z_dim, z_dim), on the CPU."""
+        weight: Tensor = self.get_submodule("fc0").weight  # type: ignore[assignment]
+        of_z = weight[:, : len(rotation)]  # behind it is the class
+        of_z.copy_(of_z.to("cpu", torch.float64) @ rotation.mT)
+
+    @torch.no_grad()
     def track(self, mean: Tensor, *, share: float = 0.002) -> None:
         """Move ``w_avg`` towards the ``mean`` (w_dim,) w of a training batch (Karras et al. 2019, B)."""
         self.w_avg.lerp_(mean.to(self.w_avg), share)

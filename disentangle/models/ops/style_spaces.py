@@ -13,6 +13,7 @@ import pydantic
 import torch
 from torch import Tensor
 
+from disentangle.errors import InputError
 from disentangle.models.base import GeneratorConfig, LatentSpace, ProjectionLayer, StyleLayer
 from disentangle.models.ops.equalized import Activation
 from disentangle.models.ops.mapped_spaces import MappedModule
@@ -93,6 +94,14 @@ class StyleBasedModule(MappedModule):
     def default_projection_layers(self) -> tuple[str, ...]:
         """The convolution that enlarges, of every resolution."""
         return tuple(layer.name for layer in self._layers if layer.name.endswith(".conv0") and layer.ws_index > 0)
+
+    @torch.no_grad()
+    def turn_latents(self, rotation: Tensor) -> None:
+        """As elsewhere: z is normalised, which no rotation changes, and the first layer of the mapping takes it in."""
+        size = self.spaces["z"].size
+        if not size or not self.mapping.depth:
+            raise InputError("this network maps no z by a layer, so that there is nothing to turn.")
+        self.mapping.turn_latents(rotation)
 
     # ------------------------------------------------------------------------------------------------ latents
 

@@ -220,6 +220,20 @@ class WrappedGenerator(LatentModule):
         if name == "z" and self.entry is None:
             self.add_entry(self._spare[0])
 
+    @torch.no_grad()
+    def turn_latents(self, rotation: Tensor) -> None:
+        """As elsewhere; where no layer is known to read z, one is put in front of the module."""
+        if not any(layer.space == "z" for layer in self.projection_layers().values()):
+            self.add_entry()
+        super().turn_latents(rotation)
+
+    def _turn_layer(self, layer: ProjectionLayer, rotation: Tensor) -> None:
+        """A convolution's weight has its inputs in the middle."""
+        weight: Tensor = getattr(layer.module, layer.parameter)
+        along = 0 if layer.latent_first else 1
+        turned = torch.tensordot(rotation, weight.to("cpu", torch.float64), dims=([1], [along]))
+        weight.copy_(turned.movedim(0, along))
+
     def add_entry(self, layer: nn.Linear | None = None) -> None:
         """Put a linear layer, the identity at first, in front of the module."""
         size = self._width()

@@ -6,18 +6,20 @@ from typing import Any
 
 from disentangle.config import Config, with_fields
 from disentangle.data import check_classes, open_data
-from disentangle.errors import InputError, unknown_name
+from disentangle.errors import ArgumentError, unknown_name
+from disentangle.signatures import checks_arguments
 from disentangle.training.config import ClassifierTraining, VAETraining
 from disentangle.training.gan_config import GANTraining
 from disentangle.training.presets.classifier import classifier_config
 from disentangle.training.presets.finetuning import finetune_config
 from disentangle.training.presets.gan import gan_config
-from disentangle.training.presets.rows import PRESETS, Kind, data_arguments, preset_names
+from disentangle.training.presets.rows import PRESETS, Kind, data_arguments, looked_at, preset_names
 from disentangle.training.presets.vae import vae_config
 
 __all__ = ["PRESETS", "classifier_config", "data_arguments", "finetune_config", "preset_config", "preset_names"]
 
 
+@checks_arguments
 def preset_config(
     kind: Kind, *, data: dict[str, Any], preset: str | None = None, classes: bool = False, **fields: Any
 ) -> VAETraining | GANTraining | ClassifierTraining:
@@ -43,27 +45,27 @@ def preset_config(
         raise unknown_name(f"preset for {kind}", preset, names)
     if preset is not None and data.get("resolution") is None:
         data = {**data, "resolution": PRESETS[preset]["size"]}
-    source = open_data(**data_arguments(data))
+    source = open_data(**looked_at(data))
     channels, height, width = source.image_shape
     if classes and kind != "stylegan2":
-        raise InputError(f"classes are for a StyleGAN2, not for {kind!r}; leave them out.")
+        raise ArgumentError(f"classes are for a StyleGAN2, not for {kind!r}; leave them out.")
     if classes:
         named = check_classes(source, str(data["name"]), training=False).class_names
         fields = {"model.c_dim": len(named), "discriminator.c_dim": len(named), **fields}
     if height != width:
-        raise InputError(f"The pictures are {width}x{height} pixels; expected square ones: give --resolution.")
+        raise ArgumentError(f"The pictures are {width}x{height} pixels; expected square ones: give --resolution.")
     if preset is None:
         fitting = [name for name in names if PRESETS[name]["size"] == height]
         if not fitting:
             sizes = sorted({PRESETS[name]["size"] for name in names})
-            raise InputError(
+            raise ArgumentError(
                 f"There is no {kind} preset for {height} pixels; give --resolution as one of {sizes}, or --preset and "
                 "the fields to change."
             )
         preset = fitting[0]
     row = PRESETS[preset]
     if row["size"] != height:
-        raise InputError(f"Preset {preset!r} is for {row['size']} pixels, but the pictures have {height}.")
+        raise ArgumentError(f"Preset {preset!r} is for {row['size']} pixels, but the pictures have {height}.")
     data = {**data, "resolution": height}
     config: Config = vae_config(row, data, channels) if kind == "vae" else gan_config(row, data, channels)
     return with_fields(config, fields)  # type: ignore[return-value]

@@ -9,8 +9,9 @@ from disentangle.config import parse_config, with_fields
 from disentangle.data import CIFAR10, CIFAR100, FashionMNIST, ImageSource, check_classes, open_data
 from disentangle.data.folder import split_folders
 from disentangle.errors import InputError, unknown_name
+from disentangle.signatures import checks_arguments
 from disentangle.training.config import ClassifierTraining
-from disentangle.training.presets.rows import PRESETS, data_arguments, preset_names
+from disentangle.training.presets.rows import PRESETS, looked_at, preset_names
 
 __all__ = ["classifier_config"]
 
@@ -18,6 +19,7 @@ _GREY, _COLOUR = ((0.5,), (0.5,)), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _FASHION, _CIFAR = ((0.286,), (0.353,)), ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
+@checks_arguments
 def classifier_config(
     *, data: dict[str, Any], preset: str | None = None, epochs: float | None = None, **fields: Any
 ) -> ClassifierTraining:
@@ -43,7 +45,7 @@ def classifier_config(
         raise InputError(f"epochs is {epochs}; expected a number above 0, without steps beside it.")
     if preset is not None and data.get("resolution") is None and Path(data["name"]).expanduser().is_dir():
         data = {**data, "resolution": PRESETS[preset]["size"]}
-    source = check_classes(open_data(**data_arguments(data)), data["name"])
+    source = check_classes(open_data(**looked_at(data)), data["name"])
     channels, height, width = source.image_shape
     if height != width:
         raise InputError(f"The pictures are {width}x{height} pixels; expected square ones: give --resolution.")

@@ -8,13 +8,14 @@ from typing import Any
 
 from disentangle.config import parse_config, with_fields
 from disentangle.data import open_data
-from disentangle.errors import InputError, unknown_name
+from disentangle.errors import ArgumentError, unknown_name
 from disentangle.io import discriminator_config, model_config
+from disentangle.signatures import checks_arguments
 from disentangle.training.config import VAETraining
 from disentangle.training.gan_config import STYLE_BASED, GANTraining
 from disentangle.training.initial import run_config
 from disentangle.training.presets.gan import gan_config
-from disentangle.training.presets.rows import PRESETS, Kind, data_arguments, preset_names
+from disentangle.training.presets.rows import PRESETS, Kind, looked_at, preset_names
 from disentangle.training.presets.vae import vae_config
 
 __all__ = ["finetune_config"]
@@ -27,6 +28,7 @@ _FAMILY: dict[str, Kind] = {
 SHARE = 0.03  # of the steps of a training from scratch; published: 1 % for StyleGAN2, more for smaller networks
 
 
+@checks_arguments
 def finetune_config(
     init: str | os.PathLike[str],
     *,
@@ -57,24 +59,26 @@ def finetune_config(
     """
     model: Any = model_config(init)
     if model.kind not in _FAMILY:
-        raise InputError(
+        raise ArgumentError(
             f"{init} holds a {model.kind!r}, which is not trained further as a generator; expected one of "
             f"{', '.join(_FAMILY)}."
         )
     family = _FAMILY[model.kind]
     if kind is not None and kind != family:
-        raise InputError(f"{init} holds a {model.kind!r}; train it with `disentangle train {family} --from` instead.")
+        raise ArgumentError(
+            f"{init} holds a {model.kind!r}; train it with `disentangle train {family} --from` instead."
+        )
     names = preset_names(family)
     if preset is not None and preset not in names:
         raise unknown_name(f"preset for {family}", preset, names)
     if data.get("resolution") not in (None, model.resolution):
-        raise InputError(
+        raise ArgumentError(
             f"resolution is {data['resolution']}, but {init} makes pictures of {model.resolution} pixels; leave it out."
         )
     data = {**data, "resolution": model.resolution}
-    channels = open_data(**data_arguments(data)).image_shape[0]
+    channels = open_data(**looked_at(data)).image_shape[0]
     if channels != model.image_channels:
-        raise InputError(
+        raise ArgumentError(
             f"The pictures have {channels} channels, but {init} makes pictures of {model.image_channels}; give other "
             "data, or another model."
         )
@@ -98,7 +102,7 @@ def finetune_config(
             record["discriminator"] = discriminator_config(discriminator).model_dump(mode="json")
             record["discriminator_init"] = os.fspath(discriminator)
     elif discriminator is not None:
-        raise InputError(f"{init} holds a VAE, which has no discriminator; leave {discriminator} out.")
+        raise ArgumentError(f"{init} holds a VAE, which has no discriminator; leave {discriminator} out.")
     if projection is not None:
         record["model"]["projection"] = projection
         record["steps"] = max(1, round(SHARE * record["steps"]))

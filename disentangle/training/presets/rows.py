@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from disentangle.training.presets import tables
 
-__all__ = ["PRESETS", "Kind", "data_arguments", "preset_names"]
+__all__ = ["PRESETS", "Kind", "data_arguments", "looked_at", "preset_names"]
 
 Kind = Literal["vae", "eigengan", "gan", "progan", "stylegan2", "classifier"]
 
@@ -32,3 +32,9 @@ def data_arguments(data: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of ``open_data`` from the fields of a :class:`DataConfig`."""
     arguments = {key: value for key, value in data.items() if key != "options"}
     return {**arguments, **data.get("options", {})}
+
+
+def looked_at(data: dict[str, Any]) -> dict[str, Any]:
+    """:func:`data_arguments` for the shape of the pictures alone: unreadable ones are looked for by the training."""
+    arguments = data_arguments(data)
+    return {**arguments, "on_bad_image": "raise"} if arguments.get("on_bad_image") == "skip" else arguments

@@ -102,7 +102,10 @@ def test_infinitely_many_images() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: frechet_distance(np.ones((1, 3)), np.ones((5, 3))), "the first features have 1 rows; expected 2"),
+        (
+            lambda: frechet_distance(np.ones((1, 3)), np.ones((5, 3))),
+            "the first features have 1 row, one an image; expected 2",
+        ),
         (lambda: frechet_distance(np.ones((5, 3)), np.ones((5, 4))), "have 3 and 4 columns"),
         (lambda: frechet_distance(np.ones((5, 3)), np.ones(5)), r"the second features have shape \(5,\)"),
         (lambda: frechet_distance(np.full((5, 3), np.nan), np.ones((5, 3))), "NaN or infinite, in 5 of 5 rows"),
