@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = ["GROUP", "Registry", "load_plugins"]
 GROUP = "disentangle.plugins"
 _log = logging.getLogger(__name__)
 _loaded: set[str] = set()
+_searched: tuple[str, ...] | None = None
 
 R = TypeVar("R")
 
@@ -104,7 +106,14 @@ class Registry(Mapping[str, R], Generic[R]):
 
 
 def load_plugins() -> None:
-    """Import what other packages name under :data:`GROUP`, each once; a second call does nothing."""
+    """Import what other packages name under :data:`GROUP`, each once; a second call does nothing.
+
+    They are looked for again only where ``sys.path`` has changed: that reads a file of every installed package.
+    """
+    global _searched
+    if _searched == (places := tuple(sys.path)):
+        return
+    _searched = places
     for point in _entry_points():
         if point.value in _loaded:
             continue

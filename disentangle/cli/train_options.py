@@ -25,6 +25,21 @@ from disentangle.text import lasting
 __all__ = ["generator_options", "run_generator", "run_training", "training_options", "treatments"]
 
 
+class TreatmentMode(click.ParamType):
+    """The name of a mode of a treatment; they are asked for once one is given, since that takes torch."""
+
+    name = "mode"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from disentangle.errors import InputError
+        from disentangle.optim import MODES
+
+        try:
+            return MODES.find(value).name
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
 def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every ``disentangle train`` command."""
     options = [
@@ -41,8 +56,9 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="Form of --olr; default: matrix."),
         click.option("--ol", type=float,
                      help="Weight of the orthogonality loss on the projections; default: 0, or 0.00625 by --treat ol."),
-        click.option("--mode", type=click.Choice(["gradient", "update", "landing", "pogo", "spel", "scion"]),
-                     help="What --nog makes orthogonal (default: gradient), or a treatment in the place of --nog."),
+        click.option("--mode", type=TreatmentMode(),
+                     help="What --nog makes orthogonal: gradient (default) or update; or a treatment in the place of "
+                          "--nog: landing, pogo, spel, scion, or one that another package adds."),
         click.option("--scale", type=click.Choice(["none", "grad_norm", "nuclear"]),
                      help="Length of --nog's step; default: none."),
         click.option("--retraction", type=click.Choice(["none", "polar"]),
@@ -90,7 +106,11 @@ def treatments(options: dict[str, Any], known: tuple[str, ...]) -> list[str]:
 
     for name in chosen:
         if name not in known:
-            raise unknown_name("treatment", name, known, hint="Newer treatments: --mode landing, pogo, spel or scion.")
+            from disentangle.optim import MODES
+
+            *others, last = (mode.name for mode in MODES.values() if mode.alone)
+            hint = f"Newer treatments: --mode {', '.join(others)} or {last}."
+            raise unknown_name("treatment", name, known, hint=hint)
     options["nog"] |= "nog" in chosen
     options["olr"] |= "olr" in chosen
     if "ol" in chosen and options["ol"] is None:
@@ -185,6 +205,7 @@ def _refuse_idle(options: dict[str, Any], config: Any) -> None:
         ArgumentError: naming the option, and what it goes with.
     """
     from disentangle.errors import ArgumentError
+    from disentangle.optim import MODES
     from disentangle.optim.treatment import TreatmentOptions
 
     treatment, penalty = config.treatment, getattr(config, "generator_penalty", None)
@@ -192,7 +213,7 @@ def _refuse_idle(options: dict[str, Any], config: Any) -> None:
         "ow", "soc",
     )  # fmt: skip
     objective = getattr(getattr(config, "objective", None), "kind", None)
-    classic = treatment.mode in ("gradient", "update")
+    classic = not MODES[treatment.mode].alone
     idle = [
         (options.get("penalty") is not None and treatment.active, "--penalty",
          "takes the place of a treatment (--nog, --olr, --ol, --mode, --retraction, --treat); give one of the two"),

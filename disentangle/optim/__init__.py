@@ -10,10 +10,15 @@ from disentangle.optim.generator_penalties import (
     variation_loss,
 )
 from disentangle.optim.learning_rate import accepted_learning_rate, optimal_learning_rate
+from disentangle.optim.mode import Mode, Option
 from disentangle.optim.orthogonalize import Treatment, orthogonalize
 from disentangle.optim.penalties import orthogonality_loss
+from disentangle.optim.registry import MODES, register
 
 __all__ = [
+    "MODES",
+    "Mode",
+    "Option",
     "Treatment",
     "accepted_learning_rate",
     "hessian_penalty",
@@ -25,6 +30,7 @@ __all__ = [
     "orthogonality_loss",
     "orthogonalize",
     "rademacher",
+    "register",
     "variation_loss",
 ]
 

@@ -19,16 +19,24 @@ longer as a rule; all others are equal.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor
 
+from disentangle.errors import ArgumentError
+from disentangle.optim.mode import NO_POLAR, OWN_LENGTH, PULLS, REACH, Mode, Option
+from disentangle.optim.pogo import check_attraction
 from disentangle.optim.stiefel import excess
 
-__all__ = ["landing_field", "landing_step", "safe_step"]
+if TYPE_CHECKING:
+    from disentangle.optim.treatment import TreatmentOptions
+
+__all__ = ["MODE", "landing_field", "landing_step", "safe_step"]
 
 
 def landing_step(
-    X: Tensor, G: Tensor, lr: float, *, attraction: float = 1.0, reach: float = 0.5
+    X: Tensor, G: Tensor, lr: float, *, attraction: float = 1.0, reach: float = REACH
 ) -> tuple[Tensor, Tensor]:
     """One step from ``X`` (r, n), r <= n, along ``G`` (r, n): the new X, and the rate used as a 0-d tensor.
 
@@ -48,7 +56,7 @@ def landing_field(X: Tensor, G: Tensor, E: Tensor, attraction: float = 1.0) -> T
     return 0.5 * (G + E @ G) + (attraction * E - 0.5 * (X @ G.mT)) @ X
 
 
-def safe_step(E: Tensor, field: Tensor, attraction: float = 1.0, reach: float = 0.5) -> Tensor:
+def safe_step(E: Tensor, field: Tensor, attraction: float = 1.0, reach: float = REACH) -> Tensor:
     """Largest rate with which ``X - rate * field`` provably stays within ``reach`` of the manifold; 0-d tensor."""
     norm = torch.linalg.matrix_norm
     d, b = norm(E), norm(field @ field.mT)
@@ -56,3 +64,25 @@ def safe_step(E: Tensor, field: Tensor, attraction: float = 1.0, reach: float = 
     # the positive root of b eta^2 - 2 c eta = reach - d, clamped so that b = 0 needs no special case
     root = (c.square() + b * (reach - d).clamp(min=0)).sqrt()
     return ((c + root) / b.clamp(min=torch.finfo(b.dtype).tiny)).clamp(max=0.5 / attraction)
+
+
+def _step(X: Tensor, G: Tensor, lr: float, options: TreatmentOptions) -> tuple[Tensor, Tensor]:
+    return landing_step(X, G, lr, attraction=options.own("attraction"))
+
+
+def _check_attraction(given: Any) -> None:
+    if given == "quartic":
+        raise ArgumentError("attraction='quartic' belongs to mode='pogo'; give mode='landing' a number.")
+    check_attraction(given)
+
+
+MODE = Mode(
+    "landing",
+    "Descends along the manifold of orthogonal weights and is pulled towards it, without a retraction.",
+    _step,
+    options={"attraction": Option("the pull towards the manifold, lambda", 1.0, _check_attraction)},
+    refuses={"olr": OWN_LENGTH, "ol": PULLS},
+    refuses_without_nog={"scale": NO_POLAR},
+    on_manifold=True,
+    of_columns=True,
+)

@@ -33,7 +33,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -45,13 +45,13 @@ from torch.optim import Optimizer
 from disentangle.errors import InputError
 from disentangle.linalg import weight_diagnostics
 from disentangle.optim.learning_rate import Form, rate_numbers
-from disentangle.optim.modes import new_weight, orthogonal_direction, retracted, step_direction
+from disentangle.optim.modes import new_weight, retracted, step_direction
+from disentangle.optim.nog import orthogonal_direction
 from disentangle.optim.penalties import orthogonality_gradient
 from disentangle.optim.step_groups import StepGroups, checked_params, innermost_optimizer, stand_in
 from disentangle.optim.treated_gradients import TreatedGradients, largest_entries
 from disentangle.optim.treatment import (
     Method,
-    Mode,
     RankDeficient,
     Retraction,
     Scale,
@@ -71,7 +71,7 @@ def orthogonalize(
     params: Tensor | Iterable[Tensor] | Any,
     nog: bool = False,
     olr: bool = False,
-    mode: Mode = "gradient",
+    mode: str = "gradient",
     olr_form: Form = "matrix",
     *,
     ol: float = 0.0,
@@ -81,6 +81,7 @@ def orthogonalize(
     rank_deficient: RankDeficient = "partial",
     attraction: float | Literal["quartic"] | None = None,
     radius: float = 1.0,
+    options: Mapping[str, Any] | None = None,
 ) -> Treatment:
     """Treat the steps of chosen weights with NOG, OLR, the orthogonality loss, Landing, POGO, SPEL or Scion.
 
@@ -107,6 +108,7 @@ def orthogonalize(
         attraction: the pull towards orthogonality: Landing's lambda (None is 1), or POGO's (None is 1/2, one
             Newton-Schulz step; ``"quartic"`` finds the best one).
         radius: largest spectral norm in mode ``"scion"``.
+        options: those of a mode of your own, by name; see :mod:`disentangle.optim.mode`.
 
     Returns:
         The attached :class:`Treatment`. ``remove()`` detaches it.
@@ -135,7 +137,20 @@ def orthogonalize(
     return Treatment(
         optimizer,
         params,
-        TreatmentOptions(nog, olr, mode, olr_form, ol, scale, retraction, method, rank_deficient, attraction, radius),
+        TreatmentOptions(
+            nog,
+            olr,
+            mode,
+            olr_form,
+            ol,
+            scale,
+            retraction,
+            method,
+            rank_deficient,
+            attraction,
+            radius,
+            {} if options is None else options,
+        ),
     )
 
 
@@ -271,7 +286,7 @@ class Treatment:
         self._before, self._stepping = {}, []
         records = [replace(record) for record in self.records]
         gradients, skipped = self._directions(records)
-        by_gradient = self.options.olr and self.options.mode == "gradient"
+        by_gradient = self.options.olr and self.options.chosen_mode.step is None
         rates = self._rates({i: (self.params[i], gradient) for i, gradient in gradients.items()}) if by_gradient else {}
         for position, param in enumerate(self.params):
             if position in skipped:
@@ -287,7 +302,7 @@ class Treatment:
                 own, rate = groups.take(param), record.last_lr
                 own["lr"] = torch.full_like(own["lr"], rate) if isinstance(own["lr"], Tensor) else rate
                 groups.add(own)
-            if self.options.mode != "gradient":
+            if self.options.chosen_mode.step is not None:
                 self._before[position] = (param.detach().clone(), base)
             self._stepping.append(position)
         self._pending = records
@@ -341,6 +356,7 @@ class Treatment:
             that sit this step out, since their gradient, or what the treatment makes of it, holds NaN or infinity.
         """
         options, skipped = self.options, set[int]()
+        nog = options.nog and not options.chosen_mode.after_optimizer
         unscale = getattr(self.optimizer, "grad_scale", None)  # set by GradScaler for fused optimizers
 
         def finite(tensors: dict[int, Tensor]) -> dict[int, float]:
@@ -359,9 +375,9 @@ class Treatment:
         if options.ol:
             gradients = {i: g + options.ol * orthogonality_gradient(self.params[i]) for i, g in gradients.items()}
             gradients = {i: gradients[i] for i in finite(gradients)}
-        if options.nog and options.mode != "update":
+        if nog:
             gradients = {i: orthogonal_direction(g, options) for i, g in gradients.items()}
-        if options.ol or (options.nog and options.mode != "update"):
+        if options.ol or nog:
             scaled = {i: (g if unscale is None else g * unscale).to(found[i].dtype) for i, g in gradients.items()}
             for i in finite(scaled) if options.scale != "none" or unscale is not None else scaled:
                 self._gradients.change(i, found[i], scaled[i])

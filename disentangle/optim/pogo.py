@@ -13,14 +13,20 @@ Source: Javaloy and Vergari, "POGO: a Proximal One-step Geometric Orthoptimizer"
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
+from disentangle.checks import check_number
+from disentangle.errors import InputError
 from disentangle.optim.learning_rate import rate_from_numbers, rate_numbers
+from disentangle.optim.mode import NO_POLAR, OWN_LENGTH, PULLS, Mode, Option
 from disentangle.optim.stiefel import normal_field, relative_gradient
 
-__all__ = ["best_attraction", "pogo_step"]
+if TYPE_CHECKING:
+    from disentangle.optim.treatment import TreatmentOptions
+
+__all__ = ["MODE", "best_attraction", "check_attraction", "pogo_step"]
 
 
 def pogo_step(X: Tensor, G: Tensor, lr: float, *, attraction: float | Literal["quartic"] = 0.5) -> Tensor:
@@ -44,3 +50,30 @@ def best_attraction(M: Tensor, normal: Tensor) -> float:
     # The quartic is in lambda * size, so that its coefficients do not span the fourth power of a small number.
     best = rate_from_numbers(rate_numbers(M, normal / size, "exact").tolist(), "exact", size) / size
     return best if best > 0 else 0.5
+
+
+def check_attraction(given: Any) -> None:
+    """Refuse what is neither a number above 0 nor ``"quartic"``."""
+    if given == "quartic":
+        return
+    try:
+        check_number("attraction", given, above=0)
+    except InputError as error:
+        raise type(error)(f"{str(error).removesuffix('.')}, or 'quartic' for POGO.") from None
+
+
+def _step(X: Tensor, G: Tensor, lr: float, options: TreatmentOptions) -> tuple[Tensor, float]:
+    return pogo_step(X, G, lr, attraction=options.own("attraction")), lr
+
+
+MODE = Mode(
+    "pogo",
+    "A step along the manifold of orthogonal weights, and one back to it that needs no decomposition.",
+    _step,
+    options={
+        "attraction": Option("share of the way back, lambda; 'quartic' finds the best one", 0.5, check_attraction)
+    },
+    refuses={"olr": OWN_LENGTH, "ol": PULLS},
+    refuses_without_nog={"scale": NO_POLAR},
+    on_manifold=True,
+)

@@ -15,13 +15,21 @@ bfloat16, whose singular values lie within about 0.3 of 1; here the factor is ex
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from disentangle.checks import check_number
 from disentangle.errors import InputError
 from disentangle.linalg import polar
+from disentangle.optim.mode import OWN_LENGTH, OWN_POLAR, Mode, Option
+from disentangle.optim.nog import orthogonal_direction
 
-__all__ = ["scion_step"]
+if TYPE_CHECKING:
+    from disentangle.optim.treatment import TreatmentOptions
+
+__all__ = ["MODE", "scion_step"]
 
 
 def scion_step(
@@ -40,3 +48,24 @@ def scion_step(
     if not 0 <= lr <= 1:
         raise InputError(f"The learning rate is {lr}; mode='scion' moves by a share of the way, so expected 0 to 1.")
     return (1 - lr) * X - (lr * radius) * orthogonal(G)
+
+
+def _step(X: Tensor, G: Tensor, lr: float, options: TreatmentOptions) -> tuple[Tensor, float]:
+    orthogonal = partial(orthogonal_direction, options=options)
+    return scion_step(X, G, lr, radius=options.own("radius"), orthogonal=orthogonal), lr
+
+
+MODE = Mode(
+    "scion",
+    "Moves by a share of the way to the boundary of a ball of the spectral norm, and so never leaves that.",
+    _step,
+    options={
+        "radius": Option("largest spectral norm", 1.0, lambda given: check_number("radius", given, above=0)),
+    },
+    refuses={
+        "olr": OWN_LENGTH,
+        "nog": OWN_POLAR,
+        "retraction": "its weights lie inside a ball, not on it; leave retraction out",
+        "scale": "the length of its step is radius times the rate; leave scale out",
+    },
+)

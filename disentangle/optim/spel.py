@@ -12,14 +12,21 @@ manifold).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from disentangle.linalg import polar
+from disentangle.optim.mode import OWN_LENGTH, OWN_POLAR, PULLS, Mode
+from disentangle.optim.nog import orthogonal_direction
 from disentangle.optim.stiefel import riemannian_gradient
 
-__all__ = ["spel_step"]
+if TYPE_CHECKING:
+    from disentangle.optim.treatment import TreatmentOptions
+
+__all__ = ["MODE", "spel_step"]
 
 
 def spel_step(X: Tensor, G: Tensor, lr: float, *, orthogonal: Callable[[Tensor], Tensor] = polar) -> Tensor:
@@ -34,3 +41,21 @@ def spel_step(X: Tensor, G: Tensor, lr: float, *, orthogonal: Callable[[Tensor],
     noise = len(X) * torch.finfo(G.dtype).eps * torch.linalg.matrix_norm(G)
     gradient = torch.where(torch.linalg.matrix_norm(gradient) <= noise, torch.zeros_like(G), gradient)
     return polar(X - lr * orthogonal(gradient), rank_deficient="complete")
+
+
+def _step(X: Tensor, G: Tensor, lr: float, options: TreatmentOptions) -> tuple[Tensor, float]:
+    return spel_step(X, G, lr, orthogonal=partial(orthogonal_direction, options=options)), lr
+
+
+MODE = Mode(
+    "spel",
+    "The steepest descent in the spectral norm along the manifold of orthogonal weights, which it never leaves.",
+    _step,
+    refuses={
+        "olr": OWN_LENGTH,
+        "nog": OWN_POLAR,
+        "ol": PULLS,
+        "retraction": "it ends with that retraction already; leave retraction out",
+    },
+    on_manifold=True,
+)

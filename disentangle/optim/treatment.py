@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from disentangle.errors import ArgumentError, InputError, unknown_name
@@ -15,12 +16,12 @@ from disentangle.optim.learning_rate import (
     cosine_from_numbers,
     rate_from_numbers,
 )
-from disentangle.text import shown
+from disentangle.optim.mode import OFF, Mode
+from disentangle.optim.registry import MODES
+from disentangle.text import quoted, shown
 
 __all__ = [
-    "ON_MANIFOLD",
     "Method",
-    "Mode",
     "RankDeficient",
     "Retraction",
     "Scale",
@@ -28,15 +29,13 @@ __all__ = [
     "TreatmentRecord",
 ]
 
-Mode = Literal["gradient", "update", "landing", "pogo", "spel", "scion"]
-MODES = ("gradient", "update", "landing", "pogo", "spel", "scion")
-# Treatments in their own right, without NOG: those that hold the weight on the manifold, and Scion.
-ON_MANIFOLD = ("landing", "pogo", "spel")
-NEWER = (*ON_MANIFOLD, "scion")
 Scale = Literal["none", "grad_norm", "nuclear"]
 Retraction = Literal["none", "polar"]
 Method = Literal["gram_eigh", "svd", "newton_schulz"]
 RankDeficient = Literal["partial", "complete"]
+
+_TREATMENTS = ("nog", "olr", "ol", "retraction")  # each of which is something to do
+_NAMED = ("attraction", "radius")  # options of some modes that are arguments of their own
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class TreatmentOptions:
 
     nog: bool
     olr: bool
-    mode: Mode
+    mode: str
     olr_form: Form
     ol: float
     scale: Scale
@@ -54,10 +53,11 @@ class TreatmentOptions:
     rank_deficient: RankDeficient
     attraction: float | Literal["quartic"] | None = None
     radius: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("mode", self.mode, MODES),
+            ("mode", self.mode, tuple(MODES)),
             ("scale", self.scale, ("none", "grad_norm", "nuclear")),
             ("retraction", self.retraction, ("none", "polar")),
             ("olr_form", self.olr_form, FORMS),
@@ -68,57 +68,67 @@ class TreatmentOptions:
                 raise unknown_name(f"value of {name}", str(value), known)
         if not (self.ol >= 0 and math.isfinite(self.ol)):
             raise ArgumentError(f"ol is {self.ol}; expected a weight of 0 or more.")
-        if self.mode in NEWER:
-            self._check_newer()
-        elif not (self.nog or self.olr or self.ol or self.retraction != "none"):
+        self._check_company()
+        self._check_own()
+
+    @cached_property
+    def chosen_mode(self) -> Mode:
+        """What ``mode`` stands for."""
+        return MODES.find(self.mode)
+
+    def own(self, name: str) -> Any:
+        """The value of an option that the mode has for itself; its default where none was given."""
+        given = getattr(self, name) if name in _NAMED else self.options.get(name)
+        return self.chosen_mode.options[name].default if given is None else given
+
+    def _check_company(self) -> None:
+        """What does not go with the mode, because it would undo it or does it already; and what it lacks."""
+        mode = self.chosen_mode
+        asked = {name: getattr(self, name) != off for name, off in OFF.items()}
+        if not (mode.alone or any(asked[name] for name in _TREATMENTS)):
             raise ArgumentError(
                 "Nothing to do: pass nog=True, olr=True, ol=WEIGHT, retraction='polar' or another mode."
             )
-        elif self.mode == "update" and not self.nog:
-            raise ArgumentError("mode='update' makes the step orthogonal, which is NOG; pass nog=True with it.")
-        elif self.scale != "none" and not self.nog:
+        for name, sentence in mode.needs.items():
+            if not asked[name]:
+                raise ArgumentError(sentence)
+        if not mode.alone and asked["scale"] and not asked["nog"]:
             raise ArgumentError(f"scale={self.scale!r} is the length of NOG's step; pass nog=True with it.")
-        self._check_numbers()
+        refused = dict(mode.refuses) if self.nog else {**mode.refuses_without_nog, **mode.refuses}
+        for name in OFF:
+            if asked[name] and name in refused:
+                raise ArgumentError(f"mode is {self.mode!r}: {refused[name]}.")
 
-    def _check_newer(self) -> None:
-        """What does not go with a newer treatment, because the treatment would undo it or does it already."""
-        for given, modes, why in (
-            (self.olr, NEWER, "olr=True does not go with it: its step has a length of its own; leave olr out"),
-            (self.nog, ("spel", "scion"), "it takes the polar factor of the direction itself; leave nog out"),
-            (self.ol > 0, ON_MANIFOLD, "it pulls the weight to orthogonality itself; leave ol out"),
-            (self.retraction != "none", ("spel",), "it ends with that retraction already; leave retraction out"),
-            (self.retraction != "none", ("scion",), "its weights lie inside a ball, not on it; leave retraction out"),
-            (self.scale != "none", ("scion",), "the length of its step is radius times the rate; leave scale out"),
-            (
-                self.scale != "none" and not self.nog,
-                ("landing", "pogo"),
-                "it has no polar factor to scale; leave scale out or pass nog=True",
-            ),
-        ):
-            if given and self.mode in modes:
-                raise ArgumentError(f"mode is {self.mode!r}: {why}.")
-
-    def _check_numbers(self) -> None:
-        if self.attraction is not None:
-            if self.mode not in ("landing", "pogo"):
-                raise ArgumentError(f"attraction belongs to mode='landing' and mode='pogo'; mode is {self.mode!r}.")
-            if self.attraction == "quartic":
-                if self.mode == "landing":
-                    raise ArgumentError("attraction='quartic' belongs to mode='pogo'; give mode='landing' a number.")
-            elif isinstance(self.attraction, str) or not (self.attraction > 0 and math.isfinite(self.attraction)):
-                raise ArgumentError(
-                    f"attraction is {self.attraction!r}; expected a number above 0, or 'quartic' for POGO."
-                )
-        if not (self.radius > 0 and math.isfinite(self.radius)):
-            raise ArgumentError(f"radius is {self.radius}; expected a number above 0.")
-        if self.radius != 1 and self.mode != "scion":
-            raise ArgumentError(f"radius belongs to mode='scion'; mode is {self.mode!r}.")
+    def _check_own(self) -> None:
+        """The options that only some modes have."""
+        known = self.chosen_mode.options
+        defaults = {f.name: f.default for f in fields(self)}
+        for name in _NAMED:
+            given = getattr(self, name)
+            if given == defaults[name]:
+                continue
+            if name not in known:
+                modes = " and ".join(f"mode={mode.name!r}" for mode in MODES.values() if name in mode.options)
+                raise ArgumentError(f"{name} belongs to {modes}; mode is {self.mode!r}.")
+            known[name].check(given)
+        if not isinstance(self.options, Mapping):
+            raise ArgumentError(f"options is {quoted(self.options)}; expected options of the mode by name.")
+        object.__setattr__(self, "options", dict(self.options))  # which the caller may go on to change
+        further = [name for name in known if name not in _NAMED]
+        for name, given in self.options.items():
+            if name in _NAMED:
+                raise ArgumentError(f"options has {name}, which is an argument of its own; give {name}= instead.")
+            if name not in further:
+                raise unknown_name(f"option of mode {self.mode!r}", str(name), further)
+            if given is not None:
+                known[name].check(given)
 
     def check_saved(self, saved: dict[str, Any]) -> None:
         """Raise an InputError unless a saved treatment had these options."""
         own = asdict(self)
         # a state saved before an option existed had its default
-        saved = {**{f.name: f.default for f in fields(self) if f.default is not MISSING}, **saved}
+        defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        saved = {**defaults, "options": {}, **saved}
         if saved != own:
             differing = [f"{k}: saved {saved.get(k)!r}, here {own[k]!r}" for k in own if saved.get(k) != own[k]]
             raise InputError(

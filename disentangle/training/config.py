@@ -9,6 +9,7 @@ import pydantic
 from disentangle.config import Config
 from disentangle.models.classifier import ClassifierConfig
 from disentangle.models.vae import VAEConfig
+from disentangle.optim.registry import MODES
 from disentangle.training.generator_penalty import GeneratorPenaltyConfig
 from disentangle.training.schedules import ConstantSchedule, OneCycleSchedule, ScheduleConfig
 
@@ -52,18 +53,24 @@ class TreatmentConfig(Config):
 
     nog: bool = False
     olr: bool = False
-    mode: Literal["gradient", "update", "landing", "pogo", "spel", "scion"] = "gradient"
+    mode: str = pydantic.Field("gradient", description="a name of disentangle.optim.MODES")
     olr_form: Literal["released", "matrix", "exact"] = "matrix"
     ol: float = pydantic.Field(0.0, ge=0)
     scale: Literal["none", "grad_norm", "nuclear"] = "none"
     retraction: Literal["none", "polar"] = "none"
     attraction: float | Literal["quartic"] | None = pydantic.Field(None, description="landing and pogo only")
     radius: float = pydantic.Field(1.0, gt=0, description="scion only")
+    options: dict[str, Any] = pydantic.Field(default_factory=dict, description="those of a mode of your own, by name")
+
+    @pydantic.field_validator("mode")
+    @classmethod
+    def _exists(cls, mode: str) -> str:
+        return MODES.find(mode).name
 
     @property
     def active(self) -> bool:
-        own_step = self.mode not in ("gradient", "update")
-        return bool(self.nog or self.olr or self.ol or own_step or self.retraction != "none")
+        alone = MODES.find(self.mode).alone
+        return bool(self.nog or self.olr or self.ol or alone or self.retraction != "none")
 
 
 class BetaVAEObjective(Config):

@@ -59,7 +59,7 @@ def test_every_treatment_option_reaches_the_configuration(run):
     config = json.loads(run("train", "gan", "--data", "rooms", "--resolution", "32", *options, "--dry-run"))
     assert config["treatment"] == {
         "nog": True, "olr": True, "olr_form": "exact", "ol": 0.5, "mode": "update", "scale": "nuclear",
-        "retraction": "none", "attraction": None, "radius": 1.0,
+        "retraction": "none", "attraction": None, "radius": 1.0, "options": {},
     }  # fmt: skip
 
 

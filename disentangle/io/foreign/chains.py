@@ -14,14 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.io.foreign import plain_dcgan, plain_mlp
-from disentangle.io.foreign.formats import ONLY, Content, Converted, Options
+from disentangle.io.foreign.formats import ONLY, Content, Converted, ForeignFormat, Options
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.plain_dcgan import dcgan_of, in_turns, problem_of_dcgan
 from disentangle.io.foreign.plain_layers import layers_of, reparametrised
 from disentangle.io.foreign.plain_mlp import mlp_of, problem_of_mlp
 from disentangle.io.foreign.plain_modules import settings_of
 
-__all__ = ["NAME", "SETTINGS", "convert", "explained", "recognise"]
+__all__ = ["FORMAT", "NAME", "SETTINGS", "convert", "explained", "recognise"]
 
 NAME = "a plain generator whose layers have names of their own"
 
@@ -62,3 +62,6 @@ def convert(content: Content, options: Options) -> Converted:
 
 def _only_tensors(data: Mapping[Any, Any]) -> dict[Any, Tensor]:
     return {name: tensor for name, tensor in data.items() if isinstance(tensor, Tensor)}
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, SETTINGS, general=True)

@@ -19,7 +19,6 @@ from disentangle.inert.boundary import reading
 from disentangle.inert.nodes import Limits
 from disentangle.io.checkpoint import save
 from disentangle.io.discriminators import save_discriminator
-from disentangle.io.foreign.discriminators import discriminator_in
 from disentangle.io.foreign.fitting import fitted, other_layers
 from disentangle.io.foreign.formats import ONLY, Content, Converted, Options, mapping_depth
 from disentangle.io.foreign.locating import Located, located, said_of_counters
@@ -86,8 +85,8 @@ def read(
 
 def _read(content: Content, place: Located) -> Foreign:
     path, family = content.path, place.family
-    check_given(place.options.settings, getattr(family, "SETTINGS", ()), what=family.NAME)
-    with _laid_out(path, family.NAME):
+    check_given(place.options.settings, family.settings, what=family.name)
+    with _laid_out(path, family.name):
         converted = family.convert(place.content, place.options)
         converted.decisions[:0] = [*place.decisions, *_counters(place, converted.which)]
         converted.which = place.which(converted.which)
@@ -96,18 +95,18 @@ def _read(content: Content, place: Located) -> Foreign:
         if place.module is not None:
             check_module(place.module, converted.config, content.budget)
             converted.decisions.append("The file has the network whole: how its layers are set was compared too.")
-    with reading(path, family.NAME):
+    with reading(path, family.name):
         converted.decisions += regenerate(converted.config, converted.state, content.budget)
-        _complete(path, family.NAME, converted)
+        _complete(path, family.name, converted)
         if converted.used:
-            others = other_layers(fitted(path, family.NAME, converted.config, converted.state), converted.used)
+            others = other_layers(fitted(path, family.name, converted.config, converted.state), converted.used)
             if others:
                 converted.decisions.append(
                     f"The weights that {len(others)} of its orthogonal layers were last used with ({others[0]} first) "
                     "are not those that its factors make in either order: its pictures will differ."
                 )
-        provenance = _provenance(path, family.NAME, converted)
-    return Foreign(family.NAME, converted.config, converted.state, provenance)
+        provenance = _provenance(path, family.name, converted)
+    return Foreign(family.name, converted.config, converted.state, provenance)
 
 
 def _counters(place: Located, which: str) -> list[str]:
@@ -163,7 +162,7 @@ def convert(
     content = open_content(path, limits=limits)
     place = located(content, Options(weights=weights, order=order, rank=rank, fused=fused, settings=settings or {}))
     found = _read(content, place)
-    opponent = None if discriminator is None else _read_discriminator(place.content, found)
+    opponent = None if discriminator is None else _read_discriminator(place, found)
     with reading(path, found.format):
         del content, place  # the other networks of the file
         model = fitted(path, found.format, found.config, found.state)
@@ -175,11 +174,16 @@ def convert(
     return found
 
 
-def _read_discriminator(content: Content, generator: Foreign) -> tuple[nn.Module, dict[str, Any]]:
+def _read_discriminator(place: Located, generator: Foreign) -> tuple[nn.Module, dict[str, Any]]:
     """The discriminator of a file, and where it comes from."""
-    path, name = content.path, generator.format
+    path, name, convert_discriminator = place.content.path, generator.format, place.family.convert_discriminator
     with _laid_out(path, name):
-        converted = discriminator_in(content)
+        if convert_discriminator is None:
+            raise CheckpointError(
+                "its discriminator is not read; expected a network pickle of StyleGAN2 or StyleGAN3 or a checkpoint in "
+                "rosinality's layout."
+            )
+        converted = convert_discriminator(place.content)
     with reading(path, name):
         _complete(path, name, converted)
     for key in ("resolution", "image_channels", "c_dim"):

@@ -13,14 +13,14 @@ from disentangle.files import sha256_of
 from disentangle.inert.budget import Budget
 from disentangle.inert.container import sniff
 from disentangle.inert.reader import read_budgeted
-from disentangle.io.foreign.formats import Content, Converted, Options, choose
+from disentangle.io.foreign.formats import Content, Converted, ForeignFormat, Options, choose
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 from disentangle.json_files import parse_json
 from disentangle.tensor_files import read_tensors
 from disentangle.text import shown
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "convert", "recognise"]
 
 NAME = "a model folder of diffusers"
 
@@ -129,3 +129,6 @@ _TABLE: list[Row] = [
     ),
     (r"((?:encoder|decoder|quant_conv|post_quant_conv)\..+)", r"autoencoder.\1", None),
 ]
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert)

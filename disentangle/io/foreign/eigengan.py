@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in
+from disentangle.io.foreign.formats import Content, Converted, ForeignFormat, Options, choose, networks_in
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "convert", "recognise"]
 
 NAME = "an EigenGAN in bryandlee's layout"
 
@@ -61,3 +61,6 @@ def convert(content: Content, options: Options) -> Converted:
     return Converted(
         config, state, which, [f"Largest entries of |U U^T - I|, block by block: {said}; kept as they are."]
     )
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, networks=_NETWORKS)

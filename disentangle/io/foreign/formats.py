@@ -1,15 +1,16 @@
-"""What a format is: a module that recognises a family of files and turns one into tensors by our names.
+"""What a format is: a record at the foot of a module that recognises a family of files and turns one into tensors by
+our names.
 
 What the formats share lies here too: the choice among the networks of a file, and sizes that are read off tensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import Limits, Node
 from disentangle.io.foreign.network import find
 from disentangle.io.foreign.reflectors import Order
+from disentangle.io.foreign.unstated import Setting
 from disentangle.text import shown
 
 __all__ = [
@@ -25,7 +27,7 @@ __all__ = [
     "PICTURE_CHANNELS",
     "Content",
     "Converted",
-    "Format",
+    "ForeignFormat",
     "Options",
     "block_widths",
     "choose",
@@ -49,7 +51,7 @@ class Options:
         rank: of HouseholderGAN's projections where the file does not say.
         fused: whether ProGAN and StyleGAN were trained with upsampling and convolution in one, which meets kernels
             backwards; "auto" is the published rule, StyleGAN's from 128 pixels on.
-        settings: by name, what the file does not state; a format's are its ``SETTINGS``, see
+        settings: by name, what the file does not state; a format's are its ``settings``, see
             :class:`disentangle.io.foreign.unstated.Setting`.
     """
 
@@ -100,14 +102,31 @@ class Converted:
     used: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Format(Protocol):
-    """A module that knows one family of files."""
+@dataclass(frozen=True)
+class ForeignFormat:
+    """What knows one family of files.
 
-    NAME: str
+    Errors of its functions say what is wrong with the file in half a sentence that begins with "it": which file, and
+    what it looks like, is put before it.
 
-    def recognise(self, content: Content) -> bool: ...
+    Attributes:
+        name: with an article, as in "it looks like ...".
+        recognise: whether a file, or one dictionary in it, is of this family; asked of every file, so it looks at few
+            names and changes nothing.
+        convert: makes a configuration and tensors of it.
+        settings: what its files do not state.
+        networks: names under which it finds the generator by itself, the preferred one first.
+        convert_discriminator: the same for the discriminator beside the generator, as one of StyleGAN2.
+        general: whether it is told by shapes alone; such formats are asked where no other knows a name.
+    """
 
-    def convert(self, content: Content, options: Options) -> Converted: ...
+    name: str
+    recognise: Callable[[Content], bool]
+    convert: Callable[[Content, Options], Converted]
+    settings: tuple[Setting, ...] = ()
+    networks: tuple[str, ...] = ()
+    convert_discriminator: Callable[[Content], Converted] | None = None
+    general: bool = False
 
 
 # ---------------------------------------------------------------------------------------------------- networks

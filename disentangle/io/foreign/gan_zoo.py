@@ -16,6 +16,7 @@ from disentangle.inert.nodes import Node
 from disentangle.io.foreign.formats import (
     Content,
     Converted,
+    ForeignFormat,
     Options,
     block_widths,
     choose,
@@ -30,7 +31,7 @@ from disentangle.io.foreign.unstated import Setting, settled
 from disentangle.json_files import read_json
 from disentangle.text import shown
 
-__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "a checkpoint of pytorch_GAN_zoo"
 
@@ -280,3 +281,6 @@ def _dcgan(source: dict[str, Tensor], which: str, values: dict[str, Any], decisi
         "last": "tanh" if values["tanh"] else "identity",
     }
     return Converted(config, state, which, decisions)
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, SETTINGS, networks=_NETWORKS)

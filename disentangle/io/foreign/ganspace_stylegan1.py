@@ -7,14 +7,14 @@ import re
 import torch
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import ONLY, Content, Converted, Options, block_widths
+from disentangle.io.foreign.formats import ONLY, Content, Converted, ForeignFormat, Options, block_widths
 from disentangle.io.foreign.fused import turn_fused
 from disentangle.io.foreign.mapping_sizes import mapping_sizes
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import taps_of_channels
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "convert", "recognise"]
 
 NAME = "a StyleGAN as GANSpace uses it"
 
@@ -88,3 +88,6 @@ def convert(content: Content, options: Options) -> Converted:
         "noise": "random",
     }
     return Converted(config, state, ONLY, decisions)
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert)

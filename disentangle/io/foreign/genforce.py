@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, networks_in
+from disentangle.io.foreign.formats import Content, Converted, ForeignFormat, Options, block_widths, choose, networks_in
 from disentangle.io.foreign.fused import turn_fused
 from disentangle.io.foreign.mapping_sizes import embedded_together, mapping_sizes
 from disentangle.io.foreign.module_tree import stated_in
@@ -22,7 +22,7 @@ from disentangle.io.foreign.smoothing import taps_of_channels
 from disentangle.io.foreign.unstated import Setting, settled
 from disentangle.text import shown
 
-__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "a generator of genforce or SeFa"
 
@@ -291,3 +291,6 @@ def _progan(source: dict[str, Tensor], which: str, options: Options, stated: dic
         "lod": _lod(source, "lod", decisions),
     }
     return Converted(config, state, which, decisions)
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, SETTINGS, networks=_NETWORKS)

@@ -51,8 +51,8 @@ def contents(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> dict
     content = open_content(path, limits=limits)
     try:
         family = format_of(content)
-        known: str | None = family.NAME
-        settings: tuple[Setting, ...] = getattr(family, "SETTINGS", ())
+        known: str | None = family.name
+        settings: tuple[Setting, ...] = family.settings
     except CheckpointError:
         known, settings = None, ()
     if content.container == "directory":

@@ -13,10 +13,10 @@ from disentangle.errors import CheckpointError
 from disentangle.inert.boundary import reading
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign import chains
-from disentangle.io.foreign.formats import ONLY, Content, Format, Options
+from disentangle.io.foreign.formats import ONLY, Content, ForeignFormat, Options
 from disentangle.io.foreign.network import find
 from disentangle.io.foreign.places import Place, places_in, standing
-from disentangle.io.foreign.registry import FORMATS, GENERAL
+from disentangle.io.foreign.registry import formats
 from disentangle.text import shown
 
 __all__ = ["Located", "format_of", "located", "said_of_counters"]
@@ -39,7 +39,7 @@ class Located:
         module: the network itself, where the file has it whole.
     """
 
-    family: Format
+    family: ForeignFormat
     content: Content
     options: Options
     path: str = ""
@@ -51,14 +51,14 @@ class Located:
         return name if not self.path else self.path if name == ONLY else f"{self.path}.{name}"
 
 
-def format_of(content: Content) -> Format:
+def format_of(content: Content) -> ForeignFormat:
     """The format that knows this file.
 
     Raises:
         CheckpointError: if none does.
     """
     with reading(content.path, "a checkpoint"):
-        for family in FORMATS:
+        for family in formats():
             if family.recognise(content):
                 return family
         found = _found(content)
@@ -75,7 +75,7 @@ def located(content: Content, options: Options) -> Located:
     """
     wanted = options.weights
     with reading(content.path, "a checkpoint"):
-        for family in FORMATS:
+        for family in formats():
             if family.recognise(content):
                 if wanted is None:
                     better = _check_one_stands_out(content, family)
@@ -117,9 +117,9 @@ def said_of_counters(names: Sequence[str]) -> str:
     return f"Left out, since they only count: {', '.join(shown(name, most=40) for name in names)}."
 
 
-def _has(family: Format, data: Mapping[Any, Any], name: str) -> bool:
+def _has(family: ForeignFormat, data: Mapping[Any, Any], name: str) -> bool:
     """Whether a dictionary has a network of this name, which is one that the format itself knows."""
-    return name in getattr(family, "_NETWORKS", ()) and isinstance(find(data, name), (Mapping, Node))
+    return name in family.networks and isinstance(find(data, name), (Mapping, Node))
 
 
 def _said_of_others(names: Sequence[str]) -> str:
@@ -144,7 +144,7 @@ def _said_of_nameless(data: Any) -> tuple[str, ...]:
     return ()
 
 
-def _check_one_stands_out(content: Content, family: Format) -> tuple[str, list[str]] | None:
+def _check_one_stands_out(content: Content, family: ForeignFormat) -> tuple[str, list[str]] | None:
     """Of the networks side by side in a dictionary that a format knows, one must be the one that is meant.
 
     Returns:
@@ -160,7 +160,7 @@ def _check_one_stands_out(content: Content, family: Format) -> tuple[str, list[s
     best = [name for name in names if standing(name) == min(map(standing, names))]
     if len(best) > 1:
         raise _several([shown(name, most=60) for name in best], content)
-    known = [name for name in names if name in getattr(family, "_NETWORKS", ())]
+    known = [name for name in names if name in family.networks]
     if not best or best[0] in known or not known:
         return None
     return best[0], [name for name in names if name != best[0] and standing(name) < 3]
@@ -180,7 +180,7 @@ def _several(names: Sequence[str], content: Content) -> CheckpointError:
 
 
 def _made(
-    content: Content, options: Options, family: Format, place: Place, inner: str | None = None,
+    content: Content, options: Options, family: ForeignFormat, place: Place, inner: str | None = None,
     decisions: Sequence[str] = (),
 ) -> Located:  # fmt: skip
     said = list(decisions)
@@ -190,18 +190,19 @@ def _made(
     return Located(family, at_place, replace(options, weights=inner), place.path, tuple(said), place.module)
 
 
-def _found(content: Content) -> list[tuple[Format, Place]]:
+def _found(content: Content) -> list[tuple[ForeignFormat, Place]]:
     """Places that a format knows; general ones count only where no other knows any."""
     if not isinstance(content.data, (Mapping, list, tuple, Node)):
         return []
     places = places_in(content.data, content.budget)
-    for families in (FORMATS, GENERAL):
-        found: list[tuple[Format, Place]] = []
+    for general in (False, True):
+        families = formats(general=general)
+        found: list[tuple[ForeignFormat, Place]] = []
         taken: set[tuple[int, ...]] = set()
         for place in places:
             content.budget.steps(_ASKED)
             family = next((f for f in families if f.recognise(replace(content, data=place.data))), None)
-            if family is None or (families is GENERAL and not _may_be_plain(place)):
+            if family is None or (general and not _may_be_plain(place)):
                 continue
             same = _identity(place.data)
             if same and same in taken:  # one network in two places
@@ -221,10 +222,10 @@ def _may_be_plain(place: Place) -> bool:
     return level < 2 or (level == 2 and place.whole)
 
 
-def _outermost(found: list[tuple[Format, Place]]) -> list[tuple[Format, Place]]:
+def _outermost(found: list[tuple[ForeignFormat, Place]]) -> list[tuple[ForeignFormat, Place]]:
     """Without the networks inside of a dictionary that the same format knows as a whole."""
 
-    def inside(family: Format, place: Place) -> bool:
+    def inside(family: ForeignFormat, place: Place) -> bool:
         return any(
             other is not place and of is family and (not other.path or place.path.startswith(f"{other.path}."))
             for of, other in found
@@ -233,7 +234,7 @@ def _outermost(found: list[tuple[Format, Place]]) -> list[tuple[Format, Place]]:
     return [(family, place) for family, place in found if not inside(family, place)]
 
 
-def _wanted(found: list[tuple[Format, Place]], wanted: str) -> tuple[Format, Place, str | None] | None:
+def _wanted(found: list[tuple[ForeignFormat, Place]], wanted: str) -> tuple[ForeignFormat, Place, str | None] | None:
     """The place of that name, or the dictionary that has an entry of it."""
     for family, place in found:
         name = wanted.removeprefix(f"{place.path}.")

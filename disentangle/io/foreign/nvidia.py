@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
-from disentangle.io.foreign.formats import Content, Converted, Options, choose
+from disentangle.io.foreign.discriminators import GROUP, one_filter, placed, sized
+from disentangle.io.foreign.formats import Content, Converted, ForeignFormat, Options, choose
 from disentangle.io.foreign.mapping_sizes import mapping_sizes
 from disentangle.io.foreign.module_tree import attribute, class_name, is_module, number, scalar, state_dict
 from disentangle.io.foreign.network import tensors_of
@@ -18,7 +20,7 @@ from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import PUBLISHED, taps_of
 from disentangle.text import shown
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "convert", "recognise"]
 
 NAME = "a network pickle of StyleGAN2-ADA or StyleGAN3 (PyTorch)"
 
@@ -286,3 +288,33 @@ def _check_canvas(size: int, layers: list[dict[str, Any]], resolution: int) -> N
 
 def _filter_shape(kernel: Any) -> tuple[int, ...]:
     return tuple(kernel.shape) if isinstance(kernel, Tensor) else ()
+
+
+def _discriminator(content: Content) -> Converted:
+    """The network D, as our residual one; effective values are read from its layers."""
+    data = content.data
+    network = data.get("D") if isinstance(data, Mapping) else data
+    if not isinstance(network, Node) or not is_module(network) or class_name(network) != "Discriminator":
+        raise CheckpointError("it holds no discriminator; expected one under the name D.")
+    tensors = tensors_of(state_dict(network, content.budget), content.budget)
+    state = placed(tensors)
+    blocks = sorted({name.split(".")[0] for name in tensors if re.fullmatch(r"b\d+\.conv1\.weight", name)})
+    layers = [f"{block}.{part}" for block in blocks for part in ("conv0", "conv1")]
+    active = [*layers, "b4.conv", "b4.fc", *(f"{block}.fromrgb" for block in blocks)]
+    active += [name.removesuffix(".weight") for name in tensors if re.fullmatch(r"mapping\.fc\d+\.weight", name)]
+    if {scalar(network, f"{layer}.activation", "lrelu") for layer in active} - {"lrelu"}:
+        raise CheckpointError("its discriminator's layers use another activation; expected leaky relu (lrelu).")
+    clamps = {scalar(network, f"{layer}.conv_clamp", None) for layer in layers}
+    if len(clamps) > 1:
+        raise CheckpointError("its discriminator's layers differ in clamping; expected one setting for all.")
+    clamp = clamps.pop() if clamps else None
+    shrinking = [
+        attribute(network, f"{block}.{part}.resample_filter") for block in blocks for part in ("conv1", "skip")
+    ]
+    taps = one_filter(shrinking)
+    group = scalar(network, "b4.mbstd.group_size", GROUP)
+    multiplier = number(network, "mapping.fc0.bias_gain", 0.01)
+    return sized(state, "D", taps, None if clamp is None else float(clamp), group, multiplier)
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, networks=_NETWORKS, convert_discriminator=_discriminator)

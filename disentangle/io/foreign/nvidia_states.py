@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.formats import (
+    Content,
+    Converted,
+    ForeignFormat,
+    Options,
+    block_widths,
+    choose,
+    mapping_depth,
+    networks_in,
+)
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.nvidia_stylegan3_state import described_stylegan3
 from disentangle.io.foreign.reflectors import order_of, rank_of, with_frames
@@ -18,7 +27,7 @@ from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import filter_in, said_of_filter, taps_of
 from disentangle.io.foreign.unstated import Setting, settled
 
-__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "the tensors of a StyleGAN2 or StyleGAN3 by NVIDIA's names"
 
@@ -111,3 +120,6 @@ def _stylegan2(source: dict[str, Tensor], state: dict[str, Tensor], which: str, 
         "use_noise": any(name.endswith("noise_strength") for name in state),
     }
     return Converted(config, state, which, [*said, *said_of_filter(kernel)])
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, SETTINGS, networks=_NETWORKS)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, networks_in
+from disentangle.io.foreign.formats import Content, Converted, ForeignFormat, Options, block_widths, choose, networks_in
 from disentangle.io.foreign.module_tree import stated_in
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 from disentangle.io.foreign.unstated import Setting, settled
 from disentangle.text import shown
 
-__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "a ProGAN of pro_gan_pytorch"
 
@@ -79,3 +79,6 @@ def convert(content: Content, options: Options) -> Converted:
         "rgb_gain": math.sqrt(2.0),
     }
     return Converted(config, state, which, decisions)
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, SETTINGS, networks=_NETWORKS)

@@ -10,13 +10,13 @@ from torch import Tensor
 from disentangle.errors import CheckpointError
 from disentangle.files import sha256_of
 from disentangle.inert.reader import read_budgeted
-from disentangle.io.foreign.formats import Content, Converted, Options
+from disentangle.io.foreign.formats import Content, Converted, ForeignFormat, Options
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.renaming import Row, rename
 from disentangle.json_files import read_json
 from disentangle.text import shown
 
-__all__ = ["NAME", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "convert", "recognise"]
 
 NAME = "a model folder of pythae"
 
@@ -96,3 +96,6 @@ def _image_shape(settings: dict[str, Any], state: dict[str, Tensor]) -> tuple[in
             f"its input_dim is {shown(shape, most=60)}, but its decoder makes {state['last.weight'].shape[0]} numbers."
         )
     return tuple(shape)
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert)

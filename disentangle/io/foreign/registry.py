@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from collections.abc import Iterator
 
 from disentangle.io.foreign import (
     chains,
@@ -19,23 +19,43 @@ from disentangle.io.foreign import (
     simple_gan,
     tensorflow,
 )
-from disentangle.io.foreign.formats import Format
+from disentangle.io.foreign.formats import ForeignFormat
+from disentangle.plugins import Registry
 
-__all__ = ["FORMATS", "GENERAL"]
+__all__ = ["FORMATS", "formats", "register"]
 
-_MODULES: tuple[ModuleType, ...] = (
-    nvidia,
-    nvidia_states,
-    tensorflow,
-    rosinality,
-    genforce,
-    gan_zoo,
-    pro_gan_pytorch,
-    eigengan,
-    simple_gan,
-    ganspace_stylegan1,
-    pythae,
-    diffusers,
-)
-FORMATS: tuple[Format, ...] = _MODULES
-GENERAL: tuple[Format, ...] = (chains,)  # what is told by shapes alone: asked where no format knows a name
+
+def _builtin() -> Iterator[ForeignFormat]:
+    for module in (
+        nvidia,
+        nvidia_states,
+        tensorflow,
+        rosinality,
+        genforce,
+        gan_zoo,
+        pro_gan_pytorch,
+        eigengan,
+        simple_gan,
+        ganspace_stylegan1,
+        pythae,
+        diffusers,
+        chains,
+    ):
+        yield module.FORMAT
+
+
+FORMATS = Registry("format", ForeignFormat, _builtin)
+
+
+def formats(*, general: bool = False) -> tuple[ForeignFormat, ...]:
+    """Those that are told by names, or those that are told by shapes alone."""
+    return tuple(family for family in FORMATS.values() if family.general == general)
+
+
+def register(family: ForeignFormat) -> ForeignFormat:
+    """Add a format of your own to those that a file is tried by; it comes after the toolkit's own.
+
+    Raises:
+        InputError: its name is taken, or a part is missing.
+    """
+    return FORMATS.register(family)

@@ -10,7 +10,17 @@ from torch import Tensor
 
 from disentangle.errors import CheckpointError
 from disentangle.inert.nodes import Node
-from disentangle.io.foreign.formats import Content, Converted, Options, block_widths, choose, mapping_depth, networks_in
+from disentangle.io.foreign.discriminators import one_filter, sized
+from disentangle.io.foreign.formats import (
+    Content,
+    Converted,
+    ForeignFormat,
+    Options,
+    block_widths,
+    choose,
+    mapping_depth,
+    networks_in,
+)
 from disentangle.io.foreign.module_tree import attribute, stated_in, unwrapped
 from disentangle.io.foreign.network import tensors_of
 from disentangle.io.foreign.reflectors import order_of, rank_of, with_frames
@@ -18,7 +28,7 @@ from disentangle.io.foreign.renaming import DROP, Row, rename
 from disentangle.io.foreign.smoothing import said_of_filter, taps_of
 from disentangle.io.foreign.unstated import Setting, settled
 
-__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "a StyleGAN2 checkpoint in rosinality's layout"
 
@@ -162,3 +172,32 @@ def _rank_of_module(module: Node | None, source: Mapping[str, Tensor]) -> int | 
 def _rank_in(arguments: Any) -> int | None:
     value = arguments.attributes.get("diag_size") if isinstance(arguments, Node) else None
     return value if isinstance(value, int) and value > 0 else None
+
+
+_DISCRIMINATOR: list[Row] = [
+    (r".*\.kernel", DROP, None),
+    (r"convs\.0\.0\.weight", "fromrgb.weight", None),
+    (r"convs\.0\.1\.bias", "fromrgb.bias", None),
+    (r"convs\.(\d+)\.conv1\.0\.weight", lambda m: f"blocks.{int(m[1]) - 1}.conv0.weight", None),
+    (r"convs\.(\d+)\.conv1\.1\.bias", lambda m: f"blocks.{int(m[1]) - 1}.conv0.bias", None),
+    (r"convs\.(\d+)\.conv2\.1\.weight", lambda m: f"blocks.{int(m[1]) - 1}.conv1.weight", None),
+    (r"convs\.(\d+)\.conv2\.2\.bias", lambda m: f"blocks.{int(m[1]) - 1}.conv1.bias", None),
+    (r"convs\.(\d+)\.skip\.1\.weight", lambda m: f"blocks.{int(m[1]) - 1}.skip.weight", None),
+    (r"final_conv\.0\.weight", "conv.weight", None),
+    (r"final_conv\.1\.bias", "conv.bias", None),
+    (r"final_linear\.0\.(weight|bias)", r"fc.\1", None),
+    (r"final_linear\.1\.(weight|bias)", r"out.\1", None),
+]
+
+
+def _discriminator(content: Content) -> Converted:
+    """The network d of a checkpoint in training, as our residual one."""
+    held = content.data.get("d")
+    if not isinstance(held, Mapping) or not held:
+        raise CheckpointError("it holds no discriminator; expected one under the name d: keep the training checkpoint.")
+    tensors = tensors_of(held, content.budget)
+    kernels = [tensor for name, tensor in tensors.items() if name.endswith(".kernel")]
+    return sized(rename(tensors, _DISCRIMINATOR), "d", one_filter(kernels))
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, SETTINGS, networks=_NETWORKS, convert_discriminator=_discriminator)

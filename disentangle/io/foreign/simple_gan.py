@@ -9,7 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from disentangle.errors import CheckpointError
-from disentangle.io.foreign.formats import Content, Converted, Options, choose, networks_in, picture_channels
+from disentangle.io.foreign.formats import (
+    Content,
+    Converted,
+    ForeignFormat,
+    Options,
+    choose,
+    networks_in,
+    picture_channels,
+)
 from disentangle.io.foreign.network import find, tensors_of
 from disentangle.io.foreign.plain_dcgan import SETTINGS, dcgan_config
 from disentangle.io.foreign.plain_layers import reparametrised
@@ -17,7 +25,7 @@ from disentangle.io.foreign.plain_modules import settings_of
 from disentangle.io.foreign.renaming import Row, rename
 from disentangle.io.foreign.unstated import settled
 
-__all__ = ["NAME", "SETTINGS", "convert", "recognise"]
+__all__ = ["FORMAT", "NAME", "SETTINGS", "convert", "recognise"]
 
 NAME = "the state of a simple GAN or of a DCGAN"
 
@@ -105,3 +113,6 @@ def _dcgan(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[tuple[int
         (rf"main\.({index})\.(\w+)", rf"{name}.\2", None) for index, name in {**places, **norms}.items()
     ]
     return rename(source, table), [tuple(source[f"main.{index}.weight"].shape) for index in convs]
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, SETTINGS, networks=_NETWORKS)

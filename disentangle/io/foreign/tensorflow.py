@@ -11,12 +11,22 @@ from disentangle.errors import CheckpointError
 from disentangle.inert.budget import Budget
 from disentangle.inert.nodes import Node
 from disentangle.io.foreign import tensorflow_progan, tensorflow_stylegan1, tensorflow_stylegan2
-from disentangle.io.foreign.formats import Content, Converted, Options, choose
+from disentangle.io.foreign.discriminators import GROUP, placed, sized
+from disentangle.io.foreign.formats import Content, Converted, ForeignFormat, Options, choose
 from disentangle.io.foreign.network import tensors_of
-from disentangle.io.foreign.tensorflow_settings import half_precision
+from disentangle.io.foreign.renaming import DROP, Row, rename
+from disentangle.io.foreign.tensorflow_settings import (
+    ANY,
+    Allowed,
+    check_settings,
+    half_precision,
+    number_of,
+    taps_stated,
+)
+from disentangle.io.foreign.tensorflow_stylegan2 import INPUTS_AND_TRAINING
 from disentangle.text import shown
 
-__all__ = ["NAME", "convert", "recognise", "settings_of", "variables_of"]
+__all__ = ["FORMAT", "NAME", "convert", "recognise", "settings_of", "variables_of"]
 
 NAME = "a network pickle of ProGAN, StyleGAN or StyleGAN2 (TensorFlow)"
 
@@ -116,3 +126,67 @@ def settings_of(network: Node, budget: Budget) -> dict[str, Any]:
             budget.memory(_ENTRY * len(kwargs))
             found.update((key, value) for key, value in kwargs.items() if isinstance(key, str))
     return found
+
+
+_DISCRIMINATOR_STATED: Allowed = {
+    **INPUTS_AND_TRAINING,
+    "architecture": ("resnet",),
+    "nonlinearity": ("lrelu",),
+    "mapping_nonlinearity": ("lrelu",),
+    "use_spectral_norm": (False,),
+    "mbstd_group_size": ANY,
+    "mbstd_num_features": (0, 1),
+    "score_size": ANY,
+    "score_max": ANY,
+    "resample_kernel": ANY,
+    "conv_clamp": ANY,
+    "num_fp16_res": ANY,
+    "augment_strength": ANY,
+    "use_pagan": (False,),
+    "adaptive_dropout": (0,),
+    "freeze_layers": ANY,
+}
+_DISCRIMINATOR_LAYERS = {"FromRGB": "fromrgb", "Conv0": "conv0", "Conv1_down": "conv1", "Skip": "skip", "Conv": "conv"}
+_DISCRIMINATOR: list[Row] = [
+    (r"lod|.*resample_kernel", DROP, None),
+    (
+        r"(\d+)x\d+/(FromRGB|Conv0|Conv1_down|Skip|Conv)/weight",
+        lambda m: f"b{m[1]}.{_DISCRIMINATOR_LAYERS[m[2]]}.weight",
+        lambda t: t.permute(3, 2, 0, 1),  # height, width, in, out
+    ),
+    (r"(\d+)x\d+/(FromRGB|Conv0|Conv1_down|Conv)/bias", lambda m: f"b{m[1]}.{_DISCRIMINATOR_LAYERS[m[2]]}.bias", None),
+    (r"4x4/Dense0/weight", "b4.fc.weight", lambda t: t.T),
+    (r"4x4/Dense0/bias", "b4.fc.bias", None),
+    (r"LabelEmbed/weight", "mapping.embed.weight", lambda t: t.T),
+    (r"LabelEmbed/bias", "mapping.embed.bias", None),
+    (r"Mapping(\d+)/weight", r"mapping.fc\1.weight", lambda t: t.T),
+    (r"Mapping(\d+)/bias", r"mapping.fc\1.bias", None),
+    (r"Output/weight", "b4.out.weight", lambda t: t.T),
+    (r"Output/bias", "b4.out.bias", None),
+]
+
+
+def _discriminator(content: Content) -> Converted:
+    """The second of three networks, as our residual one."""
+    data = content.data
+    network = data[1] if isinstance(data, (tuple, list)) and len(data) > 1 else None
+    named = variables_of(network, content.budget, every=True) if isinstance(network, Node) else {}
+    if not named or not isinstance(network, Node):
+        raise CheckpointError("it holds no discriminator; expected one in the middle of its three networks.")
+    variables = tensors_of(named, content.budget)
+    settings = settings_of(network, content.budget)
+    decisions = check_settings(settings, _DISCRIMINATOR_STATED, what="its discriminator")
+    clamp = settings.get("conv_clamp")
+    found = sized(
+        placed(rename(variables, _DISCRIMINATOR)),
+        "D",
+        taps_stated(settings),
+        None if clamp is None else number_of(settings, "conv_clamp", 0.0),
+        settings.get("mbstd_group_size", GROUP),
+        number_of(settings, "mapping_lrmul", 0.1),
+    )
+    found.decisions += decisions
+    return found
+
+
+FORMAT = ForeignFormat(NAME, recognise, convert, convert_discriminator=_discriminator)

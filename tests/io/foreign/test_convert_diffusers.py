@@ -20,7 +20,7 @@ from writers_more import diffusers as written_settings
 from disentangle.errors import CheckpointError, ConfigError, InputError
 from disentangle.io import foreign, load
 from disentangle.io.foreign.conversion import open_content
-from disentangle.io.foreign.registry import FORMATS
+from disentangle.io.foreign.registry import formats
 from disentangle.models import Encoder, Generator, build_model
 
 SETTINGS = {
@@ -147,7 +147,7 @@ def refused(path: Path) -> str:
 def test_the_pictures_are_the_same(either, older, tmp_path):
     model = rough(CONFIG)
     folder = saved(tmp_path / "vae", model, older=older)
-    assert [f.NAME for f in FORMATS if f.recognise(open_content(folder))] == ["a model folder of diffusers"]
+    assert [f.name for f in formats() if f.recognise(open_content(folder))] == ["a model folder of diffusers"]
     found = foreign.convert(folder, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     z = model.sample_latents(2, generator=torch.Generator().manual_seed(0))

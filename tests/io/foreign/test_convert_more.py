@@ -29,7 +29,7 @@ from writers_more import (
 from disentangle.errors import CheckpointError
 from disentangle.io import foreign, load
 from disentangle.io.foreign.conversion import open_content
-from disentangle.io.foreign.registry import FORMATS
+from disentangle.io.foreign.registry import formats
 
 SQRT2 = math.sqrt(2.0)
 PROGAN = {"kind": "progan", "resolution": 16, "latent_dim": 10, "channels": (8, 7, 6), "rgb_gain": SQRT2}
@@ -128,7 +128,7 @@ def test_the_pictures_are_the_same(case, tmp_path):
 def test_only_one_format_takes_a_file(case, tmp_path):
     config, write, called, _ = CASES[case]
     content = open_content(written(tmp_path, write(made(config))))
-    assert [called in family.NAME for family in FORMATS if family.recognise(content)] == [True]
+    assert [called in family.name for family in formats() if family.recognise(content)] == [True]
 
 
 def test_siblings_are_told_apart(tmp_path):
@@ -139,7 +139,7 @@ def test_siblings_are_told_apart(tmp_path):
         (sg2, rosinality, "rosinality"),
     ):  # fmt: skip
         content = open_content(written(tmp_path, write(rough(config))))
-        assert [called in family.NAME for family in FORMATS if family.recognise(content)] == [True]
+        assert [called in family.name for family in formats() if family.recognise(content)] == [True]
 
 
 # --------------------------------------------------------------------------------------------- damaged files
@@ -308,7 +308,7 @@ def test_pythae(tmp_path):
     model = rough(MLP)
     folder = tmp_path / "trained"
     pythae(model, folder)
-    assert [f.NAME for f in FORMATS if f.recognise(open_content(folder))] == ["a model folder of pythae"]
+    assert [f.name for f in formats() if f.recognise(open_content(folder))] == ["a model folder of pythae"]
     found = foreign.convert(folder, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     z, images = torch.randn(4, 3), torch.rand(4, 2, 6, 5)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from disentangle.io.foreign.registry import FORMATS, GENERAL
+from disentangle.io.foreign.registry import FORMATS
 from disentangle.io.foreign.unstated import Setting
 
 PAGE = Path(__file__).parents[3] / "docs" / "checkpoints.md"
-ALL = {family.NAME: tuple(getattr(family, "SETTINGS", ())) for family in (*FORMATS, *GENERAL)}
+ALL = {family.name: family.settings for family in FORMATS.values()}
 
 
 def rows() -> dict[str, str]:
