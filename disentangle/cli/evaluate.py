@@ -42,8 +42,19 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
     "--factors-file", type=click.Path(path_type=Path),
     help="With --data FOLDER: a .csv or .tsv of the factors of its pictures; default: factors.csv in it.",
 )  # fmt: skip
-@click.option("--codes", type=click.Path(path_type=Path), help="Instead of MODEL: codes (n, d) as .npy.")
-@click.option("--factors", type=click.Path(path_type=Path), help="With --codes: factors (n, k) as .npy.")
+@click.option(
+    "--codes",
+    type=click.Path(path_type=Path),
+    metavar="PATH[:NAMES]",
+    help="Instead of MODEL: codes, a row a point, as .npy, .npz, .csv, .tsv, .parquet, .h5, .h5ad or .safetensors.",
+)
+@click.option(
+    "--factors",
+    type=click.Path(path_type=Path),
+    metavar="PATH[:NAMES]",
+    help="With --codes: factors, a row a point, in any of these; NAMES of arrays or columns, as obs/cell_type,batch.",
+)
+@click.option("--id", "id_column", help="The column that names the points of --codes and --factors; none: by order.")
 @click.option("--encoder", help="Instead of MODEL: module:function, images in [0, 1] to codes.")
 @click.option("--resolution", type=click.IntRange(1), help="With --encoder: side of the pictures it takes.")
 @click.option("--images", help="Instead of MODEL: a folder, .zip or array of images; or with it, what it has made.")
@@ -67,7 +78,7 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
     help="How files of --images and --reference become squares: by the protocol, or as a training takes them.",
 )
 @click.option("--set", "changes", multiple=True, metavar="METRIC.OPTION=VALUE", help="Another value for one setting.")
-@click.option("--factor-kinds", help="discrete, continuous or periodic[:PERIOD], for all or for each.")
+@click.option("--factor-kinds", help="discrete, continuous or periodic[:PERIOD], for all, each, or NAME=KIND,...")
 @click.option("--baselines/--no-baselines", default=True, show_default=True, help="Chance and ceiling too.")
 @click.option(
     "--bootstrap", type=click.IntRange(0, 100_000), default=0, show_default=True, help="Resamples for a 95 % interval."
@@ -94,7 +105,7 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 def command(
     ctx: click.Context, model: str | None, generator: str | None, z_dim: int | None, data: str | None,
     split: str | None, check_overlap: bool, data_dir: Path | None, factors_file: Path | None, codes: Path | None,
-    factors: Path | None,
+    factors: Path | None, id_column: str | None,
     encoder: str | None, resolution: int | None,
     images: str | None, reference: str | None, extractor: str, weights: Path | None, download: bool,
     random_weights: bool, metrics: str, protocol: str | None, fit: str, changes: tuple[str, ...],
@@ -178,6 +189,8 @@ def command(
         raise click.UsageError("--factors-file is about the pictures of --data; give a folder of them.")
     if codes is not None and factors is None:
         raise click.UsageError("Codes need the factors they are scored against: --factors y.npy.")
+    if id_column is not None and codes is None:
+        raise click.UsageError("--id is about the points of --codes and --factors.")
     from disentangle.cli.evaluate_codes import Measurement, evaluate_codes, evaluate_encoder
 
     how = Measurement(
@@ -187,7 +200,7 @@ def command(
     )  # fmt: skip
     if codes is not None:
         assert factors is not None
-        evaluate_codes(ctx, codes, factors, how)
+        evaluate_codes(ctx, codes, factors, how, id_column)
     else:
         assert data is not None
         evaluate_encoder(ctx, model, encoder, data, data_dir, factors_file, resolution, num, where, how)

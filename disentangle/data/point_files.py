@@ -168,8 +168,8 @@ def _read_hdf5(path: Path, names: str | None, id_column: str | None, *, codes: b
                 held = [*(f"obsm/{key}" for key in _keys(path, file, "obsm")), "X", "obs"]
                 held += [f"layers/{key}" for key in _keys(path, file, "layers")]
                 raise DataError(
-                    f"{path} has no {shown(full, most=60)!r} (it has: {names_told(held)}); name a matrix, as obsm/X_pca, "
-                    "or columns, as obs/cell_type,batch."
+                    f"{path} has no {shown(full, most=60)!r} (it has: {names_told(held)}); name a matrix, as "
+                    "obsm/X_pca, or columns, as obs/cell_type,batch."
                 )
             elif not codes and not hasattr(item, "dtype") and anndata_file.is_table(item):
                 for each in anndata_file.columns_of(item):

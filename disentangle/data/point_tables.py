@@ -54,12 +54,14 @@ class Factors:
         ids: (n,) what each point is called; None where the file does not say.
         source: the file, and what of it.
         matrix: (n, k) as it lies in the file, where it is a single array of numbers, else None.
+        of_arrays: which columns are of arrays, whose whole numbers are labels, however many.
     """
 
     columns: tuple[FactorColumn, ...]
     ids: tuple[str, ...] | None
     source: str
     matrix: NDArray[Any] | None = None
+    of_arrays: frozenset[int] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,10 +99,8 @@ class Factors:
         return told
 
     def _told(self, column: int) -> str:
-        if self.matrix is None:
-            return self.columns[column].kind
-        whole = self.matrix.dtype.kind != "f" or _whole(self.columns[column].values)
-        return "discrete" if whole else self.columns[column].kind
+        labels = column in self.of_arrays and _whole(self.columns[column].values)
+        return "discrete" if labels else self.columns[column].kind
 
     def values(self, kinds: Sequence[str]) -> NDArray[Any]:
         """(n, k) as the metrics take them, NaN where a value is missing; whole numbers of an array stay what they are.
@@ -109,10 +109,13 @@ class Factors:
             InputError: if kinds do not fit.
         """
         found, _ = factor_values(self.columns, kinds)
-        if self.matrix is None:
-            return found
-        stay = [kind != "discrete" or _whole(c.values) for kind, c in zip(kinds, self.columns, strict=True)]
-        return self.matrix if all(stay) else np.where(stay, self.matrix, found)
+        stay = {i for i in self.of_arrays if _whole(self.columns[i].values) and not self.columns[i].categories}
+        discrete = {i for i, kind in enumerate(kinds) if kind == "discrete"}
+        if self.matrix is not None and discrete <= stay:
+            return self.matrix
+        for i in stay & discrete:
+            found[:, i] = self.columns[i].values
+        return found
 
     def take(self, rows: NDArray[np.int64]) -> Factors:
         """The factors of some points."""
@@ -121,6 +124,7 @@ class Factors:
             None if self.ids is None else tuple(self.ids[row] for row in rows),
             self.source,
             None if self.matrix is None else self.matrix[rows],
+            self.of_arrays,
         )
 
     def description(self, kinds: Sequence[str]) -> str:
@@ -129,7 +133,8 @@ class Factors:
         for column, kind in zip(self.columns[:20], kinds, strict=False):
             told.append(str(column).replace(f", {column.kind}", f", {shown(kind, most=40)}", 1))
         more = "; ..." if len(self.columns) > 20 else ""
-        line = f"{len(self.columns[0].values):,} points with factors in {self.source}: {'; '.join(told)}{more}."
+        source = shown(self.source, most=200)
+        line = f"{len(self.columns[0].values):,} points with factors in {source}: {'; '.join(told)}{more}."
         odd = [
             column.name
             for column, kind in zip(self.columns, kinds, strict=True)
@@ -192,6 +197,8 @@ def read_factors(place: PathLike, *, id_column: str | None = None) -> Factors:
     """
     path, found = read_parts(place, id_column, codes=False)
     columns: list[FactorColumn] = []
+    of_arrays: set[int] = set()
+    matrix: NDArray[Any] | None = None
     for name, part in found.parts:
         if isinstance(part, FactorColumn):
             columns.append(part)
@@ -203,23 +210,16 @@ def read_factors(place: PathLike, *, id_column: str | None = None) -> Factors:
                 f"a column a factor, at most {_MOST_COLUMNS:,}."
             )
         for i in range(matrix.shape[1]):
-            label = (
-                name if name and part.ndim == 1 else f"{name} {i}" if name and len(found.parts) > 1 else f"factor {i}"
-            )
-            columns.append(_array_column(path, label, matrix[:, i]))
+            label = name if part.ndim == 1 else f"{name} {i}" if len(found.parts) > 1 else ""
+            of_arrays.add(len(columns))
+            columns.append(_array_column(path, label or f"factor {i}", matrix[:, i]))
     _same_lengths(path, [len(column.values) for column in columns])
     if len({column.name for column in columns}) < len(columns):
-        raise DataError(f"{path}: two factors have one name ({names_told([c.name for c in columns])}); name each once.")
-    matrix = None
-    if (
-        len(found.parts) == 1
-        and not isinstance(found.parts[0][1], FactorColumn)
-        and found.parts[0][1].dtype.kind in "biuf"
-    ):
-        part = found.parts[0][1]
-        matrix = part[:, None] if part.ndim == 1 else part
-    count = len(columns[0].values)
-    return Factors(tuple(columns), _of_length(path, found.ids, count), os.fspath(place), matrix)
+        raise DataError(f"{path}: two factors have one name ({names_told(c.name for c in columns)}); name each once.")
+    if matrix is not None and (len(found.parts) > 1 or matrix.dtype.kind not in "biuf"):
+        matrix = None
+    ids = _of_length(path, found.ids, len(columns[0].values))
+    return Factors(tuple(columns), ids, os.fspath(place), matrix, frozenset(of_arrays))
 
 
 def matched(codes: Codes, factors: Factors, *, by_id: bool = True) -> tuple[NDArray[Any], Factors, str]:
