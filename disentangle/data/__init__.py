@@ -14,6 +14,7 @@ from disentangle.data.known import MPI3D, DSprites, Shapes3D
 from disentangle.data.labelled import Subset, check_classes, hold_out, overlap, with_classes
 from disentangle.data.lsun import LSUN
 from disentangle.data.own_factors import FactorArrays, FactorFolder, ListedFactors
+from disentangle.data.point_tables import Codes, Factors, matched, read_codes, read_factors
 from disentangle.data.registry import list_data, open_data, open_factors, register, splits
 from disentangle.data.rooms import Rooms
 from disentangle.data.smallnorb import SmallNORB
@@ -34,12 +35,14 @@ __all__ = [
     "MPI3D",
     "Cars3D",
     "CelebA",
+    "Codes",
     "DSprites",
     "DataInfo",
     "DataSource",
     "FactorArrays",
     "FactorDataset",
     "FactorFolder",
+    "Factors",
     "FashionMNIST",
     "ImageFolder",
     "ImageSource",
@@ -54,9 +57,12 @@ __all__ = [
     "check_classes",
     "hold_out",
     "list_data",
+    "matched",
     "open_data",
     "open_factors",
     "overlap",
+    "read_codes",
+    "read_factors",
     "register",
     "splits",
     "with_classes",

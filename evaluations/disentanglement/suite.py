@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from disentangle.checks import check_integer, check_jobs
+from disentangle.checks import check_integer, check_jobs, check_name
 from disentangle.errors import ArgumentError, unknown_name
 from disentangle.evaluations.disentanglement.code_table import CodeTable
 from disentangle.evaluations.disentanglement.inputs import read_points
@@ -36,6 +36,7 @@ def evaluate(
     protocol: str | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     factor_kinds: FactorKinds = None,
+    missing: str = "refuse",
     baselines: bool = True,
     bootstrap: int = 0,
     seed: int = 0,
@@ -60,6 +61,9 @@ def evaluate(
             ``"dlib-2018"`` wherever that defines it.
         options: metric to options that replace those of its protocol.
         factor_kinds: see :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`.
+        missing: what NaN among the factors is: ``"refuse"``, a mistake; ``"by-factor"``, a label that is missing, so
+            that each factor is measured on the points that have it, and metrics that look at all factors of a point
+            (``missing_policy`` in the settings says which) measure on the points that have all.
         baselines, bootstrap: see :func:`~disentangle.evaluations.disentanglement.metric.score_all`.
         seed: of the split, the classifiers and the resamples.
         n_jobs: as in joblib.
@@ -73,6 +77,7 @@ def evaluate(
     """
     names = select_metrics(metrics)
     check_jobs(n_jobs)
+    check_name("value of missing", missing, ("refuse", "by-factor"))
     protocols = {*PROTOCOLS, *(own for name in names for own in METRICS[name].protocols)}
     if protocol is not None and protocol not in protocols:
         raise unknown_name("protocol", str(protocol), protocols)
@@ -98,6 +103,7 @@ def evaluate(
         min_codes=by_codes.min_codes,
         min_factors=by_factors.min_factors,
         metric=(by_factors if by_factors.min_factors > 1 else by_codes).label,
+        missing=missing == "by-factor",
     )
     return score_all(chosen, points, baselines=baselines, bootstrap=bootstrap, seed=seed, progress=progress)
 
