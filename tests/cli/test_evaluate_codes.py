@@ -153,4 +153,4 @@ def test_tables_of_ones_own(run, fails, tmp_path: Path, monkeypatch: pytest.Monk
     subject = json.loads(Path("s.json").read_text())["subject"]
     assert subject["categories"] == {"kind": ["B", "NK", "T"]}
     assert "300 rows" in fails(*command, "--factors", "y.csv", "--id", "none")
-    assert "--id is about" in fails("evaluate", "--data", "rooms", "--encoder", "a:b", "--id", "cell")
+    assert "--id is not for an --encoder" in fails("evaluate", "--data", "rooms", "--encoder", "a:b", "--id", "cell")
