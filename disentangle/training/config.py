@@ -154,7 +154,7 @@ class VAETraining(TrainingConfig):
     kind: Literal["vae"] = "vae"
     model: VAEConfig
     objective: ObjectiveConfig = BetaTCVAEObjective()
-    reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli"
+    reconstruction: Literal["bernoulli", "gaussian", "gaussian-learned"] = "bernoulli"
     generator_penalty: GeneratorPenaltyConfig = GeneratorPenaltyConfig()
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4)
     init: str | None = pydantic.Field(None, description="model file, run folder or zoo name to train further")
