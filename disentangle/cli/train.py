@@ -42,17 +42,23 @@ def command() -> None:
 @click.option("--gamma", type=float, help="Weight of the total correlation in factor-vae; default: 10.")
 @click.option("--capacity", type=float, help="Final capacity in nats, for beta-vae; default: none.")
 @click.option("--latent-dim", type=int, help="Numbers of a code; default: 10.")
+@click.option("--decoder", type=click.Choice(["plain", "style"]), help="Of style, latents scale maps; default: plain.")
+@click.option(
+    "--pairs", type=click.Choice(["known", "adaptive"]),
+    help="Weak supervision of a beta-vae by pairs that differ in one factor, which is told or not; default: none.",
+)  # fmt: skip
 @generator_options
 def vae(ctx: click.Context, **options: Any) -> None:
     """Train a VAE: beta-VAE, beta-TCVAE, FactorVAE or DIP-VAE.
 
-    Presets: vae-32, vae-64, vae-128.
+    Presets: vae-32, vae-64, vae-128; pairs-32, which is told by pairs of pictures which factor of rooms changed.
     By default 50,000 steps at 32 pixels, 100,000 at 64 and 128 (hours on a CPU: give fewer --steps to try it).
 
     \b
     Examples:
       disentangle train vae --data rooms --objective beta-tcvae --beta 6 --out runs/rooms
       disentangle train vae --data sprites --resolution 32 --objective factor-vae --gamma 10 --out runs/sprites
+      disentangle train vae --data rooms --preset pairs-32 --out runs/pairs
     """
     weights = {name: options[name] for name in ("beta", "gamma", "capacity") if options[name] is not None}
     if options["objective"]:
@@ -61,6 +67,10 @@ def vae(ctx: click.Context, **options: Any) -> None:
         fields = {f"objective.{name}": weight for name, weight in weights.items()}
     if options["latent_dim"] is not None:
         fields["model.latent_dim"] = options["latent_dim"]
+    if options["decoder"] is not None:
+        fields["model.decoder"] = options["decoder"]
+    if options["pairs"] is not None:
+        fields["pairs"] = options["pairs"]
     run_generator(ctx, "vae", options, fields)
 
 

@@ -52,11 +52,13 @@ PROGAN: dict[str, tuple[Any, ...]] = {
     "progan-celebahq": ("progan", 1024, (512, 512, 512, 512, 256, 128, 64, 32, 16), 512, (8, 600, 600), 1e-3, 16, 0.999, True, 750_000),  # noqa: E501
 }
 
-VAE_COLUMNS = ("kind", "size", "channels", "hidden", "latent", "objective", "lr", "batch", "steps")
+# pairs = weak supervision: "pairs-32" is told which factor of rooms changed, "vae-*" nothing.
+VAE_COLUMNS = ("kind", "size", "channels", "hidden", "latent", "decoder", "likelihood", "pairs", "objective", "lr", "batch", "steps")  # noqa: E501
 VAE: dict[str, tuple[Any, ...]] = {
-    "vae-32":  ("vae",  32, (32, 32, 64),         256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64,  50_000),
-    "vae-64":  ("vae",  64, (32, 32, 64, 64),     256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),
-    "vae-128": ("vae", 128, (32, 32, 64, 64, 64), 256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),
+    "vae-32":   ("vae",  32, (32, 32, 64),         256, 10, "plain", "bernoulli",        "none",  {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64,  50_000),  # noqa: E501
+    "vae-64":   ("vae",  64, (32, 32, 64, 64),     256, 10, "plain", "bernoulli",        "none",  {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),  # noqa: E501
+    "vae-128":  ("vae", 128, (32, 32, 64, 64, 64), 256, 10, "plain", "bernoulli",        "none",  {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),  # noqa: E501
+    "pairs-32": ("vae",  32, (32, 32, 64),         128,  6, "style", "gaussian-learned", "known", {"kind": "beta-vae", "beta": 1.0},   5e-4, 64, 120_000),  # noqa: E501
 }
 
 # Autoencoders with quantised codes. values = how many each latent can take;  decay = of AdamW;  clip = entries of which
