@@ -7,7 +7,7 @@ is trained with, see :mod:`disentangle.training.quantisation`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pydantic
@@ -93,13 +93,15 @@ class Autoencoder(LatentModule):
         super().__init__()
         self.config = config
         sizes = (config.image_channels, config.channels, config.hidden)
-        encoders = {"plain": plain_encoder, "style": normalised_encoder, "residual": residual_encoder}
-        decoders: dict[str, type[nn.Module]] = {
+        encoders: dict[str, Callable[..., nn.Sequential]] = {
+            "plain": plain_encoder, "style": normalised_encoder, "residual": residual_encoder,
+        }  # fmt: skip
+        decoders: dict[str, Callable[..., PlainDecoder | StyleDecoder | ResidualDecoder]] = {
             "plain": PlainDecoder, "style": StyleDecoder, "residual": ResidualDecoder,
         }  # fmt: skip
-        quantisers = {"codebooks": ScalarCodebooks, "fsq": FiniteScalars}
-        self.encoder = encoders[config.network](*sizes, config.latent_dim)  # type: ignore[operator]
-        self.quantiser = quantisers[config.quantiser.kind](config.latent_dim, config.quantiser.values)
+        quantiser = ScalarCodebooks if config.quantiser.kind == "codebooks" else FiniteScalars
+        self.encoder = encoders[config.network](*sizes, config.latent_dim)
+        self.quantiser: ScalarCodebooks | FiniteScalars = quantiser(config.latent_dim, config.quantiser.values)
         self.first = nn.Linear(config.latent_dim, config.hidden)
         self.decoder = decoders[config.network](*sizes)
 
@@ -129,7 +131,7 @@ class Autoencoder(LatentModule):
 
     def maps(self, latents: Tensor) -> list[Tensor]:
         """What the decoder's layers make of latents (n, latent_dim) on the way, pixels left out."""
-        return self.decoder.maps(self.first(latents))  # type: ignore[operator]
+        return self.decoder.maps(self.first(latents))
 
     def forward(self, latents: Tensor, *, space: str | None = None) -> Tensor:
         check_latents(latents, self._space(space))

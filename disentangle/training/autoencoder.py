@@ -10,11 +10,12 @@ import os
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from disentangle.data import ImageSource, open_data
 from disentangle.models import Autoencoder
 from disentangle.models.base import build_model
+from disentangle.models.ops.scalar_codebooks import ScalarCodebooks
 from disentangle.training.autoencoder_config import AutoencoderTraining
 from disentangle.training.code_usage import CodeUsage, revived
 from disentangle.training.objectives import reconstruction_error
@@ -44,7 +45,8 @@ def _train(session: Session, config: AutoencoderTraining) -> nn.Module:
     model = session.place(build_model(config.model, seed=config.seed))
     assert isinstance(model, Autoencoder)
     weights, others = decayed(model)
-    optimizer = build_optimizer(config.optimizer, [{"params": weights}, {"params": others, "weight_decay": 0.0}])
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+    optimizer = build_optimizer(config.optimizer, groups)
     treatment = attach_treatment(config.treatment, optimizer, model.projections())
     usage = CodeUsage(config.model.latent_dim, config.model.quantiser.values, session.device)
     total = usage.counts.numel()
@@ -80,16 +82,17 @@ def _train(session: Session, config: AutoencoderTraining) -> nn.Module:
         usage.add(model.quantiser.indices(continuous.detach()))
         if step % config.usage_every == 0:
             counts = usage.close(session.mean(usage.counts))
-            if config.revive:
+            if config.revive and isinstance(model.quantiser, ScalarCodebooks):
+                values = model.quantiser.values
                 with torch.no_grad():
-                    values: Tensor = model.quantiser.values  # type: ignore[assignment]
                     values.copy_(revived(values, counts, session.random("revive")))
     return model
 
 
 def decayed(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters that decay, and the others: biases and codebooks."""
-    weights, others = [], []
+    weights: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         keeps = name.rpartition(".")[2] == "bias" or name.startswith("quantiser.")
         (others if keeps else weights).append(parameter)

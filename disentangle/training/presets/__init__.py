@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from disentangle.config import Config, with_fields
+from disentangle.config import with_fields
 from disentangle.data import check_classes, open_data
 from disentangle.errors import InputError, unknown_name
 from disentangle.training.autoencoder_config import AutoencoderTraining
@@ -70,9 +70,9 @@ def preset_config(
     if row["size"] != height:
         raise InputError(f"Preset {preset!r} is for {row['size']} pixels, but the pictures have {height}.")
     data = {**data, "resolution": height}
-    rows: dict[str, Callable[..., Config]] = {"vae": vae_config, **dict.fromkeys(_QUANTISED, autoencoder_config)}
-    config = rows.get(kind, gan_config)(row, data, channels)
-    return with_fields(config, fields)  # type: ignore[return-value]
+    rows: dict[str, Callable[..., Any]] = {"vae": vae_config, **dict.fromkeys(_QUANTISED, autoencoder_config)}
+    config: VAETraining | AutoencoderTraining | GANTraining = rows.get(kind, gan_config)(row, data, channels)
+    return with_fields(config, fields)
 
 
 def __dir__() -> list[str]:
