@@ -58,6 +58,8 @@ class LatentSpace:
             whatever the prior of the others is; none by default.
         truncated_by: ``"prior"`` if shrinking a latent towards the prior's mean truncates it, ``"call"`` if only the
             generator can, while it maps the latent on: a StyleGAN normalises its z, so its length means nothing.
+        values: of each position in the flattened latent the numbers it takes, where these are finitely many, in
+            ascending order; none by default. A sample takes each as often, and is shrunk towards their mean.
     """
 
     name: str
@@ -67,6 +69,7 @@ class LatentSpace:
     labels: tuple[str, ...] = ()
     truncated_by: Literal["prior", "call"] = "prior"
     uniform: tuple[int, ...] = ()
+    values: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.walk:
@@ -78,6 +81,10 @@ class LatentSpace:
         for positions, what in ((self.walk, "walked"), (self.uniform, "uniform")):
             if positions and (min(positions) < 0 or max(positions) >= self.size):
                 raise InputError(f"{what} coordinates lie outside a latent of {self.size} numbers.")
+        if self.values and (len(self.values) != self.size or not all(self.values)):
+            raise InputError(
+                f"values has {len(self.values)} rows for {self.size} coordinates; expected numbers for each."
+            )
 
     @property
     def size(self) -> int:
@@ -87,10 +94,18 @@ class LatentSpace:
     @property
     def isotropic(self) -> bool:
         """Whether a rotation of the latent leaves the distribution of latents, and so of pictures, what it is."""
-        return self.prior == "normal" and not self.uniform
+        return self.prior == "normal" and not self.uniform and not self.values
 
     def sample(self, n: int, *, truncation: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """``n`` latents from the prior, shrunk towards its mean by ``truncation``; (n, *shape) float32 on the CPU."""
+        if self.values:
+            drawn = torch.rand(n, self.size, generator=generator)
+            columns = []
+            for column, values in enumerate(self.values):
+                known = torch.tensor(values)
+                taken = known[(drawn[:, column] * len(values)).long().clamp(max=len(values) - 1)]
+                columns.append(known.mean() + truncation * (taken - known.mean()) if truncation != 1 else taken)
+            return torch.stack(columns, dim=1).reshape(n, *self.shape)
         if self.prior == "normal":
             latents = torch.randn(n, *self.shape, generator=generator)
         else:
