@@ -7,7 +7,7 @@ from typing import Any
 
 from disentangle.config import with_fields
 from disentangle.data import check_classes, open_data
-from disentangle.errors import ArgumentError, InputError, unknown_name
+from disentangle.errors import ArgumentError, unknown_name
 from disentangle.signatures import checks_arguments
 from disentangle.training.autoencoder_config import AutoencoderTraining
 from disentangle.training.config import ClassifierTraining, VAETraining
