@@ -152,3 +152,14 @@ def test_help_tells_defaults_and_the_length(kind: str):
     for param in command.params:
         if param.name not in without and not param.is_flag:
             assert "default" in param.help or param.show_default, param.name
+
+
+@pytest.mark.parametrize("kind", ["vae", "classifier"])
+def test_the_field_that_help_sets_is_one(kind: str):
+    """Of every kind of training, not of an EigenGAN alone."""
+    said = invoke("train", kind, "--help").output
+    ((field, value),) = re.findall(r"--dry-run\s+shows,\s+e\.g\.\s+(\w+)=(\d+)", said)
+    result = invoke(
+        "train", kind, "--data", "fashion-mnist", "--resolution", 32, "--dry-run", "--set", f"{field}={value}"
+    )
+    assert f'"{field}": {value}' in result.output
