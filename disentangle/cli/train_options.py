@@ -70,7 +70,8 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--tracker", type=click.Choice(["none", "tensorboard", "wandb"]),
                      help="Also log to a tracker (default: none); wandb: online, or with WANDB_MODE=offline into the "
                           "run folder."),
-        click.option("--set", "fields", type=Assignments(), multiple=True, help="Any field, e.g. model.basis=4."),
+        click.option("--set", "fields", type=Assignments(), multiple=True,
+                     help="Any field that --dry-run shows, e.g. log_every=10."),
         click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                      help="A config.json to start from instead of a preset."),
         output_option("--out", folder=True, help="The run folder."),

@@ -315,8 +315,8 @@ class Session(Draws):
         bad = [name for name, mean in means.items() if not torch.isfinite(torch.tensor(mean))]
         if bad:
             self.fail(
-                f"{' and '.join(bad)} became NaN or infinite within the {self.config.log_every} steps before step "
-                f"{self.step}"
+                f"{' and '.join(bad)} became NaN or infinite within the {min(self.config.log_every, self.step)} steps "
+                f"before step {self.step}"
             )
         return means
 
