@@ -13,6 +13,7 @@ from disentangle.data.images import ImageSource, LabelledImageSource
 from disentangle.data.known import MPI3D, DSprites, Shapes3D
 from disentangle.data.labelled import Subset, check_classes, hold_out, overlap, with_classes
 from disentangle.data.lsun import LSUN
+from disentangle.data.nvidia3d import Falcor3D, Isaac3D
 from disentangle.data.own_factors import FactorArrays, FactorFolder, ListedFactors
 from disentangle.data.point_tables import Codes, Factors, matched, read_codes, read_factors
 from disentangle.data.registry import list_data, open_data, open_factors, register, splits
@@ -43,9 +44,11 @@ __all__ = [
     "FactorDataset",
     "FactorFolder",
     "Factors",
+    "Falcor3D",
     "FashionMNIST",
     "ImageFolder",
     "ImageSource",
+    "Isaac3D",
     "LabelledImageSource",
     "ListedFactors",
     "Request",

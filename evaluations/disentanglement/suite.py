@@ -145,7 +145,8 @@ def evaluate_encoder(
         protocol, options, bootstrap: see :func:`evaluate`.
         seed: of every draw.
         progress: called as ``progress(stage, done, total)``, with the stage ``"encode"`` or a metric's name.
-        **arguments: further ones of :func:`evaluate`.
+        **arguments: further ones of :func:`evaluate`; ``factor_kinds="dataset"`` stands for those that the data set
+            states, else its factors are labels.
 
     Returns:
         The scores by name, in the order asked for.
@@ -166,6 +167,8 @@ def evaluate_encoder(
     def table_of(pictures: Any) -> CodeTable:
         return CodeTable.of(encode, pictures, batch=batch, device=device, cache=deterministic, progress=told)
 
+    if arguments.get("factor_kinds") == "dataset":
+        arguments["factor_kinds"] = list(getattr(dataset, "factor_kinds", None) or ()) or None
     intervening = [INTERVENTIONAL[name] for name in names if name in INTERVENTIONAL]
     by_list = hasattr(dataset, "draw")  # pictures of which each is there once, with whatever factors it has
     table = table_of(dataset.grid()) if by_list and intervening else None if by_list else table_of(dataset)
