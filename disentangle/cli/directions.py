@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ import click
 
 from disentangle.cli.destinations import output_option
 from disentangle.cli.model_source import ModelSource, model_argument
-from disentangle.cli.options import IntegerRanges, device_option, json_option, note, refuse_unread, seed_option, setting
+from disentangle.cli.options import (
+    IntegerRanges,
+    NameOf,
+    device_option,
+    json_option,
+    note,
+    refuse_unread,
+    seed_option,
+    setting,
+)
 from disentangle.cli.progress import counting_progress
 from disentangle.cli.results import print_json, print_line
 from disentangle.text import quoted, shown
@@ -17,19 +27,6 @@ from disentangle.text import quoted, shown
 __all__ = ["command", "distance"]
 
 _LONGEST = 200  # characters of a direction's name
-_READ = {
-    "--method sefa": {"space", "layers", "top", "normalize", "torgb"},
-    "--method ganspace": {"space", "layers", "top", "module", "label", "samples", "seed"},
-    "--method ganspace --from": {"space", "layers", "top", "source"},
-    "--method basis": {"space", "layers", "top"},
-    "--method style-channel": {"space", "layers", "top", "seeds", "label"},
-    "--method random": {"space", "layers", "top", "seed"},
-    "--method jacobian": {
-        "space", "layers", "top", "label", "samples", "metric", "weights", "criterion", "batch", "seed",
-    },
-    "--method jacobian --at": {"space", "layers", "top", "label", "metric", "weights", "criterion", "batch", "at"},
-}  # fmt: skip
-_METHODS = ("sefa", "ganspace", "basis", "style-channel", "random", "jacobian")
 
 
 @click.group("directions")
@@ -45,16 +42,24 @@ def command() -> None:
 
 @command.command("find")
 @model_argument
-@click.option("--method", type=click.Choice(_METHODS), default="sefa", show_default=True)
+@click.option(
+    "--method",
+    type=NameOf("disentangle.latents", "METHODS", "method"),
+    default="sefa",
+    show_default=True,
+    help="sefa, ganspace, basis, style-channel, random, jacobian, or one that another package adds.",
+)
 @click.option("--space", help="Latent space: z, w, w+ or s; default: w where there is one.")
 @click.option("--layers", type=IntegerRanges(), help="Rows of w+, e.g. 2-5: whose weights count, and which move.")
 @click.option("--top", type=click.IntRange(1), help="How many, strongest first; default: 10; basis, jacobian: all.")
 @click.option("--normalize/--no-normalize", default=True, show_default=True, help="sefa: all style channels alike.")
 @click.option("--torgb/--no-torgb", default=None, help="sefa: count the layers to the image; default: the last one.")
-@click.option("--module", help="ganspace: analyse this module's activations, e.g. synthesis.b16.conv1.")
+@click.option("--module", "layer", help="ganspace: analyse this module's activations, e.g. synthesis.b16.conv1.")
 @click.option("--label", type=click.IntRange(0), help="ganspace, style-channel, jacobian: class of the pictures.")
 @click.option(
-    "--samples", type=click.IntRange(1, 10**7), help="Latents drawn; default: 10,000 of ganspace, 64 of jacobian."
+    "--samples",
+    type=click.IntRange(1, 10**7),
+    help="Latents drawn; default: 10,000 of ganspace, 1,000 of style-channel, 64 of jacobian.",
 )
 @click.option(
     "--metric", type=click.Choice(["pixels", "lpips", "efficientnet-lite0"]), help="jacobian: in which pictures change."
@@ -62,7 +67,11 @@ def command() -> None:
 @click.option("--weights", type=click.Path(path_type=Path), help="jacobian: the metric's weight file, or its folder.")
 @click.option("--criterion", type=click.Choice(["mean", "joint"]), help="jacobian: of the latents' metrics.")
 @click.option("--at", type=click.Path(path_type=Path), help="jacobian: at these latents, by `disentangle invert`.")
-@click.option("--batch", type=click.IntRange(1), help="jacobian: pictures made at once; default: 64.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    help="Pictures made at once; default: 50 of ganspace, 32 of style-channel, 64 of jacobian.",
+)
 @click.option("--from", "source", type=click.Path(path_type=Path), help="ganspace: read an .npz file of the authors'.")
 @click.option("--seeds", type=IntegerRanges(), default="0,1", show_default=True, help="style-channel: pictures tried.")
 @output_option("--out", suffixes=(".safetensors",), required=True, help="The file of directions, .safetensors.")
@@ -71,7 +80,7 @@ def command() -> None:
 @click.pass_context
 def find(
     ctx: click.Context, model: ModelSource, method: str, space: str | None, layers: tuple[int, ...] | None,
-    top: int | None, normalize: bool, torgb: bool | None, module: str | None, label: int | None,
+    top: int | None, normalize: bool, torgb: bool | None, layer: str | None, label: int | None,
     samples: int | None, metric: str | None, weights: Path | None, criterion: str | None, at: Path | None,
     batch: int | None, source: Path | None, seeds: tuple[int, ...], out: Path, seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
@@ -88,79 +97,48 @@ def find(
       disentangle directions find ffhq.safetensors --layers 2-5 --top 10 --out dirs.safetensors
       disentangle directions find eigengan-rooms --method jacobian --out axes.safetensors
     """
-    further = " --from" if source is not None and method == "ganspace" else ""
-    further = " --at" if at is not None and method == "jacobian" else further
-    refuse_unread(ctx, f"--method {method}{further}", _READ)
-    import dataclasses
+    from disentangle.latents import METHODS, Latents, find_directions
 
+    given = {
+        "space": space, "layers": layers, "top": top, "normalize": normalize, "torgb": torgb, "layer": layer,
+        "label": label, "samples": samples, "metric": metric, "criterion": criterion, "at": at, "batch": batch,
+        "source": source, "seeds": seeds, "seed": setting(ctx, "seed", seed, 0),
+    }  # fmt: skip
+    way, read = _ways(METHODS, method, [name for name, value in given.items() if value is not None])
+    refuse_unread(ctx, way, read)
     from disentangle.devices import resolve_device
     from disentangle.errors import ArgumentError
-    from disentangle.latents import (
-        Latents,
-        basis,
-        check_fit,
-        fingerprint,
-        ganspace,
-        jacobian_axes,
-        random_directions,
-        read_ganspace,
-        sefa,
-        style_channels,
-    )  # fmt: skip
 
     if weights is not None and metric in (None, "pixels"):
         raise click.UsageError("--weights is for --metric lpips or efficientnet-lite0; leave it out.")
-    if method == "ganspace" and samples == 1:
-        raise click.UsageError("--samples is 1; ganspace takes at least 2.")
     generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "has no latent space")
-    number, count = setting(ctx, "seed", seed, 0), top or 10
     if label is not None and not getattr(generator, "c_dim", 0):
         raise ArgumentError(f"--label is {label}, but {model} has no classes; leave it out.")
-    if method == "sefa":
-        found = sefa(generator, top=top, layers=layers, normalize=normalize, torgb=torgb)
-        if space not in (None, found.space):
-            raise ArgumentError(f"sefa finds directions in {found.space!r} on this model, not in {space!r}.")
-    elif method == "ganspace" and source is not None:
-        found = read_ganspace(source, space=space or ("w" if "w" in generator.spaces else "z"), top=count)
-        check_fit(generator, found)
-        found = dataclasses.replace(found, generator=fingerprint(generator, found.space))
-    elif method == "ganspace":
-        with counting_progress(ctx, "ganspace") as progress:
-            found = ganspace(
-                generator, space=space, layer=module, top=count, samples=samples or 10_000, seed=number, label=label,
-                progress=progress,
-            )  # fmt: skip
-    elif method == "basis":
-        found = basis(generator, space=space)
-        if layers is not None and found.layers is not None:
-            within = [i for i in range(len(found)) if set(found.rows(i) or ()) <= set(layers)]
-            if not within:
-                raise ArgumentError(f"{model} has no orthogonal layer among {list(layers)}; leave --layers out.")
-            found = found.select(within)
-        if top is not None and top > len(found):
-            raise ArgumentError(f"--top is {top}, but {model} has {len(found)} axes; give no more, or leave it out.")
-        found = found.select(range(top or len(found)))
-    elif method == "style-channel":
-        if space not in (None, "s"):
-            raise ArgumentError(f"style channels live in 's', not in {space!r}.")
-        with counting_progress(ctx, "style channels") as progress:
-            found = style_channels(generator, layers=layers, top=count, seeds=seeds, label=label, progress=progress)
-    elif method == "jacobian":
-        with counting_progress(ctx, "derivatives") as progress:
-            found = jacobian_axes(
-                generator, space=space, metric=distance(metric, weights, generator), layers=layers, rank=top,
-                samples=samples or 64, at=None if at is None else Latents.load(at), criterion=criterion or "mean",  # type: ignore[arg-type]
-                seed=number, label=label, batch=batch or 64, progress=progress,
-            )  # fmt: skip
-    else:
-        found = random_directions(generator, space=space, top=count, seed=number)
-    if layers is not None and found.layers is None and method not in ("style-channel", "jacobian"):
-        if found.space != "w":
-            raise ArgumentError(f"--layers chooses rows of w+, but these directions live in {found.space!r}.")
-        found = dataclasses.replace(found, layers=layers)
-    check_fit(generator, found)
+    options: dict[str, Any] = {name: given[name] for name in read[way] if given.get(name) is not None}
+    if metric is not None:
+        options["metric"] = distance(metric, weights, generator)
+    if at is not None:
+        options["at"] = Latents.load(at)
+    with counting_progress(ctx, method) as progress:
+        if "progress" in read[way]:
+            options["progress"] = progress
+        found = find_directions(generator, method, **options)
     found.save(out)
     note(ctx, f"{len(found)} directions in {found.space} by {method}: {out}")
+
+
+def _ways(methods: Mapping[str, Any], method: str, given: list[str]) -> tuple[str, dict[str, set[str]]]:
+    """The way in which the command is used, and of each way the options that are read then."""
+    read, way = {}, f"--method {method}"
+    for name, each in methods.items():
+        for option in ("", *each.replaces):
+            written = {"": "", "source": " --from"}.get(option, f" --{option}")
+            key = f"--method {name}{written}"
+            names = set(each.read_with([option])) - (set() if option else set(each.replaces))
+            read[key] = {"layers", *names, *(["weights"] if "metric" in names else [])}
+            if name == method and option in given:
+                way = key
+    return way, read
 
 
 def distance(name: str | None, weights: Path | None, generator: Any) -> Any:

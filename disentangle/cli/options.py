@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -21,6 +22,7 @@ __all__ = [
     "Assignments",
     "FiniteFloat",
     "IntegerRanges",
+    "NameOf",
     "bad_image_option",
     "check_pictures",
     "device_option",
@@ -66,6 +68,27 @@ class IntegerRanges(click.ParamType):  # type: ignore[type-arg]  # generic from 
 
 _MOST = 10_000
 LARGEST_SEED = 2**32 - 1  # of numpy's and scikit-learn's generators
+
+
+class NameOf(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A name of a :class:`~disentangle.plugins.Registry`, which is asked once a name is given: that may take torch.
+
+    Args:
+        module, registry: where it is.
+        name: what the help calls it.
+    """
+
+    def __init__(self, module: str, registry: str, name: str) -> None:
+        self.module, self.registry, self.name = module, registry, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from disentangle.errors import InputError
+
+        try:
+            getattr(importlib.import_module(self.module), self.registry).find(str(value))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
 
 
 class FiniteFloat(click.FloatRange):

@@ -12,6 +12,7 @@ from disentangle.cli.destinations import output_option
 from disentangle.cli.options import (
     Assignments,
     FiniteFloat,
+    NameOf,
     bad_image_option,
     device_option,
     note,
@@ -23,21 +24,6 @@ from disentangle.cli.results import print_text
 from disentangle.text import lasting
 
 __all__ = ["generator_options", "run_generator", "run_training", "training_options", "treatments"]
-
-
-class TreatmentMode(click.ParamType):
-    """The name of a mode of a treatment; they are asked for once one is given, since that takes torch."""
-
-    name = "mode"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from disentangle.errors import InputError
-        from disentangle.optim import MODES
-
-        try:
-            return MODES.find(value).name
-        except InputError as error:
-            self.fail(str(error), param, ctx)
 
 
 def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,7 +42,7 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="Form of --olr; default: matrix."),
         click.option("--ol", type=float,
                      help="Weight of the orthogonality loss on the projections; default: 0, or 0.00625 by --treat ol."),
-        click.option("--mode", type=TreatmentMode(),
+        click.option("--mode", type=NameOf("disentangle.optim", "MODES", "mode"),
                      help="What --nog makes orthogonal: gradient (default) or update; or a treatment in the place of "
                           "--nog: landing, pogo, spel, scion, or one that another package adds."),
         click.option("--scale", type=click.Choice(["none", "grad_norm", "nuclear"]),

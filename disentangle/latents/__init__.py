@@ -7,6 +7,8 @@ from disentangle.latents.ganspace import ganspace, read_ganspace
 from disentangle.latents.inversion import Inversion, invert
 from disentangle.latents.jacobian import jacobian_axes
 from disentangle.latents.latent_file import Latents
+from disentangle.latents.method import DirectionMethod
+from disentangle.latents.methods import METHODS, find_directions, register
 from disentangle.latents.random_directions import random_directions
 from disentangle.latents.sefa import sefa
 from disentangle.latents.style_channels import style_channels
@@ -14,12 +16,15 @@ from disentangle.latents.traversal import check_fit, start_columns, traverse
 from disentangle.latents.turning import rotation, turn
 
 __all__ = [
+    "METHODS",
+    "DirectionMethod",
     "Directions",
     "Inversion",
     "Latents",
     "activity",
     "basis",
     "check_fit",
+    "find_directions",
     "fingerprint",
     "ganspace",
     "invert",
@@ -27,6 +32,7 @@ __all__ = [
     "most_active",
     "random_directions",
     "read_ganspace",
+    "register",
     "rotation",
     "sefa",
     "start_columns",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from disentangle.errors import unknown_name
+from disentangle.checks import check_integer
+from disentangle.errors import ArgumentError, unknown_name
 from disentangle.latents.directions import Directions, fingerprint
+from disentangle.latents.method import DirectionMethod, moving
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator, Projection
 from disentangle.signatures import checks_arguments
 
-__all__ = ["basis"]
+__all__ = ["METHOD", "basis"]
 
 
 @checks_arguments
@@ -77,3 +79,21 @@ def _of_projections(generator: Any, projections: Mapping[str, Projection]) -> Di
         generator=fingerprint(generator, space),
         layers=tuple(layers) if rows else None,
     )
+
+
+def _find(
+    generator: Generator, *, space: str | None = None, layers: Sequence[int] | None = None, top: int | None = None
+) -> Directions:
+    found = basis(generator, space=space)
+    if layers is not None and found.layers is not None:
+        within = [i for i in range(len(found)) if set(found.rows(i) or ()) <= set(layers)]
+        if not within:
+            raise ArgumentError(f"this generator has no orthogonal layer among {list(layers)}; leave layers out.")
+        found = found.select(within)
+    if top is not None and check_integer("top", top, least=1) > len(found):
+        raise ArgumentError(f"top is {top}, but this generator has {len(found)} axes; give no more, or leave it out.")
+    found = found.select(range(top or len(found)))
+    return moving(found, layers) if layers is not None and found.layers is None else found
+
+
+METHOD = DirectionMethod("basis", "The model's own axes; of HouseholderGAN those of its orthogonal layers.", _find)

@@ -5,6 +5,7 @@ Source: Härkönen, Hertzmann, Lehtinen, Paris, "GANSpace: Discovering Interpret
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +17,17 @@ from torch import Tensor, nn
 
 from disentangle.array_files import ArrayFile
 from disentangle.checks import check_integer
-from disentangle.errors import CheckpointError, InputError, reason
+from disentangle.errors import ArgumentError, CheckpointError, InputError, reason
 from disentangle.latents.directions import Directions, fingerprint
+from disentangle.latents.method import DirectionMethod, keywords_of
 from disentangle.latents.sefa import with_fixed_signs
+from disentangle.latents.traversal import check_fit
 from disentangle.linalg.moments import Moments, leading_eigenpairs
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator, class_option
 from disentangle.signatures import checks_arguments
 
-__all__ = ["ganspace", "read_ganspace"]
+__all__ = ["METHOD", "ganspace", "read_ganspace"]
 
 _MOST_COMPONENTS = 100_000  # in a file; no latent space is as wide
 
@@ -70,7 +73,7 @@ def ganspace(
         raise InputError(f"this generator has no space {name!r}; it has {', '.join(generator.spaces)}.")
     top, samples = check_integer("top", top, least=1), check_integer("samples", samples)
     if samples < top + 1:
-        raise InputError(f"samples is {samples}; expected more than top, which is {top}.")
+        raise ArgumentError(f"samples is {samples}; expected more than top, which is {top}.")
     drawn = _drawn(generator, name, samples, seed, label)
     if layer is None:
         moments = Moments(_within(generator.spaces[name].size, top))
@@ -230,3 +233,23 @@ def read_ganspace(path: str | os.PathLike[str], *, space: str = "w", top: int | 
         )  # fmt: skip
     except InputError as error:
         raise CheckpointError(f"{path} {fault} ({reason(error)}).") from None
+
+
+def _find(
+    generator: Generator, *, source: str | os.PathLike[str] | None = None, space: str | None = None, top: int = 10,
+    **options: Any,
+) -> Directions:  # fmt: skip
+    if source is None:
+        return ganspace(generator, space=space, top=top, **options)
+    found = read_ganspace(source, space=space or ("w" if "w" in generator.spaces else "z"), top=top)
+    check_fit(generator, found)
+    return dataclasses.replace(found, generator=fingerprint(generator, found.space))
+
+
+METHOD = DirectionMethod(
+    "ganspace",
+    "Principal axes of w, or of a module's activations; or those that its authors published as a file (source).",
+    _find,
+    options=("source", *keywords_of(ganspace)),
+    replaces={"source": ("layer", "samples", "batch", "seed", "label", "progress")},
+)

@@ -18,6 +18,7 @@ from disentangle.checks import check_integer, check_name
 from disentangle.errors import InputError, unknown_name
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.latent_file import Latents
+from disentangle.latents.method import DirectionMethod, keywords_of
 from disentangle.latents.picture_features import picture_features
 from disentangle.latents.pullback import Pullback
 from disentangle.latents.sefa import with_fixed_signs
@@ -27,7 +28,7 @@ from disentangle.linalg.randomized_eigen import products_needed, randomized_eige
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator, LatentSpace, class_option
 
-__all__ = ["jacobian_axes", "parts_of"]
+__all__ = ["METHOD", "jacobian_axes", "parts_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -253,3 +254,16 @@ def _check(found: list[tuple[Tensor, Tensor]], features: Callable[[Tensor], Tens
         "the pictures change with the latent, but their derivative is zero: the generator rounds, detaches or leaves "
         "torch; expected one that can be differentiated."
     )
+
+
+def _find(generator: Generator, *, top: int | None = None, **options: Any) -> Directions:
+    return jacobian_axes(generator, rank=top, **options)
+
+
+METHOD = DirectionMethod(
+    "jacobian",
+    "Along which a small step changes the pictures most, on average or at one latent.",
+    _find,
+    options=("top", *(name for name in keywords_of(jacobian_axes) if name != "rank")),
+    replaces={"at": ("samples", "seed")},
+)

@@ -7,12 +7,13 @@ import torch
 from disentangle.checks import check_integer
 from disentangle.errors import InputError
 from disentangle.latents.directions import Directions, fingerprint
+from disentangle.latents.method import DirectionMethod
 from disentangle.latents.sefa import with_fixed_signs
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator
 from disentangle.signatures import checks_arguments
 
-__all__ = ["random_directions"]
+__all__ = ["METHOD", "random_directions"]
 
 
 @checks_arguments
@@ -42,3 +43,6 @@ def random_directions(generator: Generator, *, space: str | None = None, top: in
         vectors=vectors, space=name, labels=tuple(f"random {i}" for i in range(top)), method="random",
         scale=torch.ones(top), generator=fingerprint(generator, name),
     )  # fmt: skip
+
+
+METHOD = DirectionMethod("random", "Drawn at random, as something to compare with.", random_directions)

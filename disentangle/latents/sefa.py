@@ -15,11 +15,12 @@ from torch import Tensor
 from disentangle.checks import check_integer
 from disentangle.errors import ArgumentError, InputError
 from disentangle.latents.directions import Directions, fingerprint
+from disentangle.latents.method import DirectionMethod, keywords_of
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator, StyleLayer
 from disentangle.signatures import checks_arguments
 
-__all__ = ["sefa", "with_fixed_signs"]
+__all__ = ["METHOD", "sefa", "with_fixed_signs"]
 
 
 @checks_arguments
@@ -113,3 +114,18 @@ def with_fixed_signs(vectors: Tensor) -> Tensor:
     """Rows turned so that the entry of the largest magnitude is positive, the first of equal ones."""
     largest = vectors.abs().argmax(dim=1, keepdim=True)
     return vectors * torch.where(vectors.gather(1, largest) < 0, -1.0, 1.0).to(vectors)
+
+
+def _find(generator: Generator, *, space: str | None = None, **options: Any) -> Directions:
+    found = sefa(generator, **options)
+    if space not in (None, found.space):
+        raise ArgumentError(f"sefa finds directions in {found.space!r} on this model, not in {space!r}.")
+    return found
+
+
+METHOD = DirectionMethod(
+    "sefa",
+    "Along which the layers that read the latent change most, from their weights alone.",
+    _find,
+    options=("space", *keywords_of(sefa)),
+)

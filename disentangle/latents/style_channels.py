@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from disentangle.errors import InputError
+from disentangle.errors import ArgumentError, InputError
 from disentangle.latents.directions import Directions, fingerprint
+from disentangle.latents.method import DirectionMethod, keywords_of
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator, class_option
 from disentangle.signatures import checks_arguments
 
-__all__ = ["style_channels"]
+__all__ = ["METHOD", "style_channels"]
 
 
 @checks_arguments
@@ -87,3 +88,17 @@ def style_channels(
         vectors=vectors, space="s", labels=labels, method="style-channel", scale=spread.cpu()[positions].float(),
         generator=fingerprint(generator, "s"),
     )  # fmt: skip
+
+
+def _find(generator: Generator, *, space: str | None = None, **options: Any) -> Directions:
+    if space not in (None, "s"):
+        raise ArgumentError(f"style channels live in 's', not in {space!r}.")
+    return style_channels(generator, **options)
+
+
+METHOD = DirectionMethod(
+    "style-channel",
+    "Single channels of s, those first that change a picture most.",
+    _find,
+    options=("space", *keywords_of(style_channels)),
+)

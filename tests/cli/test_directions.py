@@ -163,7 +163,7 @@ def test_absolute_positions(run, folder, tmp_path):
         ("classes", ["--method", "ganspace", "--label", "3", "--samples", "50"], "expected 0 to 2"),
         ("style", ["--space", "s"], "sefa finds directions in 'w' on this model, not in 's'"),
         ("style", ["--method", "style-channel", "--space", "w"], "style channels live in 's'"),
-        ("style", ["--method", "random", "--space", "s", "--layers", "1"], "--layers chooses rows of w+"),
+        ("style", ["--method", "random", "--space", "s", "--layers", "1"], "layers chooses rows of w+"),
         ("style", ["--method", "random", "--layers", "8"], "name layer 8, but this generator has 0 to 5"),
         ("style", ["--method", "ganspace", "--module", "synthesis.b8.conv"], "no module 'synthesis.b8.conv'"),
         ("style", ["--layers", "0", "--top", "9"], "top is 9; expected 1 to 6"),

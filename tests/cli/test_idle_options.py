@@ -111,7 +111,7 @@ def ends(files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         ([*FIND, "--method", "ganspace", "--no-normalize"], "--no-normalize is not for --method ganspace"),
         ([*FIND, "--method", "basis", "--seed", "3"], "--seed is not for --method basis"),
         (["--seed", "3", *FIND, "--method", "basis"], "--seed is not for --method basis"),
-        ([*FIND, "--method", "basis", "--top", "1000"], "--top is 1000, but eigengan-rooms has"),
+        ([*FIND, "--method", "basis", "--top", "1000"], "top is 1000, but this generator has"),
         (["convert", "z.npy", "--list", "--rank", "3"], "--rank is not for --list"),
         (["invert", "vae-rooms", "a.png", "--pixels-only", "--weights", ".", "--out", "i.safetensors"],
          "--weights is of LPIPS, which --pixels-only leaves out"),
