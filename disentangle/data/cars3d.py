@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle.data.arrays import TensorRows
-from disentangle.data.images import ImageSource
 from disentangle.data.matlab import MatlabError, load_matlab
 from disentangle.data.places import PathLike, expanded, reads_files
-from disentangle.data.source import DataSource, Request
+from disentangle.data.source import DataSource
 from disentangle.data.stored import StoredFactors
 from disentangle.errors import DataError, reason
 
@@ -89,12 +88,6 @@ def _read_car(file: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
     return pictures
 
 
-def _open(asked: Request) -> ImageSource:
-    path = asked.first()
-    asked.check_side(SIDE)
-    return asked.build(Cars3D, path)
-
-
 SOURCE = DataSource(
     name="cars3d",
     title="Cars3D",
@@ -103,7 +96,7 @@ SOURCE = DataSource(
     image_shape="3 x 64 x 64",
     source="Reed et al. 2015, http://www.scottreed.info/files/nips2015-analogy-data.tar.gz (its folder data/cars)",
     licence="not stated",
-    open=_open,
+    open=lambda asked: asked.build_first(Cars3D, SIDE),
     files=("a folder of *_mesh.mat",),
     folders=("", "cars3d", "cars", "data/cars"),
     matches=lambda folder: any(folder.glob("*.mat" if folder.name in ("cars3d", "cars") else "*_mesh.mat")),

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from disentangle.data.arrays import TensorRows
-from disentangle.data.images import ImageSource
 from disentangle.data.places import PathLike, expanded, reads_files
-from disentangle.data.source import DataSource, Request
+from disentangle.data.source import DataSource
 from disentangle.data.stored import StoredFactors
 from disentangle.errors import DataError, reason
 from disentangle.files import open_regular
@@ -179,12 +178,6 @@ def _read_left(path: Path, points: NDArray[np.int64], pictures: NDArray[np.uint8
         _read_end(file, path)
 
 
-def _open(asked: Request) -> ImageSource:
-    path = asked.first()
-    asked.check_side(SIDE)
-    return asked.build(SmallNORB, path)
-
-
 SOURCE = DataSource(
     name="smallnorb",
     title="SmallNORB",
@@ -193,7 +186,7 @@ SOURCE = DataSource(
     image_shape="1 x 64 x 64",
     source="LeCun, Huang and Bottou 2004, https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
     licence="for research; may not be sold",
-    open=_open,
+    open=lambda asked: asked.build_first(SmallNORB, SIDE),
     aliases={"small-norb": {}},
     files=("smallnorb-*-training-dat.mat", "smallnorb-*-training-dat.mat.gz"),
     folders=("", "smallnorb", "small_norb"),

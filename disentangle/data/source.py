@@ -201,6 +201,17 @@ class Request:
         """Call a reader with the options, after checking that it has them."""
         return build(self.of.title, reader, *arguments, options=self.options, fixed=fixed)
 
+    def build_first(self, reader: Callable[..., ImageSource], side: int) -> ImageSource:
+        """Call a reader of the path that was named or found, for sets with pictures of one size only.
+
+        Raises:
+            InputError: another resolution was asked for.
+            DataError: it is nowhere.
+        """
+        path = self.first()
+        self.check_side(side)
+        return self.build(reader, path)
+
     def needed_resolution(self) -> int:
         """The resolution, for sets that have none of their own.
 
