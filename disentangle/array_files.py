@@ -1,8 +1,8 @@
 """Arrays in .npy and .npz files, read without unpickling anything and without believing what a header announces.
 
 The header's shape and type are compared with the bytes that are there before memory is taken; a compressed part of an
-.npz is counted while it is unpacked and its checksum compared. Arrays hold plain numbers: objects, records, texts,
-dates and complex numbers are refused.
+.npz is counted while it is unpacked and its checksum compared. Arrays hold plain numbers, or, where they are asked
+for, texts of a fixed width: objects, records, dates and complex numbers are refused.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = ["ArrayFile", "ArrayHeader"]
 _LONGEST_HEADER = 10_000  # bytes, numpy's own limit: a plain array's has 128, and parsing takes the square
 _MOST_AXES = 32
 _PLAIN = "biuf"
+_TEXTS = "US"
 _FREE = 32 << 20  # bytes that an array may unpack to, and four for each of the file's
 _EACH = 4
 _PIECE = 1 << 24
@@ -124,20 +125,21 @@ class ArrayFile:
                 raise self._failed(problem, name) from None
         return self._headers[name]
 
-    def read(self, name: str, *, most: int | None = None) -> NDArray[Any]:
+    def read(self, name: str, *, most: int | None = None, texts: bool = False) -> NDArray[Any]:
         """A whole array of numbers, in this machine's byte order.
 
         Args:
             name: one of ``names``.
             most: bytes that it may have; by default the file's length where it is stored as it is, and 128 MiB and
                 four times the file's length where it is compressed.
+            texts: whether it may hold texts too.
         """
         if name not in self.names:
             held = ", ".join(shown(key, most=40) for key in self.names[:20]) or "none"
             raise self._error(f"{self._path} has no array {name!r} (its arrays: {held}); expected {self._what}.")
         header = self.header(name)
         try:
-            return self._read(name, header, most)
+            return self._read(name, header, most, _PLAIN + _TEXTS if texts else _PLAIN)
         except MemoryError:
             raise self._error(
                 f"There is not the memory for {self._called(name)}, {header.nbytes:,} bytes; free some."
@@ -199,8 +201,8 @@ class ArrayFile:
             raise _DamagedError("it is cut off")
         return place
 
-    def _read(self, name: str, header: ArrayHeader, most: int | None) -> NDArray[Any]:
-        if header.dtype.kind not in _PLAIN:
+    def _read(self, name: str, header: ArrayHeader, most: int | None, kinds: str) -> NDArray[Any]:
+        if header.dtype.kind not in kinds:
             raise _DamagedError(f"it is of {shown(str(header.dtype), most=60)}, not of plain numbers")
         packed = self._archive is not None and self._members[name].compress_type != zipfile.ZIP_STORED
         if most is None and packed:

@@ -31,6 +31,7 @@ CARD = """# {name}
 |---|---|
 | kind | {kind} |
 | data | {data}, made by this toolkit |
+| supervision | {supervision} |
 | parameters | {parameters:,} |
 | file | `{file}`, {bytes:,} bytes, half precision |
 | sha256 | `{sha256}` |
@@ -117,6 +118,7 @@ def main(run: Path, name: str, summary: str, command: str, data: str, device: st
     )
     table = "| score | value |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in scores.items())
     card = CARD.format(
+        supervision=provenance.get("supervision", "none"),
         **entry.model_dump(exclude={"scores"}),
         parameters=sum(p.numel() for p in stored.parameters()),
         scores=f"{table}\n\n{how.replace('NAME', name)}",

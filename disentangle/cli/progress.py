@@ -146,7 +146,10 @@ def _named(losses: Mapping[str, float]) -> str:
 
 @contextmanager
 def stages_progress(ctx: click.Context) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A callback for work in stages that count things: stage, done, in all; a bar a stage."""
+    """A callback for work in stages that count things: stage, done, in all; a bar a count.
+
+    Stages that go on with the count of the one before, as metrics of one evaluation do, share its bar.
+    """
     if (ctx.find_root().obj or {}).get("quiet") or not sys.stderr.isatty():
         yield None
         return
@@ -156,6 +159,7 @@ def stages_progress(ctx: click.Context) -> Iterator[Callable[[str, int, int], No
         Progress,
         ProgressColumn,
         Task,
+        TaskID,
         TextColumn,
         TimeRemainingColumn,
     )
@@ -163,7 +167,7 @@ def stages_progress(ctx: click.Context) -> Iterator[Callable[[str, int, int], No
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.0f}/s" if task.speed else "")
+            return Text(f"{task.speed:.0f}/s" if task.speed and task.speed >= 1 else "")
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -173,12 +177,15 @@ def stages_progress(ctx: click.Context) -> Iterator[Callable[[str, int, int], No
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        tasks = {}
+        bars: dict[str, TaskID] = {}
 
         def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(escaped(stage, most=60))
-            bar.update(tasks[stage], completed=done, total=total)
+            name = escaped(stage, most=60)
+            if stage not in bars:
+                last = bar.tasks[-1] if bar.tasks else None
+                goes_on = last is not None and last.total == total and 0 < last.completed <= done and not last.finished
+                bars[stage] = last.id if last is not None and goes_on else bar.add_task(name, total=total)
+            bar.update(bars[stage], description=name, completed=done, total=total)
 
         yield update
 

@@ -198,7 +198,8 @@ class _Parts:
                 lacking.append(f"A traversal of pictures so large takes its time: `disentangle traverse {run}`.")
                 return []
             axes = basis(generator)
-            chosen = sefa(generator, top=8) if len(axes) > _MANY_AXES else most_active(generator, axes, top=8)
+            few = len(axes) <= _MANY_AXES
+            chosen = most_active(generator, axes, top=min(8, len(axes))) if few else sefa(generator, top=8)
             walks = traverse(generator, chosen, extent=2.5, steps=9)
             positions = torch.linspace(-2.5, 2.5, 9)
             set_in_z = chosen.method == "basis" and chosen.space == "z"

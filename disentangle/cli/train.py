@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from disentangle.cli import train_gan
+from disentangle.cli.options import FiniteFloat
 from disentangle.cli.train_options import (
     generator_options,
     run_generator,
@@ -41,17 +42,23 @@ def command() -> None:
 @click.option("--gamma", type=float, help="Weight of the total correlation in factor-vae; default: 10.")
 @click.option("--capacity", type=float, help="Final capacity in nats, for beta-vae; default: none.")
 @click.option("--latent-dim", type=int, help="Numbers of a code; default: 10.")
+@click.option("--decoder", type=click.Choice(["plain", "style"]), help="Of style, latents scale maps; default: plain.")
+@click.option(
+    "--pairs", type=click.Choice(["known", "adaptive"]),
+    help="Weak supervision of a beta-vae by pairs that differ in one factor, which is told or not; default: none.",
+)  # fmt: skip
 @generator_options
 def vae(ctx: click.Context, **options: Any) -> None:
     """Train a VAE: beta-VAE, beta-TCVAE, FactorVAE or DIP-VAE.
 
-    Presets: vae-32, vae-64, vae-128.
+    Presets: vae-32, vae-64, vae-128; pairs-32, which is told by pairs of pictures which factor of rooms changed.
     By default 50,000 steps at 32 pixels, 100,000 at 64 and 128 (hours on a CPU: give fewer --steps to try it).
 
     \b
     Examples:
       disentangle train vae --data rooms --objective beta-tcvae --beta 6 --out runs/rooms
       disentangle train vae --data sprites --resolution 32 --objective factor-vae --gamma 10 --out runs/sprites
+      disentangle train vae --data rooms --preset pairs-32 --out runs/pairs
     """
     weights = {name: options[name] for name in ("beta", "gamma", "capacity") if options[name] is not None}
     named = options["objective"]
@@ -64,7 +71,40 @@ def vae(ctx: click.Context, **options: Any) -> None:
         fields = {f"objective.{name}": weight for name, weight in weights.items()}
     if options["latent_dim"] is not None:
         fields["model.latent_dim"] = options["latent_dim"]
+    if options["decoder"] is not None:
+        fields["model.decoder"] = options["decoder"]
+    if options["pairs"] is not None:
+        fields["pairs"] = options["pairs"]
     run_generator(ctx, "vae", options, fields)
+
+
+@command.command()
+@click.option(
+    "--objective", type=click.Choice(["qlae", "fsq", "tripod"]), default="qlae", show_default=True,
+    help="What is minimised, and whether values are learnt (qlae) or evenly spaced.",
+)  # fmt: skip
+@click.option("--values", type=click.IntRange(2), help="Values a latent can take; default: the preset's, 10 or 12.")
+@click.option("--latent-dim", type=click.IntRange(1), help="Numbers of a code; default: the preset's.")
+@click.option("--revive", is_flag=True, help="Move learnt values that no picture takes; default: only count them.")
+@click.option("--lr", type=FiniteFloat(0, min_open=True), help="Learning rate; default: the preset's.")
+@training_options
+def autoencoder(ctx: click.Context, **options: Any) -> None:
+    """Train an autoencoder with quantised codes: QLAE, FSQ or Tripod.
+
+    Presets: qlae-32, fsq-32, tripod-32, of 20,000 steps, for a CPU; qlae-64, qlae-mpi3d, fsq-64, tripod-64,
+    tripod-mpi3d, tripod-falcor3d, tripod-isaac3d, of 200,000 steps or more, for a GPU. With --config the objective is
+    the file's.
+
+    \b
+    Examples:
+      disentangle train autoencoder --data rooms --resolution 32 --out runs/qlae
+      disentangle train autoencoder --data rooms --objective tripod --out runs/tripod
+    """
+    names = {"values": "model.quantiser.values", "latent_dim": "model.latent_dim", "lr": "optimizer.lr"}
+    fields: dict[str, Any] = {field: options[name] for name, field in names.items() if options[name] is not None}
+    if options["revive"]:
+        fields["revive"] = True
+    run_training(ctx, options["objective"], options, fields)
 
 
 @command.command()

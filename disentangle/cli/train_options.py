@@ -56,7 +56,8 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--tracker", type=click.Choice(["none", "tensorboard", "wandb"]),
                      help="Also log to a tracker (default: none); wandb: online, or with WANDB_MODE=offline into the "
                           "run folder."),
-        click.option("--set", "fields", type=Assignments(), multiple=True, help="Any field, e.g. model.basis=4."),
+        click.option("--set", "fields", type=Assignments(), multiple=True,
+                     help="Any field that --dry-run shows, e.g. log_every=10."),
         click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
                      help="A config.json to start from instead of a preset."),
         output_option("--out", folder=True, help="The run folder."),
@@ -122,7 +123,7 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
     if options["out"] is None and not options["dry_run"]:
         raise click.UsageError("Say where to put the run: --out FOLDER.")
     from disentangle.devices import resolve_device
-    from disentangle.training import train_classifier, train_gan, train_vae
+    from disentangle.training import train_autoencoder, train_classifier, train_gan, train_vae
     from disentangle.training.trackers import check_tracker
 
     device = setting(ctx, "device", options["device"], "auto")
@@ -132,7 +133,9 @@ def run_training(ctx: click.Context, kind: Any, options: dict[str, Any], fields:
         print_text(config.model_dump_json(indent=2))
         return
     check_tracker(config.tracker)
-    loops: dict[str, Callable[..., Any]] = {"vae": train_vae, "classifier": train_classifier, "gan": train_gan}
+    loops: dict[str, Callable[..., Any]] = {
+        "vae": train_vae, "autoencoder": train_autoencoder, "classifier": train_classifier, "gan": train_gan,
+    }  # fmt: skip
     train = loops[config.kind]
     with training_progress(ctx, f"train {kind}") as progress:
         result = train(config, options["out"], device=device, progress=progress)
@@ -235,6 +238,7 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
     from disentangle.errors import ConfigError
     from disentangle.json_files import read_json
     from disentangle.training import (
+        AutoencoderTraining,
         ClassifierTraining,
         GANTraining,
         TrainingConfig,
@@ -285,6 +289,7 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
         raise click.UsageError("With --config the length is --steps; --epochs is for presets.")
     record = read_json(options["config_file"], what="a configuration", error=ConfigError)
     kinds: dict[str, type[TrainingConfig]] = {"vae": VAETraining, "classifier": ClassifierTraining}
+    kinds |= dict.fromkeys(("qlae", "fsq", "tripod"), AutoencoderTraining)
     training = kinds.get(kind, GANTraining)
     config = parse_config(training, record, source=str(options["config_file"]))
     given = {f"data.{key}": value for key, value in data.items() if value}

@@ -113,6 +113,10 @@ def command(
     if dims is not None:
         chosen = chosen.select(dims)
     elif active is not None:
+        if active > len(chosen):
+            raise click.BadParameter(
+                f"{active} is more than the {len(chosen)} directions there are.", param_hint="'--active'"
+            )
         chosen = most_active(generator, chosen, top=active, label=label)
     check_pictures(len(chosen) * steps * (len(seeds) if started is None else len(started.values)), generator)
     with counting_progress(ctx, "traverse") as progress:

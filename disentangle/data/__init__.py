@@ -13,7 +13,9 @@ from disentangle.data.images import ImageSource, LabelledImageSource
 from disentangle.data.known import MPI3D, DSprites, Shapes3D
 from disentangle.data.labelled import Subset, check_classes, hold_out, overlap, with_classes
 from disentangle.data.lsun import LSUN
+from disentangle.data.nvidia3d import Falcor3D, Isaac3D
 from disentangle.data.own_factors import FactorArrays, FactorFolder, ListedFactors
+from disentangle.data.point_tables import Codes, Factors, matched, read_codes, read_factors
 from disentangle.data.registry import list_data, open_data, open_factors, register, splits
 from disentangle.data.rooms import Rooms
 from disentangle.data.smallnorb import SmallNORB
@@ -34,15 +36,19 @@ __all__ = [
     "MPI3D",
     "Cars3D",
     "CelebA",
+    "Codes",
     "DSprites",
     "DataInfo",
     "DataSource",
     "FactorArrays",
     "FactorDataset",
     "FactorFolder",
+    "Factors",
+    "Falcor3D",
     "FashionMNIST",
     "ImageFolder",
     "ImageSource",
+    "Isaac3D",
     "LabelledImageSource",
     "ListedFactors",
     "Request",
@@ -54,9 +60,12 @@ __all__ = [
     "check_classes",
     "hold_out",
     "list_data",
+    "matched",
     "open_data",
     "open_factors",
     "overlap",
+    "read_codes",
+    "read_factors",
     "register",
     "splits",
     "with_classes",

@@ -40,6 +40,7 @@ class Cars3D(StoredFactors):
     """
 
     factor_names: tuple[str, ...] = ("elevation", "azimuth", "object")
+    factor_kinds: tuple[str, ...] = ("continuous", "periodic:24", "discrete")
     grid: tuple[int, ...] = (4, 24, 183)
 
     def __init__(self, path: PathLike) -> None:

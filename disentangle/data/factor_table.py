@@ -1,4 +1,4 @@
-"""A table of factors: which picture has which values, as .csv or .tsv."""
+"""Tables of text, .csv and .tsv: their cells, their columns of factors, and which picture has which values."""
 
 from __future__ import annotations
 
@@ -9,17 +9,36 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle.errors import DataError, reason
+from disentangle.errors import DataError, InputError, reason
 from disentangle.text import shown
 
-__all__ = ["LARGEST_TABLE", "FactorColumn", "FactorTable", "read_table"]
+__all__ = [
+    "LARGEST_TABLE",
+    "MISSING",
+    "Cell",
+    "FactorColumn",
+    "FactorTable",
+    "factor_values",
+    "number_of",
+    "read_column",
+    "read_rows",
+    "read_table",
+    "text_column",
+]
 
 LARGEST_TABLE = 32 << 20  # bytes
+MISSING = frozenset({"", "nan", "na", "n/a", "<na>", "null"})
+"""What a cell holds where there is no value, in small letters, if missing values are taken."""
+
 _MOST_COLUMNS = 1_000
+
+Cell = tuple[int, str]
+"""A line and what is in it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,7 @@ class FactorColumn:
 
     Attributes:
         name: as its makers call it.
-        values: (n,) float64; of texts, the position in ``categories``.
+        values: (n,) float64; of texts, the position in ``categories``; NaN where the value is missing.
         categories: the texts in the order of the alphabet; empty for numbers.
     """
 
@@ -43,20 +62,27 @@ class FactorColumn:
         Texts are discrete. So are whole numbers where a value is had by two pictures or more in the mean, and other
         numbers where by four or more; at most 256 values, and 64 of other numbers.
         """
-        distinct, count = len(np.unique(self.values)), len(self.values)
-        whole = bool(np.all(self.values == np.rint(self.values)))
+        known = self.values[~np.isnan(self.values)]
+        distinct, count = len(np.unique(known)), len(known)
+        whole = bool(np.all(known == np.rint(known)))
         few = distinct <= min(256, count // 2) if whole else distinct <= min(64, count // 4)
         return "discrete" if self.categories or few or distinct < 2 else "continuous"
+
+    @property
+    def missing(self) -> int:
+        """How many values are missing."""
+        return int(np.isnan(self.values).sum())
 
     def take(self, rows: NDArray[np.int64]) -> FactorColumn:
         """The column of some pictures; categories that none of them has stay."""
         return FactorColumn(self.name, self.values[rows], self.categories)
 
     def __str__(self) -> str:
-        distinct = len(np.unique(self.values))
+        distinct = len(np.unique(self.values[~np.isnan(self.values)]))
         named = f" ({', '.join(shown(text, most=20) for text in self.categories[:4])}" if self.categories else ""
         named += (", ...)" if len(self.categories) > 4 else ")") if named else ""
-        return f"{shown(self.name, most=60)}: {distinct} values{named}, {self.kind}"
+        gaps = f", {self.missing:,} missing" if self.missing else ""
+        return f"{shown(self.name, most=60)}: {distinct} values{named}, {self.kind}{gaps}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +115,7 @@ def read_table(content: bytes, paths: Sequence[str], *, source: str, place: str,
         DataError: if it is no such table; a cell is empty, or a text among numbers or a number among texts; a row names
             no picture, or one that another row names.
     """
-    header, rows = _cells(content, source, tabs)
+    header, rows = read_rows(content, source, tabs=tabs)
     column, positions = _files(header, rows, paths, source, place)
     missing = [i for i, position in enumerate(positions) if position is None]
     if missing:
@@ -107,7 +133,7 @@ def read_table(content: bytes, paths: Sequence[str], *, source: str, place: str,
             "picture."
         )
     factors = tuple(
-        _column(name, [(line, cells[i]) for line, cells in rows], source)
+        read_column(name, [(line, cells[i]) for line, cells in rows], source)
         for i, name in enumerate(header)
         if i != column
     )
@@ -117,10 +143,62 @@ def read_table(content: bytes, paths: Sequence[str], *, source: str, place: str,
 Rows = list[tuple[int, list[str]]]
 
 
-def _cells(content: bytes, source: str, tabs: bool) -> tuple[list[str], Rows]:
-    """The header, and the cells of each row with its line."""
-    if len(content) >= LARGEST_TABLE:
-        raise DataError(f"{source} has {LARGEST_TABLE:,} bytes or more; expected a table of factors of fewer.")
+def factor_values(
+    columns: Sequence[FactorColumn], factor_kinds: str | Sequence[str] | None = None
+) -> tuple[NDArray[Any], list[str]]:
+    """Factors as the metrics take them.
+
+    Args:
+        columns: k factors of n points.
+        factor_kinds: other kinds than the columns' own: one for all, or one for each.
+
+    Returns:
+        (n, k) values, of discrete factors the position among their values, int64 where all are and none is missing,
+        else float64 with NaN where a value is missing; and the kinds.
+
+    Raises:
+        InputError: if kinds do not fit.
+    """
+    k = len(columns)
+    kinds = [factor_kinds] * k if isinstance(factor_kinds, str) else list(factor_kinds or [c.kind for c in columns])
+    if len(kinds) != k:
+        raise InputError(f"factor_kinds has {len(kinds)} entries, but there are {k} factors; expected one for each.")
+    values = []
+    for column, kind in zip(columns, kinds, strict=True):
+        if column.categories and kind != "discrete":
+            raise InputError(f"The factor {column.name!r} holds texts, which are discrete, not {shown(kind)}.")
+        found = column.values
+        if kind == "discrete":
+            known = ~np.isnan(found)
+            labels = np.unique(found[known], return_inverse=True)[1]
+            if not column.missing:
+                found = labels
+            else:
+                found = np.full(len(known), np.nan)
+                found[known] = labels
+        values.append(found)
+    return np.stack(values, axis=1), kinds
+
+
+def read_rows(
+    content: bytes, source: str, *, tabs: bool = False, most: int = LARGEST_TABLE, what: str = "a table of factors",
+    least: int = 2,
+) -> tuple[list[str], Rows]:  # fmt: skip
+    """The header, and the cells of each row with its line.
+
+    Args:
+        content: of the file, UTF-8; cells are divided by commas, tabs or semicolons, as its header is.
+        source: the table's name, for messages.
+        tabs: whether it is known to be divided by tabs.
+        most: bytes that it may have less than.
+        what: it should be, for messages.
+        least: columns that it has at least; with one, the first may be without a name, as pandas writes its index.
+
+    Raises:
+        DataError: if it is no such table.
+    """
+    if len(content) >= most:
+        raise DataError(f"{source} has {most:,} bytes or more; expected {what} of fewer.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,12 +212,14 @@ def _cells(content: bytes, source: str, tabs: bool) -> tuple[list[str], Rows]:
     except csv.Error as error:
         raise DataError(f"{source} is no readable table: line {reader.line_num}: {reason(error)}.") from None
     if len(found) < 2:
-        raise DataError(f"{source} has no rows; expected a header, and a row for each picture.")
+        each = "picture" if least > 1 else "point"
+        raise DataError(f"{source} has no rows; expected a header, and a row for each {each}.")
     header = found[0][1]
-    if not 2 <= len(header) <= _MOST_COLUMNS or "" in header or len(set(header)) < len(header):
+    named = header if least > 1 else header[1:]
+    if not least <= len(header) <= _MOST_COLUMNS or "" in named or len(set(header)) < len(header):
         raise DataError(
-            f"{source} has the header {shown(header)}; expected names that all differ, of the file and of a factor or "
-            "more, divided by commas."
+            f"{source} has the header {shown(header)}; expected names that all differ"
+            + (", of the file and of a factor or more, divided by commas." if least > 1 else ", divided by commas.")
         )
     for line, cells in found[1:]:
         if len(cells) != len(header):
@@ -173,31 +253,53 @@ def _files(
     )
 
 
-def _column(name: str, cells: list[tuple[int, str]], source: str) -> FactorColumn:
-    numbers = [_number(cell) for _, cell in cells]
-    for line, cell in cells:
+def read_column(name: str, cells: Sequence[Cell], source: str, *, missing: bool = False) -> FactorColumn:
+    """A column of factors from its cells: numbers, or texts, which are numbered in the order of the alphabet.
+
+    Args:
+        name: of the column.
+        cells: with their lines.
+        source: the table's name, for messages.
+        missing: whether cells may be empty, or one of the words of :data:`MISSING`.
+
+    Raises:
+        DataError: a cell is empty though it may not be, a text among numbers or a number among texts, or not finite.
+    """
+    gaps = [missing and cell.lower() in MISSING for _, cell in cells]
+    held = [each for each, gap in zip(cells, gaps, strict=True) if not gap]
+    numbers = [number_of(cell) for _, cell in held]
+    for line, cell in held:
         if not cell:
             raise DataError(f"{source}: line {line} has nothing in the column {shown(name)!r}; expected a value.")
     odd = [number is None for number in numbers]
     if any(odd) and not all(odd):
         texts = sum(odd) * 2 > len(odd)  # what most of them are, the column is
-        line, cell = cells[odd.index(not texts)]
+        line, cell = held[odd.index(not texts)]
         what = "a number among texts" if texts else "a text among numbers"
         raise DataError(
             f"{source}: line {line} has {shown(cell, most=60)!r} in the column {shown(name)!r}, {what}; expected one "
             "kind in a column."
         )
-    if all(odd):
-        categories = sorted({cell for _, cell in cells})
-        places = {text: i for i, text in enumerate(categories)}
-        return FactorColumn(name, np.array([places[cell] for _, cell in cells], np.float64), tuple(categories))
-    for (line, cell), number in zip(cells, numbers, strict=True):
+    if odd and all(odd):
+        return text_column(name, [None if gap else cell for (_, cell), gap in zip(cells, gaps, strict=True)])
+    for (line, cell), number in zip(held, numbers, strict=True):
         if number is None or not math.isfinite(number):
             raise DataError(f"{source}: line {line} has {cell} in the column {shown(name)!r}; expected finite numbers.")
-    return FactorColumn(name, np.array(numbers, np.float64))
+    values = np.full(len(cells), np.nan)
+    values[~np.array(gaps, dtype=bool)] = numbers
+    return FactorColumn(name, values)
 
 
-def _number(cell: str) -> float | None:
+def text_column(name: str, texts: Sequence[str | None]) -> FactorColumn:
+    """Texts as a factor: numbered in the order of the alphabet, NaN where there is none."""
+    categories = sorted({text for text in texts if text is not None})
+    places = {text: i for i, text in enumerate(categories)}
+    values = np.array([np.nan if text is None else places[text] for text in texts], dtype=np.float64)
+    return FactorColumn(name, values, tuple(categories))
+
+
+def number_of(cell: str) -> float | None:
+    """The number in a cell; None where there is none."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

@@ -22,12 +22,16 @@ __all__ = ["FactorDataset"]
 class FactorDataset(ABC):
     """A grid of factor values with a picture for each point.
 
-    A subclass sets ``factor_names``, ``factor_sizes`` and ``image_shape`` and implements :meth:`render`.
+    A subclass sets ``factor_names``, ``factor_sizes`` and ``image_shape`` and implements :meth:`render`. Metrics take
+    the factors as labels, as the literature does; ``factor_kinds`` says what they are by nature ("discrete",
+    "continuous" or "periodic:STEPS"), for ``factor_kinds="dataset"`` of
+    :func:`~disentangle.evaluations.disentanglement.evaluate_encoder`. Empty: all discrete.
     """
 
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
     image_shape: tuple[int, int, int]
+    factor_kinds: tuple[str, ...] = ()
 
     @abstractmethod
     def render(self, factors: Tensor) -> Tensor:

@@ -27,13 +27,15 @@ from disentangle.errors import DataError, DisentangleError, reason
 from disentangle.images.per_process import PerProcess
 from disentangle.text import shown
 
-__all__ = ["Hdf5Rows", "hdf5_headers", "read_hdf5"]
+__all__ = ["Hdf5Rows", "all_numbers", "all_texts", "hdf5_headers", "item_in", "opened_hdf5", "read_hdf5"]
 
 _MOST_NAMES = 1000  # arrays and groups that are looked at; the published files have fewer than ten
 _DEEPEST = 4
 _LARGEST_CHUNK = 256 << 20  # bytes, unpacked
 _GZIP, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _LZF_RATIO = 88  # a byte of lzf stands for at most so many
+_TEXT = 64  # bytes of memory that a text takes beside its letters
+_REFERENCE = 16  # bytes of a text of any length in its array: its length, and where it lies
 
 
 def hdf5_headers(path: Path) -> dict[str, ArrayHeader]:
@@ -56,15 +58,55 @@ def read_hdf5(path: Path, name: str, *, most: int) -> NDArray[Any]:
     Raises:
         DataError: it is larger, of another kind, or damaged.
     """
+    with opened_hdf5(path) as file:
+        return all_numbers(path, _checked(path, file, name), most=most)
+
+
+@contextmanager
+def opened_hdf5(path: Path) -> Iterator[Any]:
+    """The file; what goes wrong in the block, also what HDF5's library says of a damaged file, is a DataError."""
     with _reading(path), _open(path) as file:
-        dataset = _checked(path, file, name)
-        if dataset.dtype.kind not in "biuf" or dataset.size * dataset.dtype.itemsize > most:
-            raise DataError(
-                f"{path}: the array {name!r} is {shown(str(dataset.dtype))} of the shape {dataset.shape}; expected "
-                f"numbers, at most {most:,} bytes."
-            )
-        _Chunks(path, dataset).check_all()
-        return np.asarray(dataset[...])
+        yield file
+
+
+def all_numbers(path: Path, dataset: Any, *, most: int) -> NDArray[Any]:
+    """A whole dataset of plain numbers of at most so many bytes.
+
+    Raises:
+        DataError: it is larger, of another kind, or damaged.
+    """
+    if dataset.dtype.kind not in "biuf" or dataset.size * dataset.dtype.itemsize > most:
+        raise DataError(
+            f"{path}: the array {dataset.name.lstrip('/')!r} is {shown(str(dataset.dtype))} of the shape "
+            f"{dataset.shape}; expected numbers, at most {most:,} bytes."
+        )
+    _Chunks(path, dataset).check_all()
+    return np.asarray(dataset[...])
+
+
+def all_texts(path: Path, dataset: Any, *, most: int) -> list[str]:
+    """A whole dataset of texts in UTF-8, one axis, of at most so many bytes in all.
+
+    A text lies elsewhere in the file and its array refers to it, any number of times: the lengths are added up first.
+
+    Raises:
+        DataError: they are more, of another kind, or damaged.
+    """
+    import h5py
+
+    kind = h5py.check_string_dtype(dataset.dtype)
+    if kind is None or dataset.ndim != 1:
+        raise DataError(f"{path}: {dataset.name.lstrip('/')!r} holds {shown(str(dataset.dtype))}; expected texts.")
+    chunks = _Chunks(path, dataset)
+    total = dataset.size * (_TEXT + (kind.length or 0))
+    if total <= most:
+        chunks.check_all()
+        total += chunks.text_bytes() if kind.length is None else 0
+    if total > most:
+        raise DataError(
+            f"{path}: the texts of {dataset.name.lstrip('/')!r} would take {total:,} bytes; the limit is {most:,}."
+        )
+    return [text.decode("utf-8") if isinstance(text, bytes) else str(text) for text in dataset[...].tolist()]
 
 
 class Hdf5Rows:
@@ -173,14 +215,28 @@ def _checked(path: Path, file: Any, name: str) -> Any:
     """The dataset of a name, every part of which is a plain link."""
     import h5py
 
-    item = file
-    for part in name.split("/"):
-        if not isinstance(item, h5py.Group) or not isinstance(item.get(part, getlink=True), h5py.HardLink):
-            raise DataError(f"{path} has no array {name!r} of its own; fetch the file again.")
-        item = item[part]
+    item = item_in(path, file, name)
+    if item is None:
+        raise DataError(f"{path} has no array {name!r} of its own; fetch the file again.")
     if not isinstance(item, h5py.Dataset):
         raise DataError(f"{path}: {name!r} is no array; fetch the file again.")
-    return _in_the_file(path, name, item)
+    return item
+
+
+def item_in(path: Path, group: Any, name: str) -> Any | None:
+    """The group or dataset of a name, every part of which is a plain link; None where there is none.
+
+    Raises:
+        DataError: it is a dataset whose bytes lie in another file.
+    """
+    import h5py
+
+    item = group
+    for part in name.split("/"):
+        if not isinstance(item, h5py.Group) or not isinstance(item.get(part, getlink=True), h5py.HardLink):
+            return None
+        item = item[part]
+    return _in_the_file(path, name, item) if isinstance(item, h5py.Dataset) else item
 
 
 def _in_the_file(path: Path, name: str, dataset: Any) -> Any:
@@ -206,12 +262,13 @@ class _Chunks:
         self._path, self._dataset = path, dataset
         self._sides: tuple[int, ...] = dataset.chunks or ()
         self._good: set[tuple[int, ...]] = set()
+        self._width = _REFERENCE if dataset.dtype.kind == "O" else dataset.dtype.itemsize
         if not self._sides:
-            stored = dataset.size * dataset.dtype.itemsize
+            stored = dataset.size * self._width
             if stored > path.stat().st_size:
                 raise self._wrong(f"would have {stored:,} bytes, more than the file")
             return
-        self._bytes = math.prod(self._sides) * dataset.dtype.itemsize
+        self._bytes = math.prod(self._sides) * self._width
         plist = dataset.id.get_create_plist()
         self._filters = [int(plist.get_filter(i)[0]) for i in range(plist.get_nfilters())]
         unknown = set(self._filters) - {_GZIP, _SHUFFLE, _FLETCHER32, _LZF}
@@ -228,6 +285,39 @@ class _Chunks:
                 raise self._wrong("lacks some of its pieces")
             for place in product(*grid):
                 self._check(place)
+
+    def text_bytes(self) -> int:
+        """How long all texts are, by what refers to them; after :meth:`check_all`, of one axis."""
+        if self._dataset.file.id.get_create_plist().get_sizes() != (8, 8):
+            raise self._wrong("holds texts in an old form, which is not read")
+        count = self._dataset.size
+        if self._sides:
+            raw = b"".join(self._unpacked((start,)) for start in range(0, count, self._sides[0]))
+        else:
+            place = self._dataset.id.get_offset()
+            with self._path.open("rb") as file:
+                file.seek(place or 0)
+                raw = file.read(count * _REFERENCE) if place is not None else b""
+        if len(raw) < count * _REFERENCE:
+            raise self._wrong("is cut off")
+        references = np.frombuffer(raw, "<u4").reshape(-1, _REFERENCE // 4)
+        return int(references[:count, 0].sum(dtype=np.uint64))
+
+    def _unpacked(self, place: tuple[int, ...]) -> bytes:
+        """The bytes of a piece, which has been looked at."""
+        mask, found = self._dataset.id.read_direct_chunk(place)
+        for number, kind in reversed(list(enumerate(self._filters))):
+            if mask & 1 << number:
+                continue
+            if kind == _FLETCHER32:
+                found = found[:-4]
+            elif kind == _GZIP:
+                found = zlib.decompressobj().decompress(found, self._bytes + 16)
+            elif kind == _SHUFFLE:
+                found = np.frombuffer(found, np.uint8).reshape(self._width, -1).T.tobytes()
+            else:
+                found = _from_lzf(found, self._bytes)
+        return found[: self._bytes]
 
     def check_rows(self, rows: list[int]) -> None:
         """Those that hold some rows."""
@@ -262,3 +352,24 @@ class _Chunks:
 
     def _wrong(self, why: str) -> DataError:
         return DataError(f"{self._path}: the array {self._dataset.name!r} {why}; fetch the file again.")
+
+
+def _from_lzf(packed: bytes, most: int) -> bytes:
+    """What LibLZF (Marc Lehmann) has packed, up to so many bytes: runs of letters, and copies of what came before."""
+    made, at = bytearray(), 0
+    while at < len(packed) and len(made) < most:
+        control, at = packed[at], at + 1
+        if control < 32:
+            made += packed[at : at + control + 1]
+            at += control + 1
+            continue
+        length = control >> 5
+        if length == 7:
+            length, at = length + packed[at], at + 1
+        start = len(made) - ((control & 31) << 8) - packed[at] - 1
+        at += 1
+        if start < 0:
+            raise ValueError("it refers to what is before its beginning")
+        for place in range(start, start + length + 2):  # one by one: a copy may reach into itself
+            made.append(made[place])
+    return bytes(made)

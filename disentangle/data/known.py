@@ -59,6 +59,8 @@ class DSprites(StoredFactors):
     """
 
     factor_names: tuple[str, ...] = ("shape", "scale", "orientation", "pos_x", "pos_y")
+    # the first and the last of the 40 orientations are the same
+    factor_kinds: tuple[str, ...] = ("discrete", "continuous", "periodic:39", "continuous", "continuous")
     grid: tuple[int, ...] = (3, 6, 40, 32, 32)
 
     def __init__(self, path: PathLike, *, in_memory: bool = False) -> None:
@@ -88,6 +90,7 @@ class Shapes3D(StoredFactors):
     """
 
     factor_names: tuple[str, ...] = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
+    factor_kinds: tuple[str, ...] = (*("periodic:10",) * 3, "continuous", "discrete", "continuous")
     grid: tuple[int, ...] = (10, 10, 10, 8, 4, 15)
 
     def __init__(self, path: PathLike, *, in_memory: bool = False) -> None:
@@ -123,6 +126,10 @@ class MPI3D(StoredFactors):
         "background_color",
         "horizontal_axis",
         "vertical_axis",
+    )
+    factor_kinds: tuple[str, ...] = (
+        *("discrete", "discrete", "continuous", "continuous", "discrete"),
+        *("continuous", "continuous"),
     )
     grids: tuple[tuple[int, ...], ...] = ((6, 6, 2, 3, 3, 40, 40), (4, 4, 2, 3, 3, 40, 40))
 

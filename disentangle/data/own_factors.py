@@ -19,7 +19,7 @@ from disentangle.array_files import ArrayFile
 from disentangle.data.arrays import ArrayHeader, RowStore, TensorRows, array_headers, is_hdf5, open_rows, read_small
 from disentangle.data.decoding import PictureDecoder
 from disentangle.data.encoded import CACHE_BYTES, EncodedImages, Shelf
-from disentangle.data.factor_table import LARGEST_TABLE, FactorColumn, read_table
+from disentangle.data.factor_table import LARGEST_TABLE, FactorColumn, factor_values, read_table
 from disentangle.data.factors import FactorDataset
 from disentangle.data.indices import check_indices
 from disentangle.data.places import PathLike, expanded, listed, reading
@@ -84,20 +84,9 @@ class ListedFactors:
         Raises:
             InputError: if kinds do not fit.
         """
-        count, k = len(self.columns[0].values), len(self.columns)
-        kinds = [factor_kinds] * k if isinstance(factor_kinds, str) else list(factor_kinds or self.factor_kinds)
-        if len(kinds) != k:
-            raise InputError(
-                f"factor_kinds has {len(kinds)} entries, but there are {k} factors; expected one for each."
-            )
-        values = []
-        for column, kind in zip(self.columns, kinds, strict=True):
-            if column.categories and kind != "discrete":
-                raise InputError(f"The factor {column.name!r} holds texts, which are discrete, not {shown(kind)}.")
-            labels = np.unique(column.values, return_inverse=True)[1]
-            values.append(labels if kind == "discrete" else column.values)
+        count = len(self.columns[0].values)
+        every, kinds = factor_values(self.columns, factor_kinds)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[: min(n, count)].sort().values
-        every = np.stack(values, axis=1)
         return order, every[order.numpy()], kinds
 
     def grid(self) -> FactorDataset:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from disentangle.data import cars3d, celeba, cifar, fashion_mnist, known, lsun, rooms, smallnorb, sprites
+from disentangle.data import cars3d, celeba, cifar, fashion_mnist, known, lsun, nvidia3d, rooms, smallnorb, sprites
 from disentangle.data.arrays import ArrayHeader, array_headers, is_hdf5
 from disentangle.data.factors import FactorDataset
 from disentangle.data.folder import SPLITS, ImageFolder, split_folders
@@ -32,7 +32,7 @@ ARRAY_SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
 
 def _builtin() -> Iterator[DataSource]:
     yield from (sprites.SOURCE, rooms.SOURCE, fashion_mnist.SOURCE, *known.SOURCES)
-    yield from (cars3d.SOURCE, smallnorb.SOURCE, celeba.SOURCE, lsun.SOURCE, *cifar.SOURCES)
+    yield from (cars3d.SOURCE, smallnorb.SOURCE, *nvidia3d.SOURCES, celeba.SOURCE, lsun.SOURCE, *cifar.SOURCES)
 
 
 SOURCES = Registry("data set", DataSource, _builtin)

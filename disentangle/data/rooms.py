@@ -17,21 +17,26 @@ from __future__ import annotations
 import colorsys
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from disentangle.checks import check_name, check_number
 from disentangle.data.factors import FactorDataset
 from disentangle.data.source import DataSource
 from disentangle.errors import InputError
+from disentangle.text import shown
 
 __all__ = ["SHAPES", "SOURCE", "Rooms", "Scenes", "compose", "palette", "ray_cast", "scenes"]
 
 HUES, SCALES, ORIENTATIONS = 10, 8, 15
 SCALE_RANGE = (0.82, 1.18)
+WIDE_SCALE_RANGE = (0.5, 1.18)
+SMALLEST, LARGEST = 0.3, 1.25  # below, shapes blur; above, an object may touch the frame
+ARC = 0.75  # of the colour circle, from red to violet
 WIDEST_TURN = math.radians(30)
 LOWEST_RESOLUTION, HIGHEST_RESOLUTION = 16, 256  # below, shapes blur; above, the maps pass 250 MB
 
@@ -222,8 +227,8 @@ def _object_light(point: Vector, normal: Vector, ray: Vector) -> tuple[Tensor, T
     return ambient + (1 - OBJECT_AMBIENT) * cosine, highlight
 
 
-def ray_cast(resolution: int) -> Scenes:
-    """All 480 scenes at R x R pixels, four rays a pixel."""
+def ray_cast(resolution: int, scale_range: tuple[float, float] = SCALE_RANGE) -> Scenes:
+    """All 480 scenes at R x R pixels, four rays a pixel, with scales evenly over a range."""
     pixels = resolution**2
     maps = torch.empty((SCALES, len(SHAPES), ORIENTATIONS, 4, pixels), dtype=torch.float16)
     hits = torch.zeros((SCALES, len(SHAPES), ORIENTATIONS), dtype=torch.int64)
@@ -231,16 +236,18 @@ def ray_cast(resolution: int) -> Scenes:
         origin, directions = _camera(WIDEST_TURN * (2 * number / (ORIENTATIONS - 1) - 1), resolution)
         for band in (slice(start, start + _BAND) for start in range(0, pixels, _BAND)):
             x, y, z = (axis[:, band] for axis in directions)
-            for shape, (parts, hit) in enumerate(_shade(origin, (x, y, z))):
+            for shape, (parts, hit) in enumerate(_shade(origin, (x, y, z), scale_range)):
                 for k, part in enumerate(parts):
                     maps[:, shape, number, k, band] = part.mean(dim=1)
                 hits[:, shape, number] += hit.sum(dim=(1, 2))
     return Scenes(maps.flatten(0, 2), hits.flatten() / (len(_RAYS) * pixels))
 
 
-def _shade(o: Vector, d: Vector) -> Iterator[tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]]:
+def _shade(
+    o: Vector, d: Vector, scale_range: tuple[float, float]
+) -> Iterator[tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]]:
     """For each shape, all scales at once: the four maps' values and whether the object is hit, (scales, 4, pixels)."""
-    scale = torch.linspace(*SCALE_RANGE, SCALES, dtype=torch.float32)[:, None, None]
+    scale = torch.linspace(*scale_range, SCALES, dtype=torch.float32)[:, None, None]
     far, ground, floor, cosine = _empty_room(o, d)
     ambient = torch.where(floor, FLOOR_AMBIENT, WALL_AMBIENT)
     lamp = (1 - ambient) * cosine
@@ -259,15 +266,29 @@ def _shade(o: Vector, d: Vector) -> Iterator[tuple[tuple[Tensor, Tensor, Tensor,
         yield (room * floor, room * ~floor, brightness * (1 - highlight), highlight), hit
 
 
+def scenes(resolution: int, scale_range: tuple[float, float] = SCALE_RANGE) -> Scenes:
+    """:func:`ray_cast`, once in a process for each resolution and range. Shared: not to be written to."""
+    return _scenes(resolution, scale_range)
+
+
 @functools.lru_cache(maxsize=4)
-def scenes(resolution: int) -> Scenes:
-    """:func:`ray_cast`, once in a process for each resolution. Shared: not to be written to."""
-    return ray_cast(resolution)
+def _scenes(resolution: int, scale_range: tuple[float, float]) -> Scenes:
+    return ray_cast(resolution, scale_range)
 
 
-def palette() -> Tensor:
-    """The colours of the ten hues, evenly round the colour circle from red; (10, 3) RGB in [0, 1]."""
-    rows = [colorsys.hsv_to_rgb(hue / HUES, SATURATION, 1.0) for hue in range(HUES)]
+def palette(hues: str = "circle") -> Tensor:
+    """The colours of the ten hues; (10, 3) RGB in [0, 1].
+
+    Args:
+        hues: ``"circle"``, evenly round the colour circle from red; ``"arc"``, evenly over three quarters of it, from
+            red to violet, both included, so that the last is not beside the first.
+
+    Raises:
+        InputError: another name.
+    """
+    check_name("hues", hues, ("circle", "arc"))
+    step = 1 / HUES if hues == "circle" else ARC / (HUES - 1)
+    rows = [colorsys.hsv_to_rgb(hue * step, SATURATION, 1.0) for hue in range(HUES)]
     return torch.tensor(rows, dtype=torch.float32)
 
 
@@ -302,15 +323,20 @@ class Rooms(FactorDataset):
 
     Args:
         resolution: height and width R in pixels, 16 to 256; ``image_shape`` is (3, R, R).
+        hues: ``"arc"`` takes the hues from three quarters of the colour circle (:func:`palette`), where hue is a line
+            and not a circle.
+        scale_range: the smallest and the largest scale, within 0.3 and 1.25; (0.5, 1.18) is called ``rooms-wide``.
 
     Raises:
-        InputError: on a resolution out of range.
+        InputError: on a resolution or scales out of range, or another name of hues.
     """
 
     factor_names = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
     factor_sizes = (HUES, HUES, HUES, SCALES, len(SHAPES), ORIENTATIONS)
 
-    def __init__(self, resolution: int = 64) -> None:
+    def __init__(
+        self, resolution: int = 64, *, hues: str = "circle", scale_range: Sequence[float] = SCALE_RANGE
+    ) -> None:
         if not isinstance(resolution, int | np.integer) or not LOWEST_RESOLUTION <= resolution <= HIGHEST_RESOLUTION:
             raise InputError(
                 f"resolution is {resolution!r}; expected a whole number of pixels from {LOWEST_RESOLUTION} to "
@@ -318,7 +344,10 @@ class Rooms(FactorDataset):
             )
         self.resolution = int(resolution)
         self.image_shape = (3, self.resolution, self.resolution)
-        self._palette = palette()
+        self._palette = palette(hues)
+        self._scales = _range(scale_range)
+        hue = "periodic:10" if hues == "circle" else "continuous"
+        self.factor_kinds = (hue, hue, hue, "continuous", "discrete", "continuous")
 
     def render(self, factors: Tensor) -> Tensor:
         """Pictures of the given factors, made on the processor.
@@ -335,7 +364,7 @@ class Rooms(FactorDataset):
         factors = self.check_factors(factors).cpu()
         scene = (factors[:, 3] * len(SHAPES) + factors[:, 4]) * ORIENTATIONS + factors[:, 5]
         colours = self._palette[factors[:, :3]]
-        maps = scenes(self.resolution).maps
+        maps = scenes(self.resolution, self._scales).maps
         pictures = torch.empty((len(factors), *self.image_shape), dtype=torch.float32)
         pixels = pictures.flatten(2)
         chunk = max(1, _CHUNK_PIXELS // self.resolution**2)
@@ -344,6 +373,13 @@ class Rooms(FactorDataset):
             # index_select copies whole scenes at once, several times faster than maps[...] does
             compose(maps.index_select(0, scene[part]), colours[part], out=pixels[part])
         return pictures
+
+
+def _range(given: Sequence[float]) -> tuple[float, float]:
+    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != 2:
+        raise InputError(f"scale_range is {shown(given)}; expected two numbers, the smallest and the largest scale.")
+    low = check_number("scale_range[0]", given[0], least=SMALLEST, most=LARGEST)
+    return low, check_number("scale_range[1]", given[1], above=low, most=LARGEST)
 
 
 SOURCE = DataSource(
@@ -356,4 +392,9 @@ SOURCE = DataSource(
     licence="Apache-2.0",
     open=lambda asked: asked.build(Rooms, *(() if asked.resolution is None else (asked.resolution,))),
     needs_files=False,
+    aliases={
+        "rooms-arc": {"hues": "arc"},
+        "rooms-wide": {"scale_range": WIDE_SCALE_RANGE},
+        "rooms-arc-wide": {"hues": "arc", "scale_range": WIDE_SCALE_RANGE},
+    },
 )

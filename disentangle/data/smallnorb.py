@@ -60,6 +60,7 @@ class SmallNORB(StoredFactors):
     """
 
     factor_names: tuple[str, ...] = ("category", "instance", "elevation", "azimuth", "lighting")
+    factor_kinds: tuple[str, ...] = ("discrete", "discrete", "continuous", "periodic:18", "discrete")
     category_names: tuple[str, ...] = ("animal", "human", "plane", "truck", "car")
     grid: tuple[int, ...] = (5, 10, 9, 18, 6)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from disentangle.data.arrays import ArrayHeader, RowStore, read_small
 from disentangle.data.factors import FactorDataset
 from disentangle.errors import DataError
 
-__all__ = ["StoredFactors", "check_labels", "find_pictures"]
+__all__ = ["StoredFactors", "check_grid", "check_labels", "find_pictures"]
 
 
 class StoredFactors(FactorDataset):
@@ -107,7 +109,21 @@ def check_labels(headers: dict[str, ArrayHeader], name: str, path: Path, sizes: 
             f"{path}: {name} is {headers[name].dtype} of the shape {shape}; expected numbers of the shape "
             f"({math.prod(sizes)}, {len(sizes)}), a row of factor values for each picture."
         )
-    grid = read_small(path, name).reshape(*sizes, len(sizes)).astype(np.float64)
+    check_grid(read_small(path, name), path, name, sizes)
+
+
+def check_grid(labels: NDArray[Any], path: Path, name: str, sizes: Sequence[int]) -> None:
+    """The same of labels that have been read, a row of numbers for each picture.
+
+    Raises:
+        DataError: another shape, or another order of the pictures.
+    """
+    if labels.size != math.prod(sizes) * len(sizes):
+        raise DataError(
+            f"{path}: {name} has the shape {labels.shape}; expected ({math.prod(sizes)}, {len(sizes)}), a row of "
+            "factor values for each picture."
+        )
+    grid = labels.reshape(*sizes, len(sizes)).astype(np.float64)
     for factor, size in enumerate(sizes):
         column = np.moveaxis(grid[..., factor], factor, 0).reshape(size, -1)
         values = np.sort(column[:, 0])

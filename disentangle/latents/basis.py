@@ -24,7 +24,9 @@ def basis(generator: Generator, *, space: str | None = None) -> Directions:
     """Unit vectors of the coordinates that the space is walked along, in the generator's order.
 
     Where projections have orthogonal weights of a fixed rank, the axes are theirs instead: the directions that each
-    passes, one by one; in a StyleGAN each moves its own layer only.
+    passes, one by one; in a StyleGAN each moves its own layer only. Of latents that take finitely many values the mean
+    is the middle between the lowest and the highest, and a third of the way there the scale: the usual walk, three
+    units to each side, goes from one to the other.
 
     Args:
         generator: any generator.
@@ -42,8 +44,13 @@ def basis(generator: Generator, *, space: str | None = None) -> Directions:
         raise unknown_name("latent space", space, generator.spaces)
     chosen = next(iter(generator.spaces.values())) if space is None else generator.spaces[space]
     vectors = torch.eye(chosen.size)[list(chosen.walk)]
+    scale, mean = torch.ones(len(vectors)), None
+    if chosen.values:
+        ends = torch.tensor([(min(values), max(values)) for values in chosen.values])
+        mean = ends.mean(1)
+        scale = (ends[:, 1] - ends[:, 0])[list(chosen.walk)] / 6
     return Directions(
-        vectors=vectors, space=chosen.name, labels=chosen.labels, method="basis", scale=torch.ones(len(vectors)),
+        vectors=vectors, space=chosen.name, labels=chosen.labels, method="basis", scale=scale, mean=mean,
         generator=fingerprint(generator, chosen.name),
     )  # fmt: skip
 

@@ -80,8 +80,8 @@ def turn(
     R is :func:`rotation` of the axes. The copy is of the same kind and size, ``disentangle.save`` writes it like any
     other, and its configuration's ``turned`` tells it from the original, so that directions of one are refused by the
     other. In an EigenGAN ``diag(L) U`` turns, and the rows of U stay of length one but not orthogonal. A VAE's encoder
-    turns too; its means exactly, its variances as :func:`disentangle.models.base.turn_posterior` says. Orthogonal
-    weights that read z become plain ones.
+    turns too; its means exactly, its variances as :func:`disentangle.models.ops.posteriors.turn_posterior` says.
+    Orthogonal weights that read z become plain ones.
 
     Args:
         generator: with a normal z that a linear layer reads (of a StyleGAN: its mapping).

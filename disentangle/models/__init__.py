@@ -1,5 +1,6 @@
 """Generators, encoders and classifiers, one family a file. Importing this package registers all kinds."""
 
+from disentangle.models.autoencoder import Autoencoder, AutoencoderConfig, QuantiserConfig
 from disentangle.models.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
 from disentangle.models.base import (
     Encoder,
@@ -30,6 +31,8 @@ __all__ = [
     "MLPGAN",
     "MLPVAE",
     "VAE",
+    "Autoencoder",
+    "AutoencoderConfig",
     "AutoencoderKL",
     "AutoencoderKLConfig",
     "Classifier",
@@ -45,6 +48,7 @@ __all__ = [
     "ProGAN",
     "ProGANConfig",
     "Projection",
+    "QuantiserConfig",
     "SimpleGAN",
     "SimpleGANConfig",
     "StyleGAN1",

@@ -6,7 +6,6 @@ Images that a generator returns are float in [-1, 1]; images that a data set ren
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -19,6 +18,7 @@ from torch.nn.utils import parametrize
 from disentangle.config import Config, parse_config
 from disentangle.errors import ArgumentError, ConfigError, InputError, unknown_name
 from disentangle.looking import own_randomness
+from disentangle.models.spaces import LatentSpace, check_latents
 from disentangle.nn.baking import bake
 from disentangle.nn.project import ProjectionConfig, apply_projection
 from disentangle.signatures import checks_arguments
@@ -40,66 +40,7 @@ __all__ = [
     "model_kinds",
     "needs_own_code",
     "register_model",
-    "turn_posterior",
 ]
-
-
-@dataclass(frozen=True)
-class LatentSpace:
-    """One space a generator can be driven from.
-
-    Attributes:
-        name: "z", "w", "w+", "s".
-        shape: shape of one latent.
-        prior: ``"normal"`` is N(0, I), ``"uniform"`` is uniform on [-1, 1].
-        walk: positions in the flattened latent that a traversal walks; all of them by default. An EigenGAN leaves its
-            input noise out.
-        labels: a name for each position in ``walk``.
-        uniform: positions in the flattened latent that are uniform of mean 0 and variance 1, on [-sqrt 3, sqrt 3],
-            whatever the prior of the others is; none by default.
-        truncated_by: ``"prior"`` if shrinking a latent towards the prior's mean truncates it, ``"call"`` if only the
-            generator can, while it maps the latent on: a StyleGAN normalises its z, so its length means nothing.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    prior: Literal["normal", "uniform"] = "normal"
-    walk: tuple[int, ...] = ()
-    labels: tuple[str, ...] = ()
-    truncated_by: Literal["prior", "call"] = "prior"
-    uniform: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.walk:
-            object.__setattr__(self, "walk", tuple(range(self.size)))
-        if not self.labels:
-            object.__setattr__(self, "labels", tuple(f"{self.name}{i}" for i in self.walk))
-        if len(self.labels) != len(self.walk):
-            raise InputError(f"{len(self.labels)} labels for {len(self.walk)} walked coordinates; expected as many.")
-        for positions, what in ((self.walk, "walked"), (self.uniform, "uniform")):
-            if positions and (min(positions) < 0 or max(positions) >= self.size):
-                raise InputError(f"{what} coordinates lie outside a latent of {self.size} numbers.")
-
-    @property
-    def size(self) -> int:
-        """Numbers in one latent."""
-        return math.prod(self.shape)
-
-    @property
-    def isotropic(self) -> bool:
-        """Whether a rotation of the latent leaves the distribution of latents, and so of pictures, what it is."""
-        return self.prior == "normal" and not self.uniform
-
-    def sample(self, n: int, *, truncation: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` latents from the prior, shrunk towards its mean by ``truncation``; (n, *shape) float32 on the CPU."""
-        if self.prior == "normal":
-            latents = torch.randn(n, *self.shape, generator=generator)
-        else:
-            latents = 2 * torch.rand(n, *self.shape, generator=generator) - 1
-        if self.uniform:
-            drawn = 2 * torch.rand(n, len(self.uniform), generator=generator) - 1
-            latents.flatten(1)[:, list(self.uniform)] = math.sqrt(3) * drawn
-        return truncation * latents
 
 
 @dataclass(frozen=True)
@@ -322,30 +263,6 @@ class LatentModule(nn.Module):
         if name not in self.spaces:
             raise unknown_name("latent space", name, self.spaces)
         return self.spaces[name]
-
-
-@torch.no_grad()
-def turn_posterior(mean: Tensor, log_variance: Tensor, rotation: Tensor) -> None:
-    """Turn the last layer of an encoder, in place: its rows, or entries, for the mean and for the log-variance.
-
-    The mean is turned exactly. A turned diagonal covariance is not diagonal, so that no such posterior is the old one:
-    each new log-variance is the mean of the old ones with weights ``R_ij^2``. It lies between those of the two nearest
-    diagonal Gaussians, in either order of the Kullback-Leibler divergence; the entropy stays; and it is exact where the
-    mixed latents have one variance.
-    """
-    mean.copy_(torch.tensordot(rotation, mean.to("cpu", torch.float64), dims=1))
-    log_variance.copy_(torch.tensordot(rotation.square(), log_variance.to("cpu", torch.float64), dims=1))
-
-
-def check_latents(latents: Tensor, space: LatentSpace) -> Tensor:
-    """``latents`` as they are, or an InputError if they are not (n, *space.shape) floats."""
-    if latents.shape[1:] != space.shape or latents.ndim != len(space.shape) + 1 or not latents.is_floating_point():
-        expected = ", ".join(["n", *map(str, space.shape)])
-        raise InputError(
-            f"latents have shape {tuple(latents.shape)} and dtype {latents.dtype}; space {space.name!r} expects "
-            f"({expected}) floating point."
-        )
-    return latents
 
 
 def class_option(generator: Any, label: int | None) -> dict[str, Any]:

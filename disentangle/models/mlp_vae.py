@@ -22,8 +22,8 @@ from disentangle.models.base import (
     ProjectionLayer,
     check_latents,
     register_model,
-    turn_posterior,
 )
+from disentangle.models.ops.posteriors import turn_posterior
 
 __all__ = ["MLPVAE", "MLPVAEConfig"]
 
@@ -86,7 +86,7 @@ class MLPVAE(LatentModule):
 
     @torch.no_grad()
     def turn_latents(self, rotation: Tensor) -> None:
-        """As elsewhere; the encoder turns with it, see :func:`~disentangle.models.base.turn_posterior`."""
+        """As elsewhere; the encoder turns with it, see :func:`~disentangle.models.ops.posteriors.turn_posterior`."""
         super().turn_latents(rotation)
         turn_posterior(self.mean.weight, self.log_variance.weight, rotation)
         turn_posterior(self.mean.bias, self.log_variance.bias, rotation)

@@ -22,8 +22,10 @@ from disentangle.models.base import (
     ProjectionLayer,
     check_latents,
     register_model,
-    turn_posterior,
 )
+from disentangle.models.ops.plain_coders import PlainDecoder, plain_encoder
+from disentangle.models.ops.posteriors import turn_posterior
+from disentangle.models.ops.style_coders import StyleDecoder
 
 __all__ = ["VAE", "VAEConfig"]
 
@@ -31,7 +33,10 @@ _CHANNELS = {32: (32, 32, 64), 64: (32, 32, 64, 64), 128: (32, 32, 64, 64, 64)}
 
 
 class VAEConfig(GeneratorConfig):
-    """Architecture of a :class:`VAE`; each entry of ``channels`` halves the resolution, down to 4 pixels."""
+    """Architecture of a :class:`VAE`; each entry of ``channels`` halves the resolution, down to 4 pixels.
+
+    ``decoder``: in a ``"style"`` decoder the latent scales and shifts the maps, one layer for each width.
+    """
 
     kind: Literal["vae"] = "vae"
     resolution: int = pydantic.Field(64, ge=8)
@@ -39,6 +44,7 @@ class VAEConfig(GeneratorConfig):
     latent_dim: int = pydantic.Field(10, ge=1)
     channels: tuple[int, ...] = ()
     hidden: int = pydantic.Field(256, ge=1)
+    decoder: Literal["plain", "style"] = "plain"
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -73,22 +79,10 @@ class VAE(LatentModule):
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
         self.config = config
-        encoder: list[nn.Module] = []
-        before = config.image_channels
-        for width in config.channels:
-            encoder += [nn.Conv2d(before, width, 4, stride=2, padding=1), nn.ReLU()]
-            before = width
-        features = 16 * before
-        encoder += [nn.Flatten(), nn.Linear(features, config.hidden), nn.ReLU()]
-        self.encoder = nn.Sequential(*encoder, nn.Linear(config.hidden, 2 * config.latent_dim))
-
+        sizes = (config.image_channels, config.channels, config.hidden)
+        self.encoder = plain_encoder(*sizes, 2 * config.latent_dim)
         self.first = nn.Linear(config.latent_dim, config.hidden)
-        decoder: list[nn.Module] = [nn.ReLU(), nn.Linear(config.hidden, features), nn.ReLU()]
-        decoder.append(nn.Unflatten(1, (before, 4, 4)))
-        for width in (*config.channels[-2::-1], config.image_channels):
-            decoder += [nn.ConvTranspose2d(before, width, 4, stride=2, padding=1), nn.ReLU()]
-            before = width
-        self.decoder = nn.Sequential(*decoder[:-1])
+        self.decoder = PlainDecoder(*sizes) if config.decoder == "plain" else StyleDecoder(*sizes, layers=1)
         self.spaces: Mapping[str, LatentSpace] = {"z": LatentSpace("z", (config.latent_dim,))}
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,7 +115,7 @@ class VAE(LatentModule):
 
     @torch.no_grad()
     def turn_latents(self, rotation: Tensor) -> None:
-        """As elsewhere; the encoder turns with it, see :func:`~disentangle.models.base.turn_posterior`."""
+        """As elsewhere; the encoder turns with it, see :func:`~disentangle.models.ops.posteriors.turn_posterior`."""
         super().turn_latents(rotation)
         last = self.encoder[-1]
         assert isinstance(last, nn.Linear)

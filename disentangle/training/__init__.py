@@ -1,6 +1,8 @@
 """Training loops one can read top to bottom."""
 
 from disentangle.devices import resolve_device
+from disentangle.training.autoencoder import train_autoencoder
+from disentangle.training.autoencoder_config import AutoencoderTraining, FSQObjective, QLAEObjective, TripodObjective
 from disentangle.training.classifier import train_classifier
 from disentangle.training.config import (
     BetaTCVAEObjective,
@@ -31,11 +33,13 @@ from disentangle.training.vae import train_vae
 __all__ = [
     "EMA",
     "PRESETS",
+    "AutoencoderTraining",
     "BetaTCVAEObjective",
     "BetaVAEObjective",
     "ClassifierTraining",
     "DIPVAEObjective",
     "DataConfig",
+    "FSQObjective",
     "FactorVAEObjective",
     "GANTraining",
     "GeneratorPenaltyConfig",
@@ -43,16 +47,19 @@ __all__ = [
     "OptimizerConfig",
     "PathLengthConfig",
     "PenaltyConfig",
+    "QLAEObjective",
     "TrainingConfig",
     "TrainingFailed",
     "TrainingResult",
     "TreatmentConfig",
+    "TripodObjective",
     "VAETraining",
     "classifier_config",
     "finetune_config",
     "preset_config",
     "preset_names",
     "resolve_device",
+    "train_autoencoder",
     "train_classifier",
     "train_gan",
     "train_vae",

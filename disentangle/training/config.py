@@ -154,14 +154,31 @@ class TrainingConfig(Config):
         """Fields that may differ when a run is continued."""
         return ("steps", *_MAY_DIFFER)
 
+    @property
+    def supervision(self) -> str | None:
+        """What the training is told of the factors, for the model's file and card; None if nothing."""
+        return None
+
+
+_SUPERVISION = {
+    "known": "weak: pairs of pictures that differ in one factor, and which factor that was",
+    "adaptive": "weak: pairs of pictures that differ in one factor, not which",
+}
+
 
 class VAETraining(TrainingConfig):
-    """Training of a VAE, see :func:`disentangle.training.train_vae`."""
+    """Training of a VAE, see :func:`disentangle.training.train_vae`.
+
+    ``pairs``: weak supervision. A batch consists of pairs of pictures that differ in one factor; the posteriors of the
+    latents that did not change are averaged. ``"known"``: the training is told which factor changed, and latent j is
+    that of factor j (further latents never change); ``"adaptive"``: it is not (Ada-GVAE).
+    """
 
     kind: Literal["vae"] = "vae"
     model: VAEConfig
     objective: ObjectiveConfig = BetaTCVAEObjective()
-    reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli"
+    reconstruction: Literal["bernoulli", "gaussian", "gaussian-learned"] = "bernoulli"
+    pairs: Literal["none", "known", "adaptive"] = "none"
     generator_penalty: GeneratorPenaltyConfig = GeneratorPenaltyConfig()
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4)
     init: str | None = pydantic.Field(None, description="model file, run folder or zoo name to train further")
@@ -173,6 +190,18 @@ class VAETraining(TrainingConfig):
         if self.generator_penalty.kind != "none" and self.generator_penalty.weight is None:
             raise ValueError("generator_penalty of a VAE needs a weight; give generator_penalty.weight")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _pairs_of_a_beta_vae(self) -> VAETraining:
+        if self.pairs != "none" and not isinstance(self.objective, BetaVAEObjective):
+            raise ValueError(f"pairs is for the objective 'beta-vae', not {self.objective.kind!r}; choose that one")
+        if self.pairs != "none" and self.batch % 2:
+            raise ValueError(f"batch is {self.batch}, which holds no whole number of pairs; give an even one")
+        return self
+
+    @property
+    def supervision(self) -> str | None:
+        return None if self.pairs == "none" else _SUPERVISION[self.pairs]
 
 
 class ClassifierTraining(TrainingConfig):

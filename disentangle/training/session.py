@@ -315,8 +315,8 @@ class Session(Draws):
         bad = [name for name, mean in means.items() if not torch.isfinite(torch.tensor(mean))]
         if bad:
             self.fail(
-                f"{' and '.join(bad)} became NaN or infinite within the {self.config.log_every} steps before step "
-                f"{self.step}"
+                f"{' and '.join(bad)} became NaN or infinite within the {min(self.config.log_every, self.step)} steps "
+                f"before step {self.step}"
             )
         return means
 
@@ -359,6 +359,8 @@ class Session(Draws):
             assert self._model is not None
             state = {"step": self.step, "parts": {name: part.state_dict() for name, part in self._parts.items()}}
             provenance = {"step": self.step, "seed": self.config.seed, "data": self.config.data.name}
+            if self.config.supervision is not None:
+                provenance["supervision"] = self.config.supervision
             self.run.save_checkpoint(self.step, self._model, state, provenance=provenance)
         self.accelerator.wait_for_everyone()
 

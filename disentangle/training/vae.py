@@ -17,6 +17,7 @@ from disentangle.training.generator_penalty import independence
 from disentangle.training.initial import initial_generator
 from disentangle.training.objectives import CodeDiscriminator, permute_codes, reconstruction_error, regulariser
 from disentangle.training.optimizers import attach_treatment, build_optimizer
+from disentangle.training.pairs import check_pairs, paired_batch, share_posteriors
 from disentangle.training.presets import data_arguments
 from disentangle.training.session import Progress, Session, Stateful, TrainingResult
 from disentangle.viz import save_grid
@@ -38,7 +39,7 @@ def train_vae(
         progress: called after every step.
 
     Raises:
-        ConfigError: if ``out`` holds another run.
+        ConfigError: if ``out`` holds another run, or the data has no factors and pairs are asked for.
         TrainingFailed: if a loss became NaN or infinite.
         Interrupted: after SIGINT, SIGTERM or SIGHUP, once a checkpoint is saved.
     """
@@ -48,6 +49,7 @@ def train_vae(
 
 def _train(session: Session, config: VAETraining) -> nn.Module:
     source = open_data(**data_arguments(config.data.model_dump()))
+    factors = None if config.pairs == "none" else check_pairs(config, source)
 
     model = session.place(initial_generator(config, fresh=session.run.latest is None))
     assert isinstance(model, VAE)
@@ -71,10 +73,16 @@ def _train(session: Session, config: VAETraining) -> nn.Module:
 
     model.train()
     for step in session.steps():
-        images = session.batch(source)
+        if factors is None:
+            images = session.batch(source)
+        else:
+            images, changed = paired_batch(session, factors)
         noise = session.normal("posterior", config.model.latent_dim)
         with session.accelerator.autocast():
             mean, log_variance = model.posterior(images)
+            if factors is not None:
+                known = changed if config.pairs == "known" else None
+                mean, log_variance = share_posteriors(mean, log_variance, known)
             z = mean + (0.5 * log_variance).exp() * noise
             logits = model.decode(z)
         reconstruction = reconstruction_error(logits.float(), images, config.reconstruction)

@@ -78,9 +78,11 @@ def _draw(stats: Stats, axes: Sequence[Any]) -> None:
         for key, style, width, _ in _STYLES:
             points = [(step, row[key]) for step, row in rows if row[key] is not None]
             if points:
-                conditions.plot(*zip(*points, strict=True), style, color=colour, linewidth=width)
+                dot = "." if len(points) == 1 else None  # a line of one point is not seen
+                conditions.plot(*zip(*points, strict=True), style, color=colour, linewidth=width, marker=dot)
         conditions.plot([], [], color=colour, label=label)
-        ranks.plot([step for step, _ in rows], [row["rank"] for _, row in rows], color=colour, label=label)
+        dot = "." if len(rows) == 1 else None
+        ranks.plot([step for step, _ in rows], [row["rank"] for _, row in rows], color=colour, label=label, marker=dot)
         ranks.axhline(rows[-1][1]["size"], color=colour, linewidth=0.6, linestyle="--")
         spectrum = [value if value is not None and value > 0 else math.nan for value in rows[-1][1]["spectrum"]]
         if spectrum and spectrum[0] > 0:

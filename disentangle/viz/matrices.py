@@ -19,6 +19,7 @@ __all__ = ["save_score_matrices", "save_score_panels", "score_matrix"]
 
 _MOST_CODES = 40  # rows drawn; those with the largest entries
 _MOST_COUNTED = 12  # rows up to which the numbers are written into the cells
+_LONGEST_LINE = 28  # characters of a title
 _ACROSS = 4  # panels side by side
 _WIDEST = 120.0  # inches, of several side by side
 _MOST_FACTORS, _MOST_PANELS, _MOST_PIXELS = 100, 40, 1e8
@@ -139,7 +140,9 @@ def _draw(axis: Any, panel: _Panel, columns: Sequence[str]) -> None:
     top = shown.max() if shown.max() > 0 else 1.0
     axis.imshow(shown, cmap="viridis", vmin=min(0.0, shown.min()), vmax=top, aspect="auto", interpolation="nearest")
     names = [plain_label(columns[k], most=30) if k < len(columns) else f"factor {k}" for k in panel.factors]
-    axis.set_title(plain_label(panel.title), fontsize=9)
+    name, _, part = panel.title.partition(": ")
+    long = len(panel.title) > _LONGEST_LINE and bool(part)
+    axis.set_title(f"{plain_label(name)}:\n{plain_label(part)}" if long else plain_label(panel.title), fontsize=9)
     axis.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
     axis.set_yticks(range(len(codes)), [panel.rows[code] for code in codes.tolist()], fontsize=7)
     axis.set_ylabel(panel.rows_are, fontsize=8)

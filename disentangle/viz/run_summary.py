@@ -166,6 +166,8 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, str]]:
     if accepted:
         yield "steps with OLR accepted", f"{100 * sum(accepted) / len(accepted):.1f} %"
     for name, score in record.scores.items():
+        if name == "confusion":  # a matrix, which has a picture; its one number is the accuracy again
+            continue
         yield f"score: {shown(name, most=60)}", _number(score.value)
 
 

@@ -7,6 +7,7 @@ from disentangle.evaluations.disentanglement.code_table import CodeTable
 from disentangle.evaluations.disentanglement.dci import dci
 from disentangle.evaluations.disentanglement.dci_es import dci_es
 from disentangle.evaluations.disentanglement.dcimig import dcimig
+from disentangle.evaluations.disentanglement.dependence import factor_dependence
 from disentangle.evaluations.disentanglement.downstream import downstream
 from disentangle.evaluations.disentanglement.explicitness import explicitness
 from disentangle.evaluations.disentanglement.factor_vae import factor_vae, z_max_variance
@@ -47,6 +48,7 @@ __all__ = [
     "evaluate",
     "evaluate_encoder",
     "explicitness",
+    "factor_dependence",
     "factor_vae",
     "fairness",
     "infoc",

@@ -87,4 +87,4 @@ def _measure(points: Points, *, protocol: str, **counting: Any) -> Score:
     )
 
 
-METRIC = Metric("aam", "AAM", _measure, {"dlib-2018": {"bins": 20}})
+METRIC = Metric("aam", "AAM", _measure, {"dlib-2018": {"bins": 20}}, by_factor=True)

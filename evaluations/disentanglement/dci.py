@@ -103,7 +103,7 @@ def _measure(
     jobs = effective_n_jobs(n_jobs)
     processes = 1 if estimator == "random-forest" else min(jobs, len(points.kinds))
     model = resolve_estimator(estimator, seed, max(1, jobs // processes))
-    fitted = _fit(points, model, processes)
+    fitted: list[Fitted] = points.by_factor(lambda part: _fit(part, model, processes))
     importance = np.stack([one.importance for one in fitted], axis=1)
     if normalised:
         importance = divided(importance, importance.sum(axis=0))
@@ -206,6 +206,7 @@ def _metric(name: str, **protocols: Mapping[str, Any]) -> Metric:
         hold_out=True,
         min_codes=2,
         min_factors=2,
+        by_factor=True,
         extremes="scaled" if name == "dci/lasso" else "large",
     )
 

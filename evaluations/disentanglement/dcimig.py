@@ -89,4 +89,6 @@ def _measure(points: Points, *, protocol: str, **counting: Any) -> Score:
     )
 
 
-METRIC = Metric("dcimig", "DCIMIG", _measure, {"ubisoft-2023": {"bins": 20, "edges": "unit"}}, min_factors=2)
+METRIC = Metric(
+    "dcimig", "DCIMIG", _measure, {"ubisoft-2023": {"bins": 20, "edges": "unit"}}, min_factors=2, by_factor=True
+)

@@ -12,6 +12,9 @@ The rules, the same for all metrics:
   counted in the settings as ``constant_codes``, ``dead_codes`` (standard deviation below 0.05) and ``duplicate_codes``;
 * a grid whose values do not occur equally often stays as it is; ``factor_evenness`` (entropy over its maximum, 1 where
   all do) is in the settings;
+* a missing label, NaN, is refused unless ``missing`` says that it is one; then each factor is measured on the points
+  that have it, or, by metrics that look at all factors of a point, on the points that have all, and ``missing_labels``
+  in the settings counts them;
 * nothing is repaired silently: everything else that does not fit raises :class:`~disentangle.errors.InputError`.
 """
 
@@ -45,6 +48,7 @@ def read_points(
     min_codes: int = 1,
     min_factors: int = 1,
     metric: str = "this metric",
+    missing: bool = False,
 ) -> Points:
     """Check ``(codes, factors)`` and, if asked, provide a held-out part.
 
@@ -59,37 +63,63 @@ def read_points(
             :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`.
         min_codes, min_factors: the fewest columns the metric is defined for (factors: that vary).
         metric: its name in the messages.
+        missing: whether NaN among the factors is a label that is missing.
 
     Raises:
         InputError: on anything that does not fit, with a sentence that says what.
     """
-    train_codes, train_factors = _read_pair(codes, factors, prefix="")
+    train_codes, train_factors = _read_pair(codes, factors, prefix="", missing=missing)
+    known = ~np.isnan(train_factors) if missing and train_factors.dtype.kind == "f" else None
+    train_factors = _filled(train_factors, known, train_factors, known)
+    test_known: np.ndarray | None = None
     kinds = read_kinds(factor_kinds, train_factors)
     train_factors, labels = _read_factors(train_factors, kinds, prefix="")
     test_codes: np.ndarray | None = None
     test_factors: np.ndarray | None = None
     part = "none"
     if hold_out and test is not None:
-        test_codes, test_factors = _read_test(test, train_codes, train_factors)
+        test_codes, test_factors = _read_test(test, train_codes, train_factors, missing=missing)
+        test_known = ~np.isnan(test_factors) if missing and test_factors.dtype.kind == "f" else None
+        if test_known is not None and known is None:
+            known = np.ones(train_factors.shape, dtype=bool)
+        elif known is not None and test_known is None:
+            test_known = np.ones(test_factors.shape, dtype=bool)
+        test_factors = _filled(test_factors, test_known, train_factors, known)
         test_factors, _ = _read_factors(test_factors, kinds, prefix="test ")
         part = "given"
     elif hold_out:
         rows, test_rows = split_indices(len(train_codes), seed=seed, test_fraction=test_fraction)
         test_codes, test_factors = train_codes[test_rows], train_factors[test_rows]
         train_codes, train_factors = train_codes[rows], train_factors[rows]
+        if known is not None:
+            known, test_known = known[rows], known[test_rows]
         part = "split by seed"
+    gaps = (
+        None if known is None else np.sum(~known, axis=0) + (0 if test_known is None else np.sum(~test_known, axis=0))
+    )
+    if gaps is None or not gaps.any():
+        known = test_known = gaps = None
+    else:  # the values that stand for missing ones are of the training part
+        train_factors = _filled(train_factors, known, train_factors, known)
+        test_factors = None if test_factors is None else _filled(test_factors, test_known, train_factors, known)
     n, d = train_codes.shape
     if n < 2:
         raise InputError(f"{metric} needs at least 2 points to measure on; got {n}.")
     if d < min_codes:
         raise InputError(f"{metric} compares codes, so it needs at least {min_codes} columns of them; got {d}.")
 
-    sizes = [len(np.unique(column)) for column in train_factors.T]
+    had = np.ones(train_factors.shape, dtype=bool) if known is None else known
+    sizes = [len(np.unique(column[has])) for column, has in zip(train_factors.T, had.T, strict=True)]
     kept = np.flatnonzero(np.array(sizes) > 1)
     if len(kept) < min_factors:
         raise InputError(
             f"{metric} needs at least {min_factors} factor{'s' if min_factors > 1 else ''} with two classes or more; "
             f"got {len(kept)} of {len(sizes)} (classes seen per factor: {', '.join(map(str, sizes))})."
+        )
+    if test_known is not None and not test_known[:, kept].any(axis=0).all():
+        bare = int(kept[np.flatnonzero(~test_known[:, kept].any(axis=0))[0]])
+        raise InputError(
+            f"the factor in column {bare} is missing of all held-out points; leave it out, or give points that have it."
         )
     settings = {
         "n_train": n,
@@ -99,11 +129,13 @@ def read_points(
         "n_factors": len(sizes),
         "factor_sizes": sizes,
         "factor_kinds": [str(kind) for kind in kinds],
-        "factor_evenness": _evenness(train_factors, kinds, sizes),
+        "factor_evenness": _evenness(train_factors, kinds, sizes, had),
         "constant_factors": [i for i, size in enumerate(sizes) if size < 2],
         "factor_labels": labels,
         **_count_codes(train_codes),
     }
+    if gaps is not None:
+        settings |= {"missing_labels": gaps.tolist(), "missing_policy": "each factor on the points that have it"}
     if part == "split by seed":
         settings |= {"test_fraction": float(test_fraction), "split_seed": int(seed)}
     return Points(
@@ -115,6 +147,8 @@ def read_points(
         test_codes=test_codes,
         test_factors=None if test_factors is None else np.ascontiguousarray(test_factors[:, kept]),
         settings=settings,
+        known=None if known is None else known[:, kept],
+        test_known=None if test_known is None else test_known[:, kept],
     )
 
 
@@ -129,14 +163,33 @@ def _count_codes(codes: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _evenness(factors: np.ndarray, kinds: tuple[FactorKind, ...], sizes: list[int]) -> list[float | None]:
+def _evenness(
+    factors: np.ndarray, kinds: tuple[FactorKind, ...], sizes: list[int], known: np.ndarray
+) -> list[float | None]:
     """Entropy of each factor over that of equally frequent values; None where it is not discrete or constant."""
     return [
-        round(float(entropy(column[:, None].astype(np.int64))[0] / np.log(size)), 6)
+        round(float(entropy(column[has, None].astype(np.int64))[0] / np.log(size)), 6)
         if kind.name == "discrete" and size > 1
         else None
-        for column, kind, size in zip(factors.T, kinds, sizes, strict=True)
+        for column, kind, size, has in zip(factors.T, kinds, sizes, known.T, strict=True)
     ]
+
+
+def _filled(
+    factors: np.ndarray, known: np.ndarray | None, source: np.ndarray, source_known: np.ndarray | None
+) -> np.ndarray:
+    """Factors in which values of other points stand where one is missing, as often as these occur; none are counted.
+
+    A perfect representation, the ceiling, knows a value for every point: these are its.
+    """
+    if known is None or known.all():
+        return factors
+    factors, rng = factors.copy(), np.random.default_rng(4)
+    for k in np.flatnonzero(~known.all(axis=0)):
+        values = source[:, k] if source_known is None else source[source_known[:, k], k]
+        gaps = ~known[:, k]
+        factors[gaps, k] = rng.choice(values, int(gaps.sum())) if len(values) else 0
+    return factors
 
 
 def split_indices(n: int, *, seed: int = 0, test_fraction: float = 1 / 3) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +225,7 @@ def row_numbers(codes: Any) -> np.ndarray:
     return np.arange(n)[:, None]
 
 
-def _read_pair(codes: Any, factors: Any, *, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_pair(codes: Any, factors: Any, *, prefix: str, missing: bool = False) -> tuple[np.ndarray, np.ndarray]:
     codes, factors = (_read(array, prefix + name) for array, name in ((codes, "codes"), (factors, "factors")))
     if len(codes) != len(factors):
         raise InputError(
@@ -182,7 +235,8 @@ def _read_pair(codes: Any, factors: Any, *, prefix: str) -> tuple[np.ndarray, np
     for array, name in ((codes, prefix + "codes"), (factors, prefix + "factors")):
         if array.shape[1] == 0:
             raise InputError(f"{name} have no columns (shape {array.shape}); expected at least one.")
-        check_finite(array, name)
+        gaps = missing and array is factors and array.dtype.kind == "f"
+        check_finite(np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf) if gaps else array, name)
     return codes, factors
 
 
@@ -208,10 +262,10 @@ def _read_factors(factors: np.ndarray, kinds: tuple[FactorKind, ...], *, prefix:
     return factors.astype(np.int64), "integers, given as floats" if factors.dtype.kind == "f" else "integers"
 
 
-def _read_test(test: Any, codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _read_test(test: Any, codes: np.ndarray, factors: np.ndarray, *, missing: bool) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(test, (tuple, list)) or len(test) != 2:
         raise InputError(f"test is a {type(test).__name__}; expected a pair (codes, factors).")
-    test_codes, test_factors = _read_pair(*test, prefix="test ")
+    test_codes, test_factors = _read_pair(*test, prefix="test ", missing=missing)
     for held_out, train, name in ((test_codes, codes, "codes"), (test_factors, factors, "factors")):
         if held_out.shape[1] != train.shape[1]:
             raise InputError(

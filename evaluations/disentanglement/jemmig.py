@@ -75,7 +75,7 @@ def jemmig(
 def _measure(points: Points, *, protocol: str, **counting: Any) -> Score:
     how = Counting(**counting)
     information, entropies = information_table(points, how), factor_entropy(points, how)
-    joint = code_entropy(points, how)[:, None] + entropies - information
+    joint = code_entropy(points, how) + entropies - information
     gaps, best = top_two_gap(information)
     # rows of equal information share the joint entropy only if their own entropies agree; the source takes the last
     best = len(information) - 1 - np.argmax(information[::-1], axis=0)
@@ -96,4 +96,6 @@ def _measure(points: Points, *, protocol: str, **counting: Any) -> Score:
     )
 
 
-METRIC = Metric("jemmig", "JEMMIG", _measure, {"ubisoft-2023": {"bins": 20, "edges": "unit"}}, min_codes=2)
+METRIC = Metric(
+    "jemmig", "JEMMIG", _measure, {"ubisoft-2023": {"bins": 20, "edges": "unit"}}, min_codes=2, by_factor=True
+)

@@ -42,6 +42,9 @@ class Metric:
         seeded, parallel: whether it takes ``seed`` and ``n_jobs``.
         hold_out: whether it predicts, so that points are held out.
         min_codes, min_factors: fewest columns it is defined for (factors: that vary).
+        by_factor: whether it finds something of each factor alone and then looks at what it has found, so that a factor
+            is measured on the points that have it (:meth:`Points.by_factor`); else, where labels are missing, it is
+            given the points that have them all.
         extremes: what is done about codes beyond 2^100, or within 2^-100, which squares and ranges cannot hold:
             ``"scaled"``, each code is brought into range first, since its scale does not matter; ``"large"``, those
             beyond alone, since to trees values closer than 1e-7 are equal; ``"own"``, the metric sees to it itself.
@@ -58,6 +61,7 @@ class Metric:
     min_codes: int = 1
     min_factors: int = 1
     baselines: bool = True
+    by_factor: bool = False
     extremes: Literal["scaled", "large", "own"] = "scaled"
 
     def __call__(
@@ -76,10 +80,9 @@ class Metric:
         )  # fmt: skip
 
     def measured_on(self, points: Points, **options: Any) -> Score:
-        """``measure`` of points whose codes it can hold."""
-        return self.measure(
-            points if self.extremes == "own" else points.in_range(small=self.extremes == "scaled"), **options
-        )
+        """``measure`` of points whose codes it can hold, and whose factors it needs."""
+        points = points if self.extremes == "own" else points.in_range(small=self.extremes == "scaled")
+        return self.measure(points if self.by_factor else points.complete(self.label), **options)
 
     def options(self, protocol: str | None, given: Mapping[str, Any], *, seed: int, n_jobs: int) -> dict[str, Any]:
         """Arguments of ``measure`` under a protocol; None for the metric's first one."""
@@ -190,7 +193,8 @@ def _resample(points: Points, rng: np.random.Generator) -> Points:
     """A random half in which every factor still varies: drawn again where a rare value was missed."""
     for _ in range(_TRIES):
         resample = points.take(_half(len(points.codes), rng), _half(_count(points.test_codes), rng))
-        if len(resample.kept) == len(points.kept):
+        tested = resample.test_known is None or bool(resample.test_known.any(axis=0).all())
+        if len(resample.kept) == len(points.kept) and tested:
             return resample
     lost = sorted(set(points.kept.tolist()) - set(resample.kept.tolist()))
     raise InputError(

@@ -82,7 +82,7 @@ def score_gap(points: Points, *, name: str, normaliser: str, counting: Counting,
     """The gap of MIG over the codes, with the information divided by each factor's or each code's entropy."""
     information = information_table(points, counting)
     by_factor = information / factor_entropy(points, counting)
-    by_code = divided(information, code_entropy(points, counting)[:, None])
+    by_code = divided(information, code_entropy(points, counting))
     per_factor, best = top_two_gap(by_factor if normaliser == "factor" else by_code)
     return Score(
         name=name,
@@ -115,4 +115,5 @@ METRIC = Metric(
         "dcf-2023": {"bins": 20, "edges": "unit", "cut_factors": True, "normaliser": "factor"},
     },
     min_codes=2,
+    by_factor=True,
 )

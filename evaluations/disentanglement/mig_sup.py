@@ -65,7 +65,7 @@ def mig_sup(
 
 def _measure(points: Points, *, protocol: str, **counting: Any) -> Score:
     how = Counting(**counting)
-    matrix = divided(information_table(points, how), code_entropy(points, how)[:, None])
+    matrix = divided(information_table(points, how), code_entropy(points, how))
     gaps, best = top_two_gap(matrix.T)
     per_factor = [max(gaps[best == k], default=0.0) for k in range(matrix.shape[1])]
     return Score(
@@ -82,4 +82,6 @@ def _measure(points: Points, *, protocol: str, **counting: Any) -> Score:
     )
 
 
-METRIC = Metric("mig-sup", "MIG-sup", _measure, {"ubisoft-2023": {"bins": 20, "edges": "unit"}}, min_factors=2)
+METRIC = Metric(
+    "mig-sup", "MIG-sup", _measure, {"ubisoft-2023": {"bins": 20, "edges": "unit"}}, min_factors=2, by_factor=True
+)

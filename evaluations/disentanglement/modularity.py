@@ -95,4 +95,5 @@ METRIC = Metric(
         "dcf-2023": {"bins": 20, "edges": "unit", "cut_factors": True},
     },
     min_factors=2,
+    by_factor=True,
 )

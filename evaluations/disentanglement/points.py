@@ -32,6 +32,9 @@ class Points:
         test_factors: (m, k') of the held-out part, or None.
         device: where the codes lay if that was a GPU, else None.
         settings: counts and conventions to be copied into a score's settings.
+        known: (n, k') whether a point has the factor's value; where not, ``factors`` holds another point's. None where
+            all have all.
+        test_known: (m, k') of the held-out part.
     """
 
     codes: np.ndarray
@@ -42,6 +45,8 @@ class Points:
     test_factors: np.ndarray | None = None
     device: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    known: np.ndarray | None = None
+    test_known: np.ndarray | None = None
     _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -84,6 +89,77 @@ class Points:
 
         return self.shared(("in range", small), make)
 
+    def by_factor(self, measure: Callable[[Points], Any]) -> Any:
+        """What ``measure`` finds of each factor, on the points that have the factor's value.
+
+        Args:
+            measure: to an array with the factors on its last axis, or a list of one entry a factor; called once for
+                factors that the same points have.
+
+        Returns:
+            The same for all factors.
+        """
+        if self.known is None:
+            return measure(self)
+        test_known = self.test_known if self.test_known is not None else self.known[:0]
+        patterns: dict[bytes, list[int]] = {}
+        for k in range(self.known.shape[1]):
+            key = np.ascontiguousarray(self.known[:, k]).tobytes() + np.ascontiguousarray(test_known[:, k]).tobytes()
+            patterns.setdefault(key, []).append(k)
+        found: Any = None
+        for columns in patterns.values():
+            part = measure(self._restricted(columns, self.known[:, columns[0]], test_known[:, columns[0]]))
+            if isinstance(part, list):
+                found = [None] * self.known.shape[1] if found is None else found
+                for k, one in zip(columns, part, strict=True):
+                    found[k] = one
+            else:
+                found = np.empty((*part.shape[:-1], self.known.shape[1]), part.dtype) if found is None else found
+                found[..., columns] = part
+        return found
+
+    def complete(self, metric: str) -> Points:
+        """The points that have the values of all factors, for metrics that look at all factors of a point.
+
+        Raises:
+            InputError: they are too few.
+        """
+
+        def make() -> Points:
+            assert self.known is not None
+            rows = self.known.all(axis=1)
+            test_rows = self.test_known.all(axis=1) if self.test_known is not None else rows[:0]
+            here = self._restricted(list(range(self.known.shape[1])), rows, test_rows)
+            held = self.test_codes is None or len(here.held_out[0]) > 0
+            if len(here.codes) < 2 or not held or np.any(np.all(here.factors == here.factors[:1], axis=0)):
+                raise InputError(
+                    f"{metric} looks at all factors of a point, and of {len(rows):,} points {int(rows.sum()):,} have "
+                    f"them all (missing labels of each factor: {self.settings['missing_labels']}), too few or of one "
+                    "value; leave out the factors that most points lack, or this metric."
+                )
+            counted = {"n_train": len(here.codes), "n_test": 0 if here.test_codes is None else len(here.test_codes)}
+            settings = {**self.settings, **counted, "missing_policy": "points that have every factor"}
+            return replace(here, settings=settings)
+
+        return self if self.known is None else self.shared("complete", make)
+
+    def _restricted(self, columns: list[int], rows: np.ndarray, test_rows: np.ndarray) -> Points:
+        """Some factors of some points, which have them."""
+        held_out = self.test_codes is not None
+        kinds = tuple(self.kinds[k] for k in columns)
+        return replace(
+            self,
+            codes=self.codes[rows],
+            factors=_typed(self.factors[rows][:, columns], kinds),
+            kept=self.kept[columns],
+            kinds=kinds,
+            test_codes=self.held_out[0][test_rows] if held_out else None,
+            test_factors=_typed(self.held_out[1][test_rows][:, columns], kinds) if held_out else None,
+            known=None,
+            test_known=None,
+            _shared={},
+        )
+
     def require_discrete(self, metric: str) -> None:
         """Refuse factors that are not labels.
 
@@ -101,16 +177,23 @@ class Points:
     def take(self, rows: np.ndarray, test_rows: np.ndarray | None = None) -> Points:
         """Some points; a factor left with one value is dropped, as :func:`read_points` does."""
         factors = self.factors[rows]
-        varying = np.flatnonzero(np.any(factors != factors[:1], axis=0))
+        known = None if self.known is None else self.known[rows]
+        varying = np.flatnonzero(
+            np.any(factors != factors[:1], axis=0)
+            if known is None
+            else [len(np.unique(column[has])) > 1 for column, has in zip(factors.T, known.T, strict=True)]
+        )
         held_out = self.test_codes is not None and test_rows is not None
         return replace(
             self,
             codes=self.codes[rows],
-            factors=np.ascontiguousarray(factors[:, varying]),
+            factors=_typed(factors[:, varying], kinds := tuple(self.kinds[k] for k in varying)),
             kept=self.kept[varying],
-            kinds=tuple(self.kinds[k] for k in varying),
+            kinds=kinds,
             test_codes=self.held_out[0][test_rows] if held_out else None,
-            test_factors=self.held_out[1][test_rows][:, varying] if held_out else None,
+            test_factors=_typed(self.held_out[1][test_rows][:, varying], kinds) if held_out else None,
+            known=None if known is None else known[:, varying],
+            test_known=self.test_known[test_rows][:, varying] if held_out and self.test_known is not None else None,
             _shared={},
         )
 
@@ -157,3 +240,9 @@ class Points:
             )
 
         return self.shared(("ideal", seed), make)
+
+
+def _typed(factors: np.ndarray, kinds: tuple[FactorKind, ...]) -> np.ndarray:
+    """Some factors of others: int64 where all are discrete."""
+    discrete = all(kind.name == "discrete" for kind in kinds)
+    return np.ascontiguousarray(factors.astype(np.int64) if discrete else factors)

@@ -90,4 +90,4 @@ def register(metric: R) -> R:
     ours, other = (METRICS, INTERVENTIONAL) if isinstance(metric, Metric) else (INTERVENTIONAL, METRICS)
     if getattr(metric, "name", None) in other:
         raise InputError(f"The metric {metric.name!r} exists already; choose another name.")
-    return ours.register(metric)  # type: ignore[attr-defined]
+    return ours.register(metric)

@@ -67,4 +67,4 @@ def _measure(points: Points, *, protocol: str, **counting: Any) -> Score:
     return score_gap(points, name="rmig", normaliser="factor", counting=Counting(**counting), protocol=protocol)
 
 
-METRIC = Metric("rmig", "RMIG", _measure, {"dlib-2018": {"bins": 20}}, min_codes=2)
+METRIC = Metric("rmig", "RMIG", _measure, {"dlib-2018": {"bins": 20}}, min_codes=2, by_factor=True)

@@ -88,9 +88,7 @@ def sap(
 
 def _measure(points: Points, *, continuous: bool, digitised: bool, protocol: str) -> Score:
     discrete = np.array([kind.name == "discrete" and not continuous for kind in points.kinds])
-    matrix = squared_correlation(points)
-    if discrete.any():
-        matrix[:, discrete] = _accuracy(points, np.flatnonzero(discrete), digitised)
+    matrix = points.by_factor(lambda part: _told(part, continuous, digitised))
     gaps, best = top_two_gap(matrix)
     return Score(
         name="sap" if discrete.any() else "sap/continuous",
@@ -112,6 +110,15 @@ def _measure(points: Points, *, continuous: bool, digitised: bool, protocol: str
             "packages": package_versions("numpy", "scikit-learn"),
         },
     )
+
+
+def _told(points: Points, continuous: bool, digitised: bool) -> np.ndarray:
+    """S, (d, k): what each code tells about each factor."""
+    discrete = np.array([kind.name == "discrete" and not continuous for kind in points.kinds])
+    matrix = squared_correlation(points)
+    if discrete.any():
+        matrix[:, discrete] = _accuracy(points, np.flatnonzero(discrete), digitised)
+    return matrix
 
 
 def squared_correlation(points: Points) -> np.ndarray:
@@ -168,4 +175,4 @@ _PROTOCOLS = {
     "ubisoft-2023": {**_LABELS, "continuous": True},
     "dcf-2023": {**_LABELS, "digitised": True},
 }
-METRIC = Metric("sap", "SAP", _measure, _PROTOCOLS, hold_out=True, min_codes=2, extremes="own")
+METRIC = Metric("sap", "SAP", _measure, _PROTOCOLS, hold_out=True, min_codes=2, extremes="own", by_factor=True)

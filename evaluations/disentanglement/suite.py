@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from disentangle.checks import check_integer, check_jobs
+from disentangle.checks import check_integer, check_jobs, check_name
 from disentangle.errors import ArgumentError, unknown_name
 from disentangle.evaluations.disentanglement.code_table import CodeTable
 from disentangle.evaluations.disentanglement.inputs import read_points
@@ -36,6 +36,7 @@ def evaluate(
     protocol: str | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     factor_kinds: FactorKinds = None,
+    missing: str = "refuse",
     baselines: bool = True,
     bootstrap: int = 0,
     seed: int = 0,
@@ -60,6 +61,9 @@ def evaluate(
             ``"dlib-2018"`` wherever that defines it.
         options: metric to options that replace those of its protocol.
         factor_kinds: see :func:`~disentangle.evaluations.disentanglement.kinds.read_kinds`.
+        missing: what NaN among the factors is: ``"refuse"``, a mistake; ``"by-factor"``, a label that is missing, so
+            that each factor is measured on the points that have it, and metrics that look at all factors of a point
+            (``missing_policy`` in the settings says which) measure on the points that have all.
         baselines, bootstrap: see :func:`~disentangle.evaluations.disentanglement.metric.score_all`.
         seed: of the split, the classifiers and the resamples.
         n_jobs: as in joblib.
@@ -73,6 +77,7 @@ def evaluate(
     """
     names = select_metrics(metrics)
     check_jobs(n_jobs)
+    check_name("value of missing", missing, ("refuse", "by-factor"))
     protocols = {*PROTOCOLS, *(own for name in names for own in METRICS[name].protocols)}
     if protocol is not None and protocol not in protocols:
         raise unknown_name("protocol", str(protocol), protocols)
@@ -98,6 +103,7 @@ def evaluate(
         min_codes=by_codes.min_codes,
         min_factors=by_factors.min_factors,
         metric=(by_factors if by_factors.min_factors > 1 else by_codes).label,
+        missing=missing == "by-factor",
     )
     return score_all(chosen, points, baselines=baselines, bootstrap=bootstrap, seed=seed, progress=progress)
 
@@ -139,7 +145,8 @@ def evaluate_encoder(
         protocol, options, bootstrap: see :func:`evaluate`.
         seed: of every draw.
         progress: called as ``progress(stage, done, total)``, with the stage ``"encode"`` or a metric's name.
-        **arguments: further ones of :func:`evaluate`.
+        **arguments: further ones of :func:`evaluate`; ``factor_kinds="dataset"`` stands for those that the data set
+            states, else its factors are labels.
 
     Returns:
         The scores by name, in the order asked for.
@@ -160,6 +167,8 @@ def evaluate_encoder(
     def table_of(pictures: Any) -> CodeTable:
         return CodeTable.of(encode, pictures, batch=batch, device=device, cache=deterministic, progress=told)
 
+    if arguments.get("factor_kinds") == "dataset":
+        arguments["factor_kinds"] = list(getattr(dataset, "factor_kinds", None) or ()) or None
     intervening = [INTERVENTIONAL[name] for name in names if name in INTERVENTIONAL]
     by_list = hasattr(dataset, "draw")  # pictures of which each is there once, with whatever factors it has
     table = table_of(dataset.grid()) if by_list and intervening else None if by_list else table_of(dataset)

@@ -77,18 +77,27 @@ def information_table(points: Points, counting: Counting) -> np.ndarray:
     device = points.device if points.codes.size >= _ENOUGH_FOR_GPU else None
     return points.shared(
         ("information", counting),
-        lambda: mutual_information(code_cells(points, counting), factor_labels(points, counting), device=device),
+        lambda: points.by_factor(
+            lambda part: mutual_information(code_cells(part, counting), factor_labels(part, counting), device=device)
+        ),
     )
 
 
 def factor_entropy(points: Points, counting: Counting) -> np.ndarray:
     """H(y_k), (k,) nats."""
-    return points.shared(("factor entropy", counting), lambda: entropy(factor_labels(points, counting)))
+    return points.shared(
+        ("factor entropy", counting), lambda: points.by_factor(lambda part: entropy(factor_labels(part, counting)))
+    )
 
 
 def code_entropy(points: Points, counting: Counting) -> np.ndarray:
-    """H of every binned code, (d,) nats."""
-    return points.shared(("code entropy", counting.bins, counting.edges), lambda: entropy(code_cells(points, counting)))
+    """H of every binned code, (d, 1) nats; (d, k) where labels are missing, on the points that each factor has."""
+
+    def make(part: Points) -> np.ndarray:
+        found = entropy(code_cells(part, counting))[:, None]
+        return found if points.known is None else np.repeat(found, len(part.kinds), axis=1)
+
+    return points.shared(("code entropy", counting.bins, counting.edges), lambda: points.by_factor(make))
 
 
 def counting_settings(points: Points, counting: Counting, protocol: str) -> dict[str, Any]:

@@ -150,10 +150,11 @@ def unlike_compression(one: ImageSet, two: ImageSet) -> str:
     if one.jpeg is None or two.jpeg is None or abs(one.jpeg - two.jpeg) <= 0.5:
         return ""
     jpegs, others = (one, two) if one.jpeg > two.jpeg else (two, one)
-    return (
-        f"{jpegs.name} holds JPEG files and {others.name} does not: compression alone moves the distance; save both "
-        "alike, best without loss"
-    )
+    said = f"{jpegs.name} holds JPEG files and {others.name} does not"
+    if others.jpeg:
+        shares = [f"{100 * (part.jpeg or 0):.0f} %" for part in (jpegs, others)]
+        said = f"{shares[0]} of the files of {jpegs.name} are JPEGs, and {shares[1]} of those of {others.name}"
+    return f"{said}: compression alone moves the distance; save both alike, best without loss"
 
 
 def array_images(images: Any, *, name: str = "array", rounding: Rounding = "round") -> ImageSet:

@@ -324,7 +324,7 @@ def test_report_shows_conditioning_and_scores(run, trained: Path, tmp_path: Path
     assert "effective, last fifth" in page
     assert "Confusion matrix" in page
     assert "<td>slanting</td>" in page
-    assert page.count("data:image/png;base64,") == 10  # six curves, three of the conditioning, the confusion matrix
+    assert page.count("data:image/png;base64,") == 12  # eight curves, three of the conditioning, the confusion matrix
 
 
 def test_report_of_a_generator_has_no_conditioning(run, vae_run: Path, tmp_path: Path):

@@ -13,7 +13,7 @@ from PIL import Image
 from disentangle.cli import _COMMANDS
 from tests.cli.conftest import SMALL_GAN, SMALL_VAE, invoke
 
-TRAINED = ("vae", "eigengan", "gan", "progan", "stylegan2", "projection", "classifier")
+TRAINED = ("vae", "autoencoder", "eigengan", "gan", "progan", "stylegan2", "projection", "classifier")
 
 
 @pytest.mark.parametrize("name", [*_COMMANDS, *(f"train {kind}" for kind in TRAINED), "data preview"])

@@ -129,3 +129,28 @@ def test_what_does_not_fit(fails, arrays, tmp_path: Path):
     assert "options name 'aam'" in fails(*both, "--set", "aam.bins=3")
     assert "bootstrap is 3" in fails(*both, "--bootstrap", 3, "--metrics", "mig")
     assert {path.name for path in tmp_path.iterdir()} == {"z.npy", "y.npy"}
+
+
+def test_tables_of_ones_own(run, fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    kinds, ages = rng.integers(0, 3, 300), rng.integers(0, 2, 300)
+    lines = ["cell,z1,z2,z3,kind,batch,hue"]
+    for i, (kind, age) in enumerate(zip(kinds, ages, strict=True)):
+        told = ("B", "NK", "T")[kind] if i % 10 else ""
+        lines.append(f"c{i},{kind + rng.normal() / 5},{age},{rng.normal()},{told},{'xy'[age]},{rng.uniform(0, 360)}")
+    Path("t.csv").write_text("\n".join(lines))
+    cells = [line.split(",") for line in (lines[0], *lines[:50:-1])]  # in another order, fifty fewer
+    Path("y.csv").write_text("\n".join(f"{row[0]},{row[4]}" for row in cells))
+    command = ("evaluate", "--codes", "t.csv:z*", "--metrics", "mig", "--jobs", 1, "--no-baselines")
+    result = invoke(*command, "--factors", "t.csv:kind,batch,hue", "--factor-kinds", "hue=periodic:360", "--json")
+    assert "kind: 3 values (B, NK, T), discrete, 30 missing; batch: 2 values (x, y), discrete" in result.stderr
+    settings = json.loads(result.stdout)["mig"]["settings"]
+    assert settings["factor_kinds"] == ["discrete", "discrete", "periodic:360"]
+    assert settings["missing_labels"] == [30, 0, 0]
+    result = invoke(*command, "--factors", "y.csv", "--out", "s.json")
+    assert "joined by name: 250 points in both, 50 with codes alone and 0 with factors alone left out." in result.stderr
+    subject = json.loads(Path("s.json").read_text())["subject"]
+    assert subject["categories"] == {"kind": ["B", "NK", "T"]}
+    assert "300 rows" in fails(*command, "--factors", "y.csv", "--id", "none")
+    assert "--id is not for an --encoder" in fails("evaluate", "--data", "rooms", "--encoder", "a:b", "--id", "cell")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,8 @@ def test_jpegs_against_others_are_pointed_out(tmp_path: Path):
     assert (one.jpeg, two.jpeg) == (0, 1)
     assert unlike_compression(one, two) == unlike_compression(two, one) != ""
     assert unlike_compression(two, two) == unlike_compression(one, one) == ""
+    assert "100 % of the files" in unlike_compression(replace(one, jpeg=1 / 3), two)
+    assert "33 % of those of" in unlike_compression(two, replace(one, jpeg=1 / 3))
     assert unlike_compression(two, array_images(np.zeros((2, 8, 8, 3), np.uint8))) == ""
 
 
@@ -139,7 +142,7 @@ def test_what_does_not_fit(fails, gan_run, vae_run, tmp_path: Path):
     assert "Unknown image protocol 'tf2'" in fails(*both, *LITE, "--random-weights", "--protocol", "tf2")
     assert "give --reference" in fails("evaluate", "--images", images, "--metrics", "fid", *LITE, "--random-weights")
     assert "needs a generator as MODEL" in fails("evaluate", "--images", images, "--metrics", "ppl", *LITE)
-    assert "or --images with --reference" in fails("evaluate", "--metrics", "fid", "--reference", images)
+    assert "--images with --reference, or --generator" in fails("evaluate", "--metrics", "fid", "--reference", images)
     (tmp_path / "empty").mkdir()
     assert "holds no images" in fails(*both[:2], tmp_path / "empty", *both[3:], *LITE, "--random-weights")
     assert {path.name for path in tmp_path.iterdir()} == {"images", "empty"}

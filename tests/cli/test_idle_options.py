@@ -102,7 +102,7 @@ def ends(files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         (["--seed", "3", "data", "list"], "--seed is not for `disentangle data list`, which draws nothing at random"),
         (["sample", "vae-rooms", "--columns", "17", "--out", "s.png"], "--columns is 17, but --seeds are 16"),
         ([*WALK, "--fps", "3"], "--fps is not for a still picture: it is for an animation"),
-        ([*WALK, "--active", "99"], "top is 99; expected a whole number from 1 to 10"),
+        ([*WALK, "--active", "99"], "'--active': 99 is more than the 10 directions there are"),
         ([*WALK, "--dims", "99"], "There is no direction 99"),
         ([*WALK, "--truncation", "-1"], "-1.0 is not in the range 0<=x<=100"),
         ([*WALK, "--label", "1"], "this generator has no classes"),

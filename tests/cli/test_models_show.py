@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import disentangle
+from disentangle.io import published_entries, zoo_entries
 
 
 def test_a_run_says_what_it_trained_and_how_far_it_is(run, vae_run):
@@ -74,3 +75,12 @@ def test_a_run_without_a_checkpoint(fails, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "environment.json").write_text("{}")
     assert "holds no model" in fails("models", "show", tmp_path)
+
+
+def test_the_list_has_no_column_of_sentences(run, monkeypatch):
+    """On 80 columns one would be a word or two wide; what each model is stands below, in a line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("models", "list").splitlines()
+    entry = zoo_entries()[0]
+    assert f"{entry.name}: {entry.summary}" in lines
+    assert sum("│" in line for line in lines) == len(zoo_entries()) + len(published_entries())

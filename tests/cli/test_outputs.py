@@ -32,6 +32,7 @@ ARGUMENTS = {
     "directions label": ["no-file.safetensors", "0=age"],
     "invert": ["no-model", "no-photo.png"],
     "bake": ["no-model"],
+    "turn": ["no-model"],
     "predict": ["no-model", "no-photo.png"],
     "evaluate": ["no-model", "--data", "rooms"],
     "report": [],

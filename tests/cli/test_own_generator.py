@@ -120,7 +120,7 @@ def test_what_is_wrong_with_it_is_said(run, fails, own):
     assert "no file own_cli.py" in fails("sample", "--generator", "own_cli.py:build", *out)
     assert "cannot be imported" in fails("sample", "--generator", "absent_cli:build", *out)
     assert "has scores of images" in fails("evaluate", "--generator", f"{file}:build", "--data", "rooms")
-    assert "need either MODEL" in fails("evaluate", "--generator", f"{file}:net", "--images", "x", "--metrics", "fid")
+    assert "Give one of MODEL" in fails("evaluate", "--generator", f"{file}:net", "--images", "x", "--metrics", "fid")
 
 
 def test_the_help_says_that_code_is_run(run):

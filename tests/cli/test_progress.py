@@ -10,7 +10,7 @@ import click
 import pytest
 
 from disentangle.cli import cli
-from disentangle.cli.progress import Pace, PlainLines, training_progress
+from disentangle.cli.progress import Pace, PlainLines, stages_progress, training_progress
 from disentangle.text import lasting
 from disentangle.training.presets.tables import CLASSIFIER, GAN, PROGAN, STYLEGAN, VAE
 from tests.cli.conftest import SMALL_VAE, invoke
@@ -77,26 +77,46 @@ def test_a_run_that_is_continued_estimates_what_is_left():
     assert lines(100_000, 0.18, first=90_001)[0][1].startswith("100,000 steps: about 30 min more")
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_step_and_time_fit_the_terminal(width: int, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
-    terminal = Terminal()
+    def lines(self) -> list[str]:
+        return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.getvalue()).rstrip())
+
+
+def terminal_of(width: int, monkeypatch) -> Terminal:
+    shown = Terminal()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("sys.stderr", shown)
+    return shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_step_and_time_fit_the_terminal(width: int, monkeypatch):
+    terminal = terminal_of(width, monkeypatch)
     losses = {"discriminator": 1.33, "generator": 0.76, "penalty": 0.0095}
     with training_progress(click.Context(cli), "train eigengan") as progress:
         assert progress is not None
         progress(1233, 100_000, 64.3, losses)
         progress(1234, 100_000, 64.3, losses)
-    shown = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()).rstrip())
+    shown = terminal.lines()
     assert len(shown[-1]) <= width
     assert "1234/100000" in shown[-1]
     assert re.search(r"images/s +[-0-9:]{7,}", shown[-1])
     assert ("penalty 0.0095" in shown[-1]) == (width >= 120)
+
+
+def test_stages_of_one_count_share_a_bar(monkeypatch):
+    """No bar stands still where the next metric goes on; another count, and one that begins anew, have their own."""
+    terminal = terminal_of(80, monkeypatch)
+    with stages_progress(click.Context(cli)) as progress:
+        assert progress is not None
+        for stage, done, total in (("encode", 9, 9), ("mig", 0, 4), ("mig", 2, 4), ("sap", 4, 4), ("images", 4, 4)):
+            progress(stage, done, total)
+    shown = [re.sub(r"[^ -~]+", " ", line).split()[:2] for line in terminal.lines()][-3:]
+    assert shown == [["encode", "9/9"], ["sap", "4/4"], ["images", "4/4"]]
 
 
 def test_a_training_without_a_terminal_says_only_what_took_its_time(tmp_path):
@@ -132,3 +152,14 @@ def test_help_tells_defaults_and_the_length(kind: str):
     for param in command.params:
         if param.name not in without and not param.is_flag:
             assert "default" in param.help or param.show_default, param.name
+
+
+@pytest.mark.parametrize("kind", ["vae", "classifier"])
+def test_the_field_that_help_sets_is_one(kind: str):
+    """Of every kind of training, not of an EigenGAN alone."""
+    said = invoke("train", kind, "--help").output
+    ((field, value),) = re.findall(r"--dry-run\s+shows,\s+e\.g\.\s+(\w+)=(\d+)", said)
+    result = invoke(
+        "train", kind, "--data", "fashion-mnist", "--resolution", 32, "--dry-run", "--set", f"{field}={value}"
+    )
+    assert f'"{field}": {value}' in result.output

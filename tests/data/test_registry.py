@@ -25,8 +25,8 @@ from disentangle.data.registry import list_data, open_data, register
 from disentangle.errors import DataError, InputError
 
 NAMES = (
-    "sprites", "rooms", "fashion-mnist", "dsprites", "shapes3d", "mpi3d", "cars3d", "smallnorb", "celeba", "lsun",
-    "cifar10", "cifar100",
+    "sprites", "rooms", "fashion-mnist", "dsprites", "shapes3d", "mpi3d", "cars3d", "smallnorb", "isaac3d", "falcor3d",
+    "celeba", "lsun", "cifar10", "cifar100",
 )  # fmt: skip
 
 
@@ -338,7 +338,7 @@ def test_unknown_options(tmp_path: Path) -> None:
         open_data(folder, resolution=8, resise="pad")
     with pytest.raises(InputError, match="option of Sprites 'postions'; did you mean 'positions'"):
         open_data("sprites", postions=8)
-    with pytest.raises(InputError, match="Rooms has no option 'flip'"):
+    with pytest.raises(InputError, match="Unknown option of Rooms .flip."):
         open_data("rooms", flip=True)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from disentangle.data import rooms
+from disentangle.data import open_data, rooms
 from disentangle.data.rooms import SHAPES, Rooms, Scenes, compose, palette, ray_cast, scenes
 from disentangle.errors import InputError
 
@@ -253,9 +253,9 @@ def test_palette_goes_round_the_colour_circle() -> None:
 def test_the_geometry_waits_for_the_first_picture_and_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def counted(resolution: int) -> Scenes:
+    def counted(resolution: int, scale_range: tuple[float, float]) -> Scenes:
         calls.append(resolution)
-        return ray_cast(resolution)
+        return ray_cast(resolution, scale_range)
 
     monkeypatch.setattr(rooms, "ray_cast", counted)
     first, second = Rooms(17), Rooms(17)
@@ -278,7 +278,7 @@ def test_first_picture_under_inference_mode() -> None:
 
 @pytest.mark.parametrize("resolution", [15, 257, 0, -64, 64.0, "64"])
 def test_wrong_resolution(resolution: Any) -> None:
-    with pytest.raises(InputError, match="expected a whole number of pixels from 16 to 256"):
+    with pytest.raises(InputError, match="resolution is .*; expected a whole number"):
         Rooms(resolution)
 
 
@@ -294,3 +294,32 @@ def test_wrong_resolution(resolution: Any) -> None:
 def test_wrong_factors(factors: Tensor, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Rooms(16).render(factors)
+
+
+def test_hues_on_an_arc_have_two_ends() -> None:
+    colours, circle = palette("arc"), palette()
+    assert torch.equal(colours[0], circle[0])
+    # 270 degrees: halfway between blue and magenta, its red as far from 0.1 as from 1
+    torch.testing.assert_close(colours[-1], torch.tensor([0.55, 0.1, 1.0]))
+    ends = float((colours[0] - colours[-1]).norm())
+    assert ends > 2 * float((colours[1:] - colours[:-1]).norm(dim=1).max())
+    assert Rooms(16, hues="arc").factor_kinds[0] == "continuous"
+    assert Rooms(16).factor_kinds == (*["periodic:10"] * 3, "continuous", "discrete", "continuous")
+    with pytest.raises(InputError, match="hues"):
+        Rooms(16, hues="line")
+
+
+def test_a_wider_range_of_scales() -> None:
+    wide, usual = scenes(16, (0.5, 1.18)).coverage.view(8, 4, 15), scenes(16).coverage.view(8, 4, 15)
+    torch.testing.assert_close(wide[-1], usual[-1])
+    share = (wide[0] / usual[0]).mean()  # areas go with the square, but for perspective
+    assert 0.8 < float(share / (0.5 / 0.82) ** 2) < 1.2
+    factors = torch.tensor([[0, 3, 6, 0, 1, 7]])
+    assert not torch.equal(Rooms(16, scale_range=(0.5, 1.18)).render(factors), Rooms(16).render(factors))
+    for odd in ((0.5,), (0.1, 1.0), (1.0, 0.9), (0.5, 1.3), "ab", (0.5, float("nan"))):
+        with pytest.raises(InputError, match="scale_range"):
+            Rooms(16, scale_range=odd)
+    assert torch.equal(
+        open_data("rooms-arc-wide", resolution=16).images(torch.tensor([5])),
+        Rooms(16, hues="arc", scale_range=(0.5, 1.18)).images(torch.tensor([5])),
+    )

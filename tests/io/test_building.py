@@ -42,6 +42,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "resolution": 16, "z_dim": 8, "w_dim": 12, "num_layers": 4, "num_critical": 1, "channel_base": 128,
         "channel_max": 8, "margin_size": 4,
     },
+    "autoencoder": {"resolution": 16, "latent_dim": 3, "channels": [4, 8], "hidden": 8, "quantiser": {"values": 4}},
     "classifier": {"class_names": ["a", "b"], "norm": "dbn", "weight": "ow"},
 }  # fmt: skip
 WITHOUT = {"autoencoder-kl", "wrapped"}  # built by another library, and of the code of a user

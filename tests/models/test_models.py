@@ -37,6 +37,7 @@ SMALL = {
 
 ELSEWHERE = {
     "wrapped",
+    "autoencoder",
     "autoencoder-kl",
     "classifier",
     "dcgan",
@@ -250,7 +251,7 @@ def test_bad_configurations_say_which_field(record, message):
 def test_unknown_kind_suggests_the_nearest():
     with pytest.raises(InputError, match="did you mean 'eigengan'"):
         build_model({"kind": "eigengans"})
-    with pytest.raises(InputError, match="Known: autoencoder-kl, classifier, .*eigengan, gan, .*vae"):
+    with pytest.raises(InputError, match="Known: autoencoder, autoencoder-kl, classifier, .*eigengan, gan, .*vae"):
         config_class("stylegan9")
     assert config_class("vae") is VAEConfig
 

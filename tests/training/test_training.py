@@ -167,7 +167,7 @@ def test_a_signal_saves_and_stops(number, tmp_path):
 
 def test_nan_stops_and_names_the_term(tmp_path):
     config = gan(**{"optimizer.lr": 1e30, "steps": 40})
-    with pytest.raises(TrainingFailed, match="became NaN or infinite within .*checkpoint"):
+    with pytest.raises(TrainingFailed, match=r"became NaN or infinite within the (\d+) steps before step \1;.*checkpoint"):
         train(config, tmp_path)
     if (tmp_path / "latest").exists():
         assert torch.isfinite(weights(disentangle.load(tmp_path))).all()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from disentangle.errors import InputError
-from disentangle.viz.conditioning import conditioning_rows, save_conditioning_curves
+from disentangle.viz.conditioning import conditioning_rows, save_conditioning_curves, save_conditioning_panels
 from disentangle.viz.confusion import save_confusion_matrix
 from disentangle.viz.figures import save_training_panels
 
@@ -49,6 +49,14 @@ def test_conditioning_figure(tmp_path: Path):
     with pytest.raises(InputError, match="nothing to draw"):
         save_conditioning_curves({"a": [START]}, tmp_path / "d.png")
     assert not (tmp_path / "d.png").exists()
+
+
+def test_what_was_looked_at_once_is_seen(tmp_path: Path):
+    """A line of one point is none: the panels of condition numbers and ranks have a dot there."""
+    for _, path in save_conditioning_panels({"a": [START, line(1, 5.0)]}, tmp_path)[:2]:
+        with Image.open(path) as picture:
+            middle = np.asarray(picture.convert("RGB"))[30:245, 120:250].astype(int)  # of the axes, beside the legend
+        assert (middle[..., 2] - middle[..., 0] > 100).sum() >= 10
 
 
 def test_training_curves_have_the_validation(tmp_path: Path):

@@ -266,6 +266,8 @@ def test_rows_of_a_matrix_are_called_what_they_are(tmp_path, monkeypatch):
               "c": Score("dci/lasso", 1.0, parts=codes | {"importance": np.eye(3, 2)})}  # fmt: skip
     assert len(save_score_panels(scores, ["x", "y"], tmp_path)) == 3
     axes = [figure.axes[0] for figure in drawn]
+    titles = ["dci-es/mlp: loss", "downstream/logistic:\naccuracy", "dci/lasso: importance"]  # a long one in two lines
+    assert [axis.get_title() for axis in axes] == titles
     assert [axis.get_ylabel() for axis in axes] == ["capacity of the model", "points learnt from", "code"]
     ticks = [[tick.get_text() for tick in axis.get_yticklabels()] for axis in axes]
     assert ticks == [["1", "2", "64"], ["100", "10,000"], ["0", "1", "2"]]

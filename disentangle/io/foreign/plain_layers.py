@@ -83,10 +83,16 @@ def reparametrised(data: Mapping[Any, Any]) -> str | None:
 
 
 def begins_late(layers: Sequence[Layer]) -> bool:
-    """Whether the layers are those of one ``torch.nn.Sequential``, which counts from 0, without the first."""
+    """Whether the layers are those of one ``torch.nn.Sequential``, which counts from 0, without the first.
+
+    One layer without tensors may stand before them, as an ``Unflatten`` that gives the latent its shape does: where
+    every layer's rectifier has a number of its own, the number 0 alone has no room for a layer and its rectifier.
+    """
     places = [_place(layer) for layer in layers]
     numbered = len({container for container, _ in places}) == 1 and all(place is not None for _, place in places)
-    return numbered and (places[0][1] or 0) > 0
+    first = (places[0][1] or 0) if numbered else 0
+    crowded = any(_gap(before, after) == 0 and not is_norm(after) for before, after in pairwise(layers))
+    return first > 1 or (first == 1 and crowded)
 
 
 def _place(layer: Layer) -> tuple[str, int | None]:

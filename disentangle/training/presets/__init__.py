@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from disentangle.config import Config, with_fields
+from disentangle.config import with_fields
 from disentangle.data import check_classes, open_data
 from disentangle.errors import ArgumentError, unknown_name
 from disentangle.signatures import checks_arguments
+from disentangle.training.autoencoder_config import AutoencoderTraining
 from disentangle.training.config import ClassifierTraining, VAETraining
 from disentangle.training.gan_config import GANTraining
+from disentangle.training.presets.autoencoder import autoencoder_config
 from disentangle.training.presets.classifier import classifier_config
 from disentangle.training.presets.finetuning import finetune_config
 from disentangle.training.presets.gan import gan_config
@@ -18,16 +21,18 @@ from disentangle.training.presets.vae import vae_config
 
 __all__ = ["PRESETS", "classifier_config", "data_arguments", "finetune_config", "preset_config", "preset_names"]
 
+_QUANTISED = ("qlae", "fsq", "tripod")
+
 
 @checks_arguments
 def preset_config(
     kind: Kind, *, data: dict[str, Any], preset: str | None = None, classes: bool = False, **fields: Any
-) -> VAETraining | GANTraining | ClassifierTraining:
+) -> VAETraining | AutoencoderTraining | GANTraining | ClassifierTraining:
     """A resolved training configuration.
 
     Args:
-        kind: "vae", "eigengan", "gan", "progan", "stylegan2", or "classifier", for which see
-            :func:`classifier_config`.
+        kind: "vae", "eigengan", "gan", "progan", "stylegan2"; of an autoencoder with quantised codes its objective,
+            "qlae", "fsq" or "tripod"; or "classifier", for which see :func:`classifier_config`.
         data: fields of :class:`DataConfig`; its pictures decide the number of channels and, without a resolution, the
             size.
         preset: a row of the table; by default the first one of the pictures' size.
@@ -67,8 +72,9 @@ def preset_config(
     if row["size"] != height:
         raise ArgumentError(f"Preset {preset!r} is for {row['size']} pixels, but the pictures have {height}.")
     data = {**data, "resolution": height}
-    config: Config = vae_config(row, data, channels) if kind == "vae" else gan_config(row, data, channels)
-    return with_fields(config, fields)  # type: ignore[return-value]
+    rows: dict[str, Callable[..., Any]] = {"vae": vae_config, **dict.fromkeys(_QUANTISED, autoencoder_config)}
+    config: VAETraining | AutoencoderTraining | GANTraining = rows.get(kind, gan_config)(row, data, channels)
+    return with_fields(config, fields)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ from disentangle.training.presets import tables
 
 __all__ = ["PRESETS", "Kind", "data_arguments", "looked_at", "preset_names"]
 
-Kind = Literal["vae", "eigengan", "gan", "progan", "stylegan2", "classifier"]
+Kind = Literal["vae", "eigengan", "gan", "progan", "stylegan2", "classifier", "qlae", "fsq", "tripod"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     name: dict(zip(columns, row, strict=True))
@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         (tables.PROGAN_COLUMNS, tables.PROGAN),
         (tables.STYLEGAN_COLUMNS, tables.STYLEGAN),
         (tables.VAE_COLUMNS, tables.VAE),
+        (tables.AUTOENCODER_COLUMNS, tables.AUTOENCODER),
         (tables.CLASSIFIER_COLUMNS, tables.CLASSIFIER),
     )
     for name, row in table.items()

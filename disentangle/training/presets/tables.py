@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CLASSIFIER", "GAN", "PROGAN", "STYLEGAN", "VAE"]
+__all__ = ["AUTOENCODER", "CLASSIFIER", "GAN", "PROGAN", "STYLEGAN", "VAE"]
 
 # A row is for one kind of model and one resolution. Rows with a paper's data set in their name hold that paper's
 # settings (Song, Sebe, Wang 2023; Wei et al. 2021); the others were found on the data they name.
@@ -52,11 +52,31 @@ PROGAN: dict[str, tuple[Any, ...]] = {
     "progan-celebahq": ("progan", 1024, (512, 512, 512, 512, 256, 128, 64, 32, 16), 512, (8, 600, 600), 1e-3, 16, 0.999, True, 750_000),  # noqa: E501
 }
 
-VAE_COLUMNS = ("kind", "size", "channels", "hidden", "latent", "objective", "lr", "batch", "steps")
+# pairs = weak supervision: "pairs-32" is told which factor of rooms changed, "vae-*" nothing.
+VAE_COLUMNS = ("kind", "size", "channels", "hidden", "latent", "decoder", "likelihood", "pairs", "objective", "lr", "batch", "steps")  # noqa: E501
 VAE: dict[str, tuple[Any, ...]] = {
-    "vae-32":  ("vae",  32, (32, 32, 64),         256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64,  50_000),
-    "vae-64":  ("vae",  64, (32, 32, 64, 64),     256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),
-    "vae-128": ("vae", 128, (32, 32, 64, 64, 64), 256, 10, {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),
+    "vae-32":   ("vae",  32, (32, 32, 64),         256, 10, "plain", "bernoulli",        "none",  {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64,  50_000),  # noqa: E501
+    "vae-64":   ("vae",  64, (32, 32, 64, 64),     256, 10, "plain", "bernoulli",        "none",  {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),  # noqa: E501
+    "vae-128":  ("vae", 128, (32, 32, 64, 64, 64), 256, 10, "plain", "bernoulli",        "none",  {"kind": "beta-tcvae", "beta": 6.0}, 5e-4, 64, 100_000),  # noqa: E501
+    "pairs-32": ("vae",  32, (32, 32, 64),         128,  6, "style", "gaussian-learned", "known", {"kind": "beta-vae", "beta": 1.0},   5e-4, 64, 120_000),  # noqa: E501
+}
+
+# Autoencoders with quantised codes. values = how many each latent can take;  decay = of AdamW;  clip = entries of which
+# gradients are cut off at 1. Those of 64 pixels are the released configurations of Hsu et al. (QLAE: NeurIPS 2023;
+# Tripod: ICML 2024), whose latents are two for each factor: 12 of 3D Shapes (and Rooms), 14 of MPI3D and Falcor3D, 18
+# of Isaac3D. Those of 32 pixels are for a CPU and tuned by nobody.
+AUTOENCODER_COLUMNS = ("kind", "size", "network", "channels", "hidden", "latent", "values", "objective", "lr", "decay", "clip", "batch", "steps")  # noqa: E501
+AUTOENCODER: dict[str, tuple[Any, ...]] = {
+    "qlae-32":         ("qlae",   32, "style",    (16, 32, 64),       128, 12, 10, {"kind": "qlae"},   1e-3, 0.1,   "weights",  64,  20_000),  # noqa: E501
+    "qlae-64":         ("qlae",   64, "style",    (32, 64, 128, 256), 256, 12, 10, {"kind": "qlae"},   1e-3, 0.1,   "weights", 128, 200_000),  # noqa: E501
+    "qlae-mpi3d":      ("qlae",   64, "style",    (32, 64, 128, 256), 256, 14, 10, {"kind": "qlae"},   1e-3, 0.001, "weights", 128, 200_000),  # noqa: E501
+    "fsq-32":          ("fsq",    32, "style",    (16, 32, 64),       128, 12, 12, {"kind": "fsq"},    1e-3, 0.0,   "weights",  64,  20_000),  # noqa: E501
+    "fsq-64":          ("fsq",    64, "residual", (32, 64, 128, 256), 256, 12, 12, {"kind": "fsq"},    2e-4, 0.0,   "all",      64, 250_000),  # noqa: E501
+    "tripod-32":       ("tripod", 32, "residual", (16, 32, 64),       128, 12, 12, {"kind": "tripod"}, 2e-4, 0.0,   "all",      64,  20_000),  # noqa: E501
+    "tripod-64":       ("tripod", 64, "residual", (32, 64, 128, 256), 256, 12, 12, {"kind": "tripod"}, 2e-4, 0.0,   "all",      64, 250_000),  # noqa: E501
+    "tripod-mpi3d":    ("tripod", 64, "residual", (32, 64, 128, 256), 256, 14, 12, {"kind": "tripod", "information": 1e-8, "hessian": 1e-4}, 2e-4, 0.0, "all", 64, 250_000),  # noqa: E501
+    "tripod-falcor3d": ("tripod", 64, "residual", (32, 64, 128, 256), 256, 14, 12, {"kind": "tripod", "information": 1e-10, "hessian": 1e-2}, 2e-4, 0.0, "all", 64, 250_000),  # noqa: E501
+    "tripod-isaac3d":  ("tripod", 64, "residual", (32, 64, 128, 256), 256, 18, 12, {"kind": "tripod", "information": 1e-4, "hessian": 1e-8}, 2e-4, 0.0, "all", 64, 250_000),  # noqa: E501
 }
 
 # dbn = norm of the stem, and eps and running statistic of "dbn";  cov = pooling, and reduced channels, eps and what

@@ -254,3 +254,20 @@ def test_half_of_a_dcgan(tmp_path):
     for count, said in ((6, "one convolution, main.0"), (7, "half of a checkpoint")):
         with pytest.raises(CheckpointError, match=said):
             foreign.read(written(tmp_path, dict(list(state.items())[:count])))
+
+
+@pytest.mark.parametrize("drawn", [[(4,), (4, 2, 1)], [(4,), (4, 2, 1), (4, 2, 1)]])
+def test_a_layer_without_tensors_before_the_first(drawn, tmp_path):
+    """What shapes a flat latent has the number 0, and nothing in the file."""
+    network = dcgan(drawn)
+    check(network, nn.Sequential(nn.Unflatten(1, (Z, 1, 1)), *network).state_dict(), tmp_path)
+
+
+def test_layers_that_begin_late(tmp_path):
+    """Number 0 is a layer's own where rectifiers have no number, and of two missing numbers one may be a layer's."""
+    network = dcgan([(4,), (4, 2, 1), (4, 2, 1)])
+    numbers = {"0": 1, "1": 2, "3": 3, "4": 4, "6": 5}
+    for places in (numbers, {place: int(place) + 2 for place in numbers}):
+        state = {f"{places[name.split('.')[0]]}.{name.split('.')[1]}": t for name, t in network.state_dict().items()}
+        with pytest.raises(CheckpointError, match="half of a checkpoint"):
+            foreign.read(written(tmp_path, state))
