@@ -8,12 +8,7 @@ import pydantic
 
 from disentangle.config import Config
 from disentangle.models.dcgan import DCGANConfig
-from disentangle.models.discriminators import (
-    PairedDiscriminatorConfig,
-    ProGANDiscriminatorConfig,
-    StridedDiscriminatorConfig,
-    StyleGAN2DiscriminatorConfig,
-)
+from disentangle.models.discriminators import DiscriminatorConfig
 from disentangle.models.eigengan import EigenGANConfig
 from disentangle.models.gan import SimpleGANConfig
 from disentangle.models.progan import ProGANConfig
@@ -81,13 +76,7 @@ class GANTraining(TrainingConfig):
 
     kind: Literal["gan"] = "gan"
     model: GeneratorConfig
-    discriminator: Annotated[
-        PairedDiscriminatorConfig
-        | StridedDiscriminatorConfig
-        | StyleGAN2DiscriminatorConfig
-        | ProGANDiscriminatorConfig,
-        pydantic.Field(discriminator="kind"),
-    ]
+    discriminator: DiscriminatorConfig
     loss: Literal["hinge", "hinge-clipped", "non-saturating", "wgan"] = "non-saturating"
     penalty: PenaltyConfig = PenaltyConfig()
     generator_penalty: GeneratorPenaltyConfig = GeneratorPenaltyConfig()

@@ -136,6 +136,13 @@ def test_what_does_not_go_with_it(with_signs: Mode, options: dict[str, object], 
         treated(torch.eye(3, 5), torch.ones(3, 5), **options)
 
 
+def test_a_state_saved_before_modes_had_options_is_read() -> None:
+    _, handle = treated(torch.eye(3, 5), torch.ones(3, 5), mode="landing")
+    state = copy.deepcopy(handle.state_dict())
+    del state["options"]["options"]
+    handle.load_state_dict(state)
+
+
 def test_what_the_caller_changes_later_changes_nothing() -> None:
     given: dict[str, object] = {}
     _, handle = treated(torch.eye(3, 5), torch.ones(3, 5), nog=True, options=given)
