@@ -25,6 +25,7 @@ __all__ = [
     "FactorTable",
     "factor_values",
     "number_of",
+    "present",
     "read_column",
     "read_kinds",
     "read_rows",
@@ -328,6 +329,11 @@ def text_column(name: str, texts: Sequence[str | None]) -> FactorColumn:
     places = {text: i for i, text in enumerate(categories)}
     values = np.array([np.nan if text is None else places[text] for text in texts], dtype=np.float64)
     return FactorColumn(name, values, tuple(categories))
+
+
+def present(text: str | None) -> str | None:
+    """A text of a typed file, None where it is empty, or what a missing number becomes as a text."""
+    return text if text and text.strip().lower() not in ("", "nan") else None
 
 
 def number_of(cell: str) -> float | None:

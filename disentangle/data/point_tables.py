@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle.data.factor_table import FactorColumn, factor_values, read_kinds, text_column
+from disentangle.data.factor_table import FactorColumn, factor_values, present, read_kinds, text_column
 from disentangle.data.places import PathLike
 from disentangle.data.point_files import names_told, read_parts
 from disentangle.errors import DataError, reason
@@ -269,9 +269,9 @@ def _array_column(path: Path, name: str, values: NDArray[Any]) -> FactorColumn:
     if values.dtype.kind in "US":
         try:
             texts = [str(text, "utf-8") if isinstance(text, bytes) else text for text in values.tolist()]
-        except ValueError as error:
+        except (ValueError, SystemError) as error:  # SystemError: letters that Unicode has not
             raise DataError(f"{path}: {shown(name)} holds texts that are damaged ({reason(error)}).") from None
-        return text_column(name, [text.strip() or None for text in texts])
+        return text_column(name, [present(text) for text in texts])
     if values.dtype.kind in "iu" and len(values) and max(abs(int(values.max())), abs(int(values.min()))) > _EXACT:
         return FactorColumn(name, np.unique(values, return_inverse=True)[1].astype(np.float64))
     found = values.astype(np.float64)
