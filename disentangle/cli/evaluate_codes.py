@@ -143,6 +143,8 @@ def evaluate_encoder(
 ) -> None:  # fmt: skip
     """Score a model that encodes, or a function of the user's, on a data set with known factors."""
     from disentangle import evaluations
+    from disentangle.data import ListedFactors
+    from disentangle.data.factor_table import read_kinds
     from disentangle.devices import resolve_device
 
     target = how.out
@@ -157,9 +159,13 @@ def evaluate_encoder(
         encode = _function(encoder, where)
         dataset = factor_data(ctx, data, resolution, None, data_dir, factors_file)
     columns = list(dataset.factor_names)
+    arguments = how.arguments
+    if how.factor_kinds is not None and "=" in how.factor_kinds:
+        own = dataset.factor_kinds if isinstance(dataset, ListedFactors) else ["discrete"] * len(columns)
+        arguments["factor_kinds"] = read_kinds(how.factor_kinds, columns, own)
     with stages_progress(ctx) as progress:
         scores = evaluations.evaluate_encoder(
-            encode, dataset, how.names, n=num, device=where, progress=progress, **how.arguments
+            encode, dataset, how.names, n=num, device=where, progress=progress, **arguments
         )
     subject = {"model": model or encoder, "data": data, "num": num, "seed": how.seed, "factors": columns}
     _deliver(ctx, scores, subject, columns, f"{model or encoder} on {data}", how, target=target)

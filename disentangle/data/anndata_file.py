@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle.data.factor_table import FactorColumn, text_column
+from disentangle.data.factor_table import FactorColumn, present, text_column
 from disentangle.data.hdf5 import all_numbers, all_texts, item_in
 from disentangle.errors import DataError
 from disentangle.text import shown
@@ -127,8 +127,7 @@ def _categories(path: Path, name: str, codes: Any, categories: Any) -> FactorCol
 
 
 def _present(texts: list[str]) -> list[str | None]:
-    """Texts, and None for empty ones and for what a missing number becomes as a text."""
-    return [text if text and text.lower() != "nan" else None for text in texts]
+    return [present(text) for text in texts]
 
 
 def _dense(path: Path, item: Any, *, by_rows: bool) -> NDArray[Any]:

@@ -25,7 +25,9 @@ __all__ = [
     "FactorTable",
     "factor_values",
     "number_of",
+    "present",
     "read_column",
+    "read_kinds",
     "read_rows",
     "read_table",
     "text_column",
@@ -167,7 +169,7 @@ def factor_values(
     for column, kind in zip(columns, kinds, strict=True):
         if column.categories and kind != "discrete":
             raise InputError(f"The factor {column.name!r} holds texts, which are discrete, not {shown(kind)}.")
-        found = column.values
+        found: NDArray[Any] = column.values
         if kind == "discrete":
             known = ~np.isnan(found)
             labels = np.unique(found[known], return_inverse=True)[1]
@@ -178,6 +180,37 @@ def factor_values(
                 found[known] = labels
         values.append(found)
     return np.stack(values, axis=1), kinds
+
+
+def read_kinds(given: str, names: Sequence[str], told: Sequence[str]) -> list[str]:
+    """Kinds of factors from a text.
+
+    Args:
+        given: one kind for all; one for each, divided by commas; or ``NAME=KIND`` of some, divided by commas.
+        names: of the factors.
+        told: the kinds of those that are not named.
+
+    Raises:
+        InputError: names that no factor has, or another number of kinds.
+    """
+    parts, kinds = [part.strip() for part in given.split(",")], list(told)
+    if not any("=" in part for part in parts):
+        if len(parts) not in (1, len(names)):
+            raise InputError(
+                f"factor_kinds has {len(parts)} entries but factors have {len(names)} columns; expected one a column, "
+                "one for all, or NAME=KIND of some."
+            )
+        return parts * len(names) if len(parts) == 1 else parts
+    for part in parts:
+        name, equals, kind = part.rpartition("=")
+        if not equals or name not in names:
+            known = ", ".join(shown(each, most=40) for each in names[:20])
+            raise InputError(
+                f"factor_kinds names {shown(name or part, most=60)!r}, which is no factor (the factors: {known}); "
+                "expected NAME=KIND."
+            )
+        kinds[list(names).index(name)] = kind
+    return kinds
 
 
 def read_rows(
@@ -296,6 +329,11 @@ def text_column(name: str, texts: Sequence[str | None]) -> FactorColumn:
     places = {text: i for i, text in enumerate(categories)}
     values = np.array([np.nan if text is None else places[text] for text in texts], dtype=np.float64)
     return FactorColumn(name, values, tuple(categories))
+
+
+def present(text: str | None) -> str | None:
+    """A text of a typed file, None where it is empty, or what a missing number becomes as a text."""
+    return text if text and text.strip().lower() not in ("", "nan") else None
 
 
 def number_of(cell: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from disentangle.data.factor_table import FactorColumn, text_column
+from disentangle.data.factor_table import FactorColumn, present, text_column
 from disentangle.errors import DataError, DisentangleError, reason
 from disentangle.text import shown
 
@@ -64,7 +64,7 @@ class ParquetTable:
         with _reading(self._path):
             found = self._read(name)
             if self.is_text(name):
-                return text_column(name, [value or None for value in found.to_pylist()])
+                return text_column(name, [present(value) for value in found.to_pylist()])
             kind = found.type
             if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
                 raise DataError(

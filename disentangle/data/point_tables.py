@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle.data.factor_table import FactorColumn, factor_values, text_column
+from disentangle.data.factor_table import FactorColumn, factor_values, present, read_kinds, text_column
 from disentangle.data.places import PathLike
 from disentangle.data.point_files import names_told, read_parts
-from disentangle.errors import DataError, InputError, reason
+from disentangle.errors import DataError, reason
 from disentangle.text import shown
 
 __all__ = ["Codes", "Factors", "matched", "read_codes", "read_factors"]
@@ -78,25 +78,7 @@ class Factors:
             InputError: names that no factor has, or another number of kinds.
         """
         told = [self._told(i) for i in range(len(self.columns))]
-        if given is None:
-            return told
-        parts = [part.strip() for part in given.split(",")]
-        if not any("=" in part for part in parts):
-            if len(parts) not in (1, len(told)):
-                raise InputError(
-                    f"factor_kinds has {len(parts)} entries but factors have {len(told)} columns; expected one a "
-                    "column, one for all, or NAME=KIND of some."
-                )
-            return parts * len(told) if len(parts) == 1 else parts
-        for part in parts:
-            name, equals, kind = part.rpartition("=")
-            if not equals or name not in self.names:
-                raise InputError(
-                    f"factor_kinds names {shown(name or part, most=60)!r}, which is no factor (the factors: "
-                    f"{names_told(self.names)}); expected NAME=KIND."
-                )
-            told[self.names.index(name)] = kind
-        return told
+        return told if given is None else read_kinds(given, self.names, told)
 
     def _told(self, column: int) -> str:
         labels = column in self.of_arrays and _whole(self.columns[column].values)
@@ -287,9 +269,9 @@ def _array_column(path: Path, name: str, values: NDArray[Any]) -> FactorColumn:
     if values.dtype.kind in "US":
         try:
             texts = [str(text, "utf-8") if isinstance(text, bytes) else text for text in values.tolist()]
-        except ValueError as error:
+        except (ValueError, SystemError) as error:  # SystemError: letters that Unicode has not
             raise DataError(f"{path}: {shown(name)} holds texts that are damaged ({reason(error)}).") from None
-        return text_column(name, [text.strip() or None for text in texts])
+        return text_column(name, [present(text) for text in texts])
     if values.dtype.kind in "iu" and len(values) and max(abs(int(values.max())), abs(int(values.min()))) > _EXACT:
         return FactorColumn(name, np.unique(values, return_inverse=True)[1].astype(np.float64))
     found = values.astype(np.float64)

@@ -89,5 +89,11 @@ def _measure(points: Points, *, threshold: float, protocol: str) -> Score:
 
 
 METRIC = Metric(
-    "active-units", "active units", _measure, {"burda-2016": {"threshold": 0.01}}, baselines=False, extremes="own"
+    "active-units",
+    "active units",
+    _measure,
+    {"burda-2016": {"threshold": 0.01}},
+    by_factor=True,
+    baselines=False,
+    extremes="own",
 )

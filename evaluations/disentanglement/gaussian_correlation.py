@@ -188,17 +188,24 @@ def _measure_pairs(points: Points, *, bins: int, protocol: str) -> Score:
 
 
 METRIC = Metric(
-    "total-correlation", "total correlation", _measure_total, {"dlib-2018": {}}, baselines=False, extremes="own"
+    "total-correlation",
+    "total correlation",
+    _measure_total,
+    {"dlib-2018": {}},
+    by_factor=True,
+    baselines=False,
+    extremes="own",
 )
 WASSERSTEIN = Metric(
     "wasserstein-correlation",
     "Wasserstein correlation",
     _measure_wasserstein,
     {"dlib-2018": {}},
+    by_factor=True,
     baselines=False,
     extremes="own",
 )
 PAIRWISE = Metric(
     "pairwise-information", "pairwise information", _measure_pairs, {"dlib-2018": {"bins": 20}},
-    min_codes=2, baselines=False,
+    min_codes=2, by_factor=True, baselines=False,
 )  # fmt: skip

@@ -127,8 +127,8 @@ class Points:
 
         def make() -> Points:
             assert self.known is not None
-            rows = self.known.all(axis=1)
-            test_rows = self.test_known.all(axis=1) if self.test_known is not None else rows[:0]
+            rows = np.all(self.known, axis=1)
+            test_rows = np.all(self.known[:0] if self.test_known is None else self.test_known, axis=1)
             here = self._restricted(list(range(self.known.shape[1])), rows, test_rows)
             held = self.test_codes is None or len(here.held_out[0]) > 0
             if len(here.codes) < 2 or not held or np.any(np.all(here.factors == here.factors[:1], axis=0)):

@@ -80,6 +80,9 @@ def test_an_encoder_of_ones_own(run, fails, tmp_path: Path, monkeypatch: pytest.
     command = ("evaluate", "--data", "rooms", "--num", 300, "--resolution", 32, "--metrics", "mig", "--encoder")
     scores = json.loads(run(*command, "my_encoder_module:encode", "--json"))
     assert scores["mig"]["settings"]["n_codes"] == 3
+    kinds = ("--factor-kinds", "floor_hue=periodic:10", "--json", "--no-baselines")
+    settings = json.loads(run(*command, "my_encoder_module:encode", *kinds))["mig"]["settings"]
+    assert settings["factor_kinds"] == ["periodic:10", *["discrete"] * 5]
     assert scores["mig"]["parts"]["per_factor"][0] > 0.05  # a corner's colour tells about a hue
     for name in ("posterior", "vae"):
         assert (

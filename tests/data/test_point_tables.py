@@ -107,6 +107,9 @@ def test_arrays_and_tensors(tmp_path: Path):
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="not of plain numbers"):
         read_codes(tmp_path / "o.npy")
+    np.save(tmp_path / "t.npy", np.frombuffer(b"\xff\xff\xff\xff\0\0\0\0", "<U1"))  # no letter of Unicode
+    with pytest.raises(DataError, match="holds texts that are damaged"):
+        read_factors(tmp_path / "t.npy")
 
 
 def test_whole_numbers_of_an_array_stay_what_they_are(tmp_path: Path):

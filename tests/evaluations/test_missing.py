@@ -40,6 +40,7 @@ def test_metrics_of_all_factors_take_the_points_that_have_all():
     assert scores["mcc"].settings["n_train"] == 350
     never = GAPS.copy()
     never[200:, 1] = np.nan
+    assert evaluate(CODES, never, ["active-units"], missing="by-factor")["active-units"].settings["n_train"] == 400
     with pytest.raises(InputError, match="of 400 points 0 have them all .*leave out the factors"):
         evaluate(CODES, never, ["mcc"], missing="by-factor")
 
