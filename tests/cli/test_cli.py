@@ -68,7 +68,7 @@ def test_every_treatment_option_reaches_the_configuration(run):
     [
         (["train", "vae", "--data", "room", "--resolution", "32", "--out", "OUT"], "did you mean 'rooms'"),
         (["train", "vae", "--out", "OUT"], "--data NAME_OR_PATH"),
-        (["train", "autoencoder", "--data", "rooms", "--preset", "qlae-32", "--values", "99", "--out", "OUT"], "no more"),
+        (["train", "autoencoder", "--data", "rooms", "--values", "999", "--out", "OUT"], "no more"),
         (["train", "autoencoder", "--data", "rooms", "--preset", "qlae-46", "--out", "OUT"], "did you mean 'qlae-64'"),
         (["train", "vae", "--data", "rooms", "--resolution", "32", "--pairs", "known", "--out", "OUT"], "'beta-vae'"),
         (["train", "vae", "--data", "rooms"], "--out FOLDER"),
