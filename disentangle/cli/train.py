@@ -80,8 +80,8 @@ def vae(ctx: click.Context, **options: Any) -> None:
 
 @command.command()
 @click.option(
-    "--objective", type=click.Choice(["qlae", "fsq", "tripod"]), default="qlae", show_default=True,
-    help="What is minimised, and whether values are learnt (qlae) or evenly spaced.",
+    "--objective", type=click.Choice(["qlae", "fsq", "tripod"]),
+    help="What is minimised, and whether values are learnt (qlae) or evenly spaced; default: qlae.",
 )  # fmt: skip
 @click.option("--values", type=click.IntRange(2), help="Values a latent can take; default: the preset's, 10 or 12.")
 @click.option("--latent-dim", type=click.IntRange(1), help="Numbers of a code; default: the preset's.")
@@ -92,19 +92,20 @@ def autoencoder(ctx: click.Context, **options: Any) -> None:
     """Train an autoencoder with quantised codes: QLAE, FSQ or Tripod.
 
     Presets: qlae-32, fsq-32, tripod-32, of 20,000 steps, for a CPU; qlae-64, qlae-mpi3d, fsq-64, tripod-64,
-    tripod-mpi3d, tripod-falcor3d, tripod-isaac3d, of 200,000 steps or more, for a GPU. With --config the objective is
-    the file's.
+    tripod-mpi3d, tripod-falcor3d, tripod-isaac3d, of 200,000 steps or more, for a GPU.
 
     \b
     Examples:
       disentangle train autoencoder --data rooms --resolution 32 --out runs/qlae
       disentangle train autoencoder --data rooms --objective tripod --out runs/tripod
     """
+    if options["objective"] and options["config_file"] is not None:
+        raise click.UsageError("The objective is that of --config; leave --objective out, or use a preset.")
     names = {"values": "model.quantiser.values", "latent_dim": "model.latent_dim", "lr": "optimizer.lr"}
     fields: dict[str, Any] = {field: options[name] for name, field in names.items() if options[name] is not None}
     if options["revive"]:
         fields["revive"] = True
-    run_training(ctx, options["objective"], options, fields)
+    run_training(ctx, options["objective"] or "qlae", options, fields)
 
 
 @command.command()

@@ -35,6 +35,7 @@ def train_autoencoder(
 
     Args, returned values and errors are those of :func:`disentangle.training.train_vae`. Each line of ``stats.jsonl``
     has ``codes``: how many values there are, and how many of them no picture took in the last ``usage_every`` steps.
+    Of several processes each estimates Tripod's information, and a learnt variance, from its own part of the batch.
     """
     with Session(config, out, device=device, progress=progress) as session:
         return session.result(_train(session, config))

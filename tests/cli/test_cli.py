@@ -68,6 +68,9 @@ def test_every_treatment_option_reaches_the_configuration(run):
     [
         (["train", "vae", "--data", "room", "--resolution", "32", "--out", "OUT"], "did you mean 'rooms'"),
         (["train", "vae", "--out", "OUT"], "--data NAME_OR_PATH"),
+        (["train", "autoencoder", "--data", "rooms", "--values", "999", "--out", "OUT"], "no more"),
+        (["train", "autoencoder", "--data", "rooms", "--preset", "qlae-46", "--out", "OUT"], "did you mean 'qlae-64'"),
+        (["train", "vae", "--data", "rooms", "--resolution", "32", "--pairs", "known", "--out", "OUT"], "'beta-vae'"),
         (["train", "vae", "--data", "rooms"], "--out FOLDER"),
         (["train", "vae", "--data", "rooms", "--resolution", "48", "--out", "OUT"], "no vae preset for 48 pixels"),
         (["train", "vae", "--data", "rooms", "--preset", "vae-65", "--out", "OUT"], "did you mean 'vae-64'"),
