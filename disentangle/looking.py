@@ -68,7 +68,12 @@ def looks_at(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @functools.wraps(function)
         def looking(*args: P.args, **kwargs: P.kwargs) -> R:
-            given = signature.bind(*args, **kwargs).arguments
+            try:
+                given: dict[str, Any] | None = signature.bind(*args, **kwargs).arguments
+            except TypeError:  # arguments that are missing or too many: Python's own words name the function
+                given = None
+            if given is None:
+                return function(*args, **kwargs)
             with looking_at(*(given.get(name) for name in names), seed=given.get("seed", 0)):
                 return function(*args, **kwargs)
 

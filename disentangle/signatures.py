@@ -85,8 +85,10 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            given: dict[str, Any] | None = signature.bind(*args, **kwargs).arguments
         except TypeError:  # arguments that are missing or too many, of which Python's own words are better
+            given = None
+        if given is None:  # outside of the other error, which would stand above these words
             return function(*args, **kwargs)
         for name, value in given.items():
             kind = _annotations(function).get(name, Any)

@@ -424,3 +424,12 @@ def test_cuda_draws_nothing_either() -> None:
         torch.rand(3, device="cuda")
     build_model({"kind": "gan", "resolution": 32, "latent_dim": 2, "channels": (4, 4, 4, 4)}, seed=0)
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_a_wrong_argument_has_pythons_own_words():
+    """They name the function, and no other error stands above them."""
+    with pytest.raises(TypeError, match=r"^traverse\(\) got an unexpected keyword argument 'seed'") as caught:
+        disentangle.traverse(None, seed=3)
+    assert caught.value.__context__ is None
+    with pytest.raises(TypeError, match=r"^sefa\(\) missing 1 required positional argument: 'generator'"):
+        disentangle.latents.sefa()

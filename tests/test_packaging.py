@@ -115,3 +115,11 @@ def test_installed_and_used_from_inside_and_outside_the_checkout(wheel, tmp_path
         )
         assert result.returncode == 0, result.stderr
         assert result.stdout.strip() == "mig"
+
+
+def test_a_folder_of_the_same_name_hides_nothing(tmp_path):
+    """A script that lies beside a clone of the repository imports the package, not the clone's folder."""
+    (tmp_path / "disentangle").mkdir()
+    code = "import disentangle; print(disentangle.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() != "None", "install it anew: pip install -e ."
