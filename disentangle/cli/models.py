@@ -41,8 +41,10 @@ def list_models(as_json: bool) -> None:
         state = "fetched" if other.path.is_file() else "fetch"
         rows.append([other.name, other.kind, other.data, f"{other.bytes / 1000:.0f}, {state}"])
     print_table(["name", "kind", "data", "KB"], rows)
-    for each in (*entries, *others):  # a column of sentences would be a word wide on a narrow terminal
-        print_line(f"{each.name}: {each.summary}")
+    # a column of sentences would be a word wide on a narrow terminal
+    about = [(entry.name, entry.summary) for entry in entries] + [(other.name, other.summary) for other in others]
+    for name, summary in about:
+        print_line(f"{name}: {summary}")
 
 
 @command.command("show")
