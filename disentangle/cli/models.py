@@ -37,14 +37,14 @@ def list_models(as_json: bool) -> None:
         print_json([entry.model_dump(mode="json") for entry in (*entries, *others)])
         return
     rows = [[entry.name, entry.kind, entry.data, f"{entry.bytes / 1000:.0f}"] for entry in entries]
+    said = [f"{entry.name}: {entry.summary}" for entry in entries]
     for other in others:
         state = "fetched" if other.path.is_file() else "fetch"
         rows.append([other.name, other.kind, other.data, f"{other.bytes / 1000:.0f}, {state}"])
+        said.append(f"{other.name}: {other.summary}")
     print_table(["name", "kind", "data", "KB"], rows)
-    # a column of sentences would be a word wide on a narrow terminal
-    about = [(entry.name, entry.summary) for entry in entries] + [(other.name, other.summary) for other in others]
-    for name, summary in about:
-        print_line(f"{name}: {summary}")
+    for line in said:  # a column of sentences would be a word wide on a narrow terminal
+        print_line(line)
 
 
 @command.command("show")
