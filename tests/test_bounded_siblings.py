@@ -152,7 +152,7 @@ def test_a_log_without_anything_to_draw(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "stats.jsonl").write_text('{"step": 3}\n')
     with pytest.raises(SystemExit, match="0"):
         main(["report", str(tmp_path)])
-    assert "nothing to draw" in capsys.readouterr().err
+    assert "there are no curves" in capsys.readouterr().err
     assert (tmp_path / "report.html").is_file()
 
 

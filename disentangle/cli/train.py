@@ -52,7 +52,8 @@ def vae(ctx: click.Context, **options: Any) -> None:
     """Train a VAE: beta-VAE, beta-TCVAE, FactorVAE or DIP-VAE.
 
     Presets: vae-32, vae-64, vae-128; pairs-32, which is told by pairs of pictures which factor of rooms changed.
-    By default 50,000 steps at 32 pixels, 100,000 at 64 and 128 (hours on a CPU: give fewer --steps to try it).
+    By default 50,000 steps at 32 pixels, 100,000 at 64 and 128, 120,000 of pairs-32 (hours on a CPU: give fewer
+    --steps to try it).
 
     \b
     Examples:

@@ -37,7 +37,7 @@ ARGUMENTS = {
     "evaluate": ["no-model", "--data", "rooms"],
     "report": [],
     "data preview": ["no-data"],
-    **{f"train {kind}": ["--data", "no-data"] for kind in ("vae", "classifier")},
+    **{f"train {kind}": ["--data", "no-data"] for kind in ("vae", "autoencoder", "classifier")},
     **{f"train {kind}": ["--data", "no-data"] for kind in ("eigengan", "gan", "progan", "stylegan2")},
     "train projection": ["--data", "no-data", "--from", "no-model"],
 }  # fmt: skip
