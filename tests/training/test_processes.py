@@ -45,7 +45,9 @@ CONFIGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in ("vae", "stylegan2") else pytest.param(kind, marks=pytest.mark.slow) for kind in CONFIGS]
+)
 def test_two_processes_equal_one(kind, stripes, tmp_path: Path):
     config = CONFIGS[kind](stripes)
     (train_vae if kind == "vae" else train_gan)(config, tmp_path / "one", device="cpu")
