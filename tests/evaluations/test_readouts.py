@@ -139,10 +139,9 @@ def test_explicitness_by_capacity(probe: str) -> None:
     assert 0 < values.value <= 1
     with pytest.raises(InputError, match="Unknown probe 'mlp'"):
         dci_es(codes, sign, probe="mlp")
+    said = r"capacities(\[1\])? is .*; expected (two or more rising |a list of |a )whole number"
     for wrong in ((4, 2), (4,), "1,2,4", 3, (0, 1), (1, "x")):
-        with pytest.raises(
-            InputError, match=r"capacities(\[1\])? is .*; expected (two or more rising |a list of |a )whole number"
-        ):
+        with pytest.raises(InputError, match=said):
             dci_es(codes, sign, capacities=wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="trees is 0; expected a whole number from 1"):
         dci_es(codes, sign, trees=0)
