@@ -36,7 +36,7 @@ from disentangle.errors import CheckpointError
 import disentangle.models
 path, out = sys.argv[1:3]
 def shown(path):
-    command._table(foreign.contents(path))
+    command.listing(foreign.contents(path))
 readers = [foreign.read_inert, read_plain, shown, lambda path: foreign.convert(path, out, discriminator=out + ".d")]
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + 3 * 2**30,) * 2)
