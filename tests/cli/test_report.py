@@ -15,7 +15,8 @@ from tests.cli.conftest import invoke
 
 @pytest.fixture
 def copied(vae_run, tmp_path) -> Path:
-    return Path(shutil.copytree(vae_run, tmp_path / "run"))
+    """Without scores that another test may have left beside it."""
+    return Path(shutil.copytree(vae_run, tmp_path / "run", ignore=shutil.ignore_patterns("scores*")))
 
 
 @pytest.fixture(autouse=True)
