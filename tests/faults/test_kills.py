@@ -35,16 +35,16 @@ def test_killed_at_random_moments(name, data, unbroken, place: Path):
     assert kills >= KILLS
 
 
-def test_killed_at_every_second_call_of_the_file_system(data, place: Path):
-    """A checkpoint a step, of which one is kept: the run dies in the middle of call 1, 3, ... in its folder."""
+def test_killed_at_every_third_call_of_the_file_system(data, place: Path):
+    """A checkpoint a step, of which one is kept: the run dies in the middle of call 1, 4, ... in its folder."""
     fields = {"steps": 2, "checkpoint_every": 1, "keep_checkpoints": 1, "sample_every": 1}
     end("vae", data, place / "whole", **fields)
     expected = contents(place / "whole")
     assert expected["lines"] == [0, 1, 2]
     event, killed = 0, True
     while killed:
-        event += 4
-        outs = {number: place / str(number) for number in (event - 3, event - 1)}  # two at a time
+        event += 6
+        outs = {number: place / str(number) for number in (event - 5, event - 2)}  # two at a time
         broken = [Training("vae", data, out, event=number, **fields) for number, out in outs.items()]
         killed = [training.status() for training in broken] == [-signal.SIGKILL] * 2
         again = [Training("vae", data, out, **fields) for out in outs.values()]
