@@ -11,19 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pydantic
-import torch
 from torch import Tensor, nn
 
 from disentangle.config import Config
-from disentangle.errors import InputError
 from disentangle.models.base import (
     GeneratorConfig,
-    LatentModule,
     LatentSpace,
-    ProjectionLayer,
-    check_latents,
     register_model,
 )
+from disentangle.models.ops.coders import ConvolutionalCoder, check_halvings, with_usual_channels
 from disentangle.models.ops.finite_scalar import FiniteScalars
 from disentangle.models.ops.plain_coders import PlainDecoder, plain_encoder
 from disentangle.models.ops.residual_coders import ResidualDecoder, residual_encoder
@@ -61,33 +57,23 @@ class AutoencoderConfig(GeneratorConfig):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _standard_channels(cls, record: Any) -> Any:
-        if isinstance(record, dict) and not record.get("channels"):
-            known = _CHANNELS.get(record.get("resolution", 64))
-            if known is not None:
-                record = {**record, "channels": known}
-        return record
+        return with_usual_channels(record, _CHANNELS)
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> AutoencoderConfig:
-        if not self.channels or min(self.channels) < 1:
-            raise ValueError(
-                f"channels must be given at {self.resolution} pixels, from 1 up; defaults exist for {list(_CHANNELS)}"
-            )
-        if self.resolution != 4 * 2 ** len(self.channels):
-            raise ValueError(
-                f"channels has {len(self.channels)} entries, which fits {4 * 2 ** len(self.channels)} pixels, "
-                f"but resolution is {self.resolution}"
-            )
+        check_halvings(self.channels, self.resolution, _CHANNELS)
         return self
 
 
 @register_model(AutoencoderConfig)
-class Autoencoder(LatentModule):
+class Autoencoder(ConvolutionalCoder):
     """Encoder, quantiser and decoder. As a generator it maps latents (n, latent_dim) to images in [-1, 1].
 
     The decoder's first linear layer, (hidden, latent_dim), is the projection. ``encode`` gives quantised values. The
     decoder takes numbers between the values too, so that a walk goes from the lowest to the highest as finely as asked.
     """
+
+    called = "autoencoder"
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -114,30 +100,13 @@ class Autoencoder(LatentModule):
     def continuous(self, images: Tensor) -> Tensor:
         """Codes (n, latent_dim) of images (n, C, H, W) in [0, 1] before they are quantised."""
         expected = (self.config.image_channels, self.config.resolution, self.config.resolution)
-        if images.ndim != 4 or images.shape[1:] != expected or not images.is_floating_point():
-            raise InputError(
-                f"images have shape {tuple(images.shape)} and dtype {images.dtype}; this autoencoder takes "
-                f"(n, {', '.join(map(str, expected))}) floating point in [0, 1]."
-            )
+        self.check_images(images, expected)
         return self.quantiser.continuous(self.encoder(images))
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes (n, latent_dim): the quantised values of images in [0, 1]."""
         return self.quantiser.nearest(self.continuous(images))
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Logits (n, C, H, W) of the pixels of latents (n, latent_dim)."""
-        return self.decoder(self.first(latents))
-
     def maps(self, latents: Tensor) -> list[Tensor]:
         """What the decoder's layers make of latents (n, latent_dim) on the way, pixels left out."""
         return self.decoder.maps(self.first(latents))
-
-    def forward(self, latents: Tensor, *, space: str | None = None) -> Tensor:
-        check_latents(latents, self._space(space))
-        return 2 * torch.sigmoid(self.decode(latents)) - 1
-
-    def projection_layers(self) -> dict[str, ProjectionLayer]:
-        """The decoder's first linear layer."""
-        coordinates = tuple(range(self.config.latent_dim))
-        return {"first": ProjectionLayer(self.first, "weight", coordinates, lambda: self.first.weight)}

@@ -22,6 +22,7 @@ from disentangle.models.base import (
     check_latents,
     register_model,
 )
+from disentangle.models.ops.coders import check_halvings, with_usual_channels
 
 __all__ = ["SimpleGAN", "SimpleGANConfig"]
 
@@ -44,23 +45,11 @@ class SimpleGANConfig(GeneratorConfig):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _published_channels(cls, record: Any) -> Any:
-        if isinstance(record, dict) and not record.get("channels"):
-            known = _CHANNELS.get(record.get("resolution", 64))
-            if known is not None:
-                record = {**record, "channels": known}
-        return record
+        return with_usual_channels(record, _CHANNELS)
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> SimpleGANConfig:
-        if not self.channels:
-            raise ValueError(
-                f"channels must be given at {self.resolution} pixels; defaults exist for {list(_CHANNELS)}"
-            )
-        if self.resolution != 4 * 2 ** (len(self.channels) - 1):
-            raise ValueError(
-                f"channels has {len(self.channels)} entries, which makes {4 * 2 ** (len(self.channels) - 1)} pixels, "
-                f"but resolution is {self.resolution}"
-            )
+        check_halvings(self.channels, self.resolution, _CHANNELS, first=1)
         return self
 
 

@@ -14,15 +14,13 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from disentangle.errors import InputError
 from disentangle.models.base import (
     GeneratorConfig,
-    LatentModule,
     LatentSpace,
-    ProjectionLayer,
     check_latents,
     register_model,
 )
+from disentangle.models.ops.coders import Coder
 from disentangle.models.ops.posteriors import turn_posterior
 
 __all__ = ["MLPVAE", "MLPVAEConfig"]
@@ -46,7 +44,7 @@ class MLPVAEConfig(GeneratorConfig):
 
 
 @register_model(MLPVAEConfig)
-class MLPVAE(LatentModule):
+class MLPVAE(Coder):
     """Encoder and decoder. As a generator it maps latents (n, latent_dim) to images in [-1, 1]."""
 
     def __init__(self, config: MLPVAEConfig) -> None:
@@ -62,11 +60,7 @@ class MLPVAE(LatentModule):
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (n, latent_dim), for images (n, C, H, W) in [0, 1]."""
-        if images.ndim != 4 or images.shape[1:] != self.config.image_shape or not images.is_floating_point():
-            raise InputError(
-                f"images have shape {tuple(images.shape)} and dtype {images.dtype}; this VAE takes "
-                f"(n, {', '.join(map(str, self.config.image_shape))}) floating point in [0, 1]."
-            )
+        self.check_images(images, self.config.image_shape)
         features = self.encoder(images.flatten(1))
         return self.mean(features), self.log_variance(features)
 
@@ -78,11 +72,6 @@ class MLPVAE(LatentModule):
         check_latents(latents, self._space(space))
         pixels = torch.sigmoid(self.last(self.first(latents).relu_()))
         return (2 * pixels - 1).reshape(-1, *self.config.image_shape)
-
-    def projection_layers(self) -> dict[str, ProjectionLayer]:
-        """The decoder's first linear layer."""
-        coordinates = tuple(range(self.config.latent_dim))
-        return {"first": ProjectionLayer(self.first, "weight", coordinates, lambda: self.first.weight)}
 
     @torch.no_grad()
     def turn_latents(self, rotation: Tensor) -> None:

@@ -14,15 +14,12 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from disentangle.errors import InputError
 from disentangle.models.base import (
     GeneratorConfig,
-    LatentModule,
     LatentSpace,
-    ProjectionLayer,
-    check_latents,
     register_model,
 )
+from disentangle.models.ops.coders import ConvolutionalCoder, check_halvings, with_usual_channels
 from disentangle.models.ops.plain_coders import PlainDecoder, plain_encoder
 from disentangle.models.ops.posteriors import turn_posterior
 from disentangle.models.ops.style_coders import StyleDecoder
@@ -49,28 +46,16 @@ class VAEConfig(GeneratorConfig):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _standard_channels(cls, record: Any) -> Any:
-        if isinstance(record, dict) and not record.get("channels"):
-            known = _CHANNELS.get(record.get("resolution", 64))
-            if known is not None:
-                record = {**record, "channels": known}
-        return record
+        return with_usual_channels(record, _CHANNELS)
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> VAEConfig:
-        if not self.channels:
-            raise ValueError(
-                f"channels must be given at {self.resolution} pixels; defaults exist for {list(_CHANNELS)}"
-            )
-        if self.resolution != 4 * 2 ** len(self.channels):
-            raise ValueError(
-                f"channels has {len(self.channels)} entries, which fits {4 * 2 ** len(self.channels)} pixels, "
-                f"but resolution is {self.resolution}"
-            )
+        check_halvings(self.channels, self.resolution, _CHANNELS)
         return self
 
 
 @register_model(VAEConfig)
-class VAE(LatentModule):
+class VAE(ConvolutionalCoder):
     """Encoder and decoder. As a generator it maps latents (n, latent_dim) to images in [-1, 1].
 
     The decoder's first linear layer, (hidden, latent_dim), is the projection. ``encode`` gives posterior means.
@@ -88,30 +73,13 @@ class VAE(LatentModule):
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (n, latent_dim), for images (n, C, H, W) in [0, 1]."""
         expected = (self.config.image_channels, self.config.resolution, self.config.resolution)
-        if images.ndim != 4 or images.shape[1:] != expected or not images.is_floating_point():
-            raise InputError(
-                f"images have shape {tuple(images.shape)} and dtype {images.dtype}; this VAE takes "
-                f"(n, {', '.join(map(str, expected))}) floating point in [0, 1]."
-            )
+        self.check_images(images, expected)
         mean, log_variance = self.encoder(images).chunk(2, dim=1)
         return mean, log_variance
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes (n, latent_dim): the posterior means of images in [0, 1]."""
         return self.posterior(images)[0]
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Logits (n, C, H, W) of the pixels of latents (n, latent_dim)."""
-        return self.decoder(self.first(latents))
-
-    def forward(self, latents: Tensor, *, space: str | None = None) -> Tensor:
-        check_latents(latents, self._space(space))
-        return 2 * torch.sigmoid(self.decode(latents)) - 1
-
-    def projection_layers(self) -> dict[str, ProjectionLayer]:
-        """The decoder's first linear layer."""
-        coordinates = tuple(range(self.config.latent_dim))
-        return {"first": ProjectionLayer(self.first, "weight", coordinates, lambda: self.first.weight)}
 
     @torch.no_grad()
     def turn_latents(self, rotation: Tensor) -> None:

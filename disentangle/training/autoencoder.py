@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from disentangle.data import ImageSource, open_data
+from disentangle.data import open_data
 from disentangle.models import Autoencoder
 from disentangle.models.base import build_model
 from disentangle.models.ops.scalar_codebooks import ScalarCodebooks
@@ -22,8 +22,8 @@ from disentangle.training.objectives import reconstruction_error
 from disentangle.training.optimizers import attach_treatment, build_optimizer
 from disentangle.training.presets.rows import data_arguments
 from disentangle.training.quantisation import quantised_terms
+from disentangle.training.reconstructions import write_reconstructions
 from disentangle.training.session import Progress, Session, TrainingResult
-from disentangle.viz import save_grid
 
 __all__ = ["train_autoencoder"]
 
@@ -54,7 +54,7 @@ def _train(session: Session, config: AutoencoderTraining) -> nn.Module:
     session.prepare(
         {"model": model, "optimizer": optimizer, "usage": usage},
         model=model,
-        sample=lambda: write_samples(session, model, source),
+        sample=lambda: write_reconstructions(session, model, source, drawn="drawn"),
         projections=model.projections(),
         treatment=treatment,
         diagnostics=lambda: {"codes": {"values": total, "dead": usage.dead}},
@@ -98,15 +98,3 @@ def decayed(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         keeps = name.rpartition(".")[2] == "bias" or name.startswith("quantiser.")
         (others if keeps else weights).append(parameter)
     return weights, others
-
-
-@torch.no_grad()
-def write_samples(session: Session, model: Any, source: ImageSource, count: int = 10) -> None:
-    """Pictures, their reconstructions, and pictures of codes whose values are drawn one by one."""
-    indices = torch.randint(len(source), (count,), generator=session.random("sample", 0))
-    images = source.images(indices).to(session.device)
-    drawn = model.sample_latents(count, generator=session.random("sample", 1))
-    rows = torch.stack([2 * images - 1, model(model.encode(images)), model(drawn)])
-    save_grid(
-        rows, session.run.path / "samples" / f"{session.step:06d}.png", row_labels=("data", "reconstruction", "drawn")
-    )

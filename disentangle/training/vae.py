@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from disentangle.data import ImageSource, open_data
+from disentangle.data import open_data
 from disentangle.looking import own_randomness
 from disentangle.models import VAE
 from disentangle.signatures import checks_arguments
@@ -19,8 +19,8 @@ from disentangle.training.objectives import CodeDiscriminator, permute_codes, re
 from disentangle.training.optimizers import attach_treatment, build_optimizer
 from disentangle.training.pairs import check_pairs, paired_batch, share_posteriors
 from disentangle.training.presets import data_arguments
+from disentangle.training.reconstructions import write_reconstructions
 from disentangle.training.session import Progress, Session, Stateful, TrainingResult
-from disentangle.viz import save_grid
 
 __all__ = ["train_vae"]
 
@@ -66,7 +66,7 @@ def _train(session: Session, config: VAETraining) -> nn.Module:
     session.prepare(
         parts,
         model=model,
-        sample=lambda: write_samples(session, model, source),
+        sample=lambda: write_reconstructions(session, model, source, drawn="prior"),
         projections=model.projections(),
         treatment=treatment,
     )
@@ -121,15 +121,3 @@ def _train(session: Session, config: VAETraining) -> nn.Module:
             critic_optimizer.step()
             session.record(critic=critic_loss)
     return model
-
-
-@torch.no_grad()
-def write_samples(session: Session, model: VAE, source: ImageSource, count: int = 10) -> None:
-    """Pictures, their reconstructions, and samples of the prior."""
-    indices = torch.randint(len(source), (count,), generator=session.random("sample", 0))
-    images = source.images(indices).to(session.device)
-    prior = model.sample_latents(count, generator=session.random("sample", 1))
-    rows = torch.stack([2 * images - 1, model(model.encode(images)), model(prior)])
-    save_grid(
-        rows, session.run.path / "samples" / f"{session.step:06d}.png", row_labels=("data", "reconstruction", "prior")
-    )

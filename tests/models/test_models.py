@@ -239,7 +239,7 @@ def test_published_shapes():
         ({"kind": "eigengan", "resolution": 16, "channels": [1, 1, 1], "basis": 20}, "at most 16"),
         ({"kind": "gan", "resolution": 64, "bases": 3}, "bases: Extra inputs"),
         ({"kind": "gan", "latent_dim": 0}, "latent_dim: Input should be greater"),
-        ({"kind": "gan", "resolution": 32, "channels": [8, 8]}, "makes 8 pixels"),
+        ({"kind": "gan", "resolution": 32, "channels": [8, 8]}, "fits 8 pixels"),
         ({"resolution": 64}, "has no 'kind'"),
     ],
 )
