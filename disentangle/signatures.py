@@ -138,6 +138,7 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
             found[name] = Any
             continue
         try:
+            # the function's own source, as typing.get_type_hints has it, which gives up whole where one name is missing
             found[name] = eval(text, names) if isinstance(text, str) else text
         except Exception:
             found[name] = Any

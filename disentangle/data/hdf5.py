@@ -11,7 +11,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from disentangle.array_files import ArrayHeader
-from disentangle.errors import DataError, DisentangleError, reason
+from disentangle.data.places import decoding
+from disentangle.errors import DataError
 from disentangle.images.per_process import PerProcess
 from disentangle.text import shown
 
@@ -157,20 +158,8 @@ def _runs(rows: list[int]) -> list[tuple[int, int]]:
 # --- opening
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Whatever HDF5's library makes of a damaged file, as a DataError."""
-    try:
-        yield
-    except DisentangleError:
-        raise
-    except MemoryError:
-        raise DataError(f"There is not the memory for what {path} holds; free some.") from None
-    except Exception as error:  # OSError, KeyError, RuntimeError, ValueError, TypeError of types it does not know
-        raise DataError(
-            f"{path} cannot be read as an .npz, .npy or HDF5 file ({reason(error)}); expected one of these: fetch it "
-            "again."
-        ) from error
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return decoding(path, "an .npz, .npy or HDF5 file", "expected one of these: fetch it again")
 
 
 def _open(path: Path) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from disentangle.data.factor_table import FactorColumn, present, text_column
-from disentangle.errors import DataError, DisentangleError, reason
+from disentangle.data.places import decoding
+from disentangle.errors import DataError
 from disentangle.text import shown
 
 __all__ = ["ParquetTable", "open_table"]
@@ -114,14 +114,5 @@ def open_table(path: Path) -> ParquetTable:
         return ParquetTable(path, parquet.ParquetFile(path, memory_map=False))
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Whatever pyarrow makes of a damaged file, as a DataError."""
-    try:
-        yield
-    except DisentangleError:
-        raise
-    except MemoryError:
-        raise DataError(f"There is not the memory for what {path} holds; free some.") from None
-    except Exception as error:  # ArrowInvalid, OSError, KeyError, ValueError of its metadata
-        raise DataError(f"{path} cannot be read as a Parquet file ({reason(error)}); write it again.") from None
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return decoding(path, "a Parquet file", "write it again")

@@ -20,6 +20,7 @@ __all__ = [
     "ENVIRONMENT_VARIABLE",
     "PathLike",
     "cache_folder",
+    "decoding",
     "expanded",
     "listed",
     "pick_file",
@@ -54,6 +55,25 @@ def reading(place: object) -> Iterator[None]:
             f"{place if named is None else named} cannot be read ({reason(error)}); expected files that may be read, "
             "and room for what is in them."
         ) from error
+
+
+@contextmanager
+def decoding(path: Path, kind: str, advice: str) -> Iterator[None]:
+    """Turns whatever a library makes of a damaged file into a DataError.
+
+    Args:
+        path: of the file.
+        kind: what it cannot be read as.
+        advice: what to do, for the end of the sentence.
+    """
+    try:
+        yield
+    except DisentangleError:
+        raise
+    except MemoryError:
+        raise DataError(f"There is not the memory for what {path} holds; free some.") from None
+    except Exception as error:  # libraries raise many kinds on damaged files
+        raise DataError(f"{path} cannot be read as {kind} ({reason(error)}); {advice}.") from error
 
 
 def reads_files(function: Callable[Given, Found]) -> Callable[Given, Found]:
