@@ -74,6 +74,7 @@ class Autoencoder(ConvolutionalCoder):
     """
 
     called = "autoencoder"
+    decoder: PlainDecoder | StyleDecoder | ResidualDecoder
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
