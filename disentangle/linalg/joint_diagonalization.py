@@ -93,7 +93,7 @@ def _turn(A: Tensor, V: Tensor, p: Tensor, q: Tensor, rounding: float) -> None:
     on = (difference.square() - twice.square()).sum(1)
     across = 2 * (difference * twice).sum(1)
     length = torch.hypot(on, across)
-    angle = torch.where(length > rounding, 0.5 * torch.atan2(across, on + length), 0.0)
+    angle = torch.where(length > rounding, 0.25 * torch.atan2(across, on), 0.0)
     c, s = torch.cos(angle), torch.sin(angle)
     for rows in (A, A.transpose(0, 1), V[:, :, None]):  # views: of the rows, the columns, and the basis
         first, second = rows[p], rows[q]

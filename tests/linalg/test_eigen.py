@@ -24,6 +24,14 @@ def test_matrices_of_one_basis_give_it(k):
     torch.testing.assert_close(diagonals, numbers)
 
 
+def test_a_start_between_two_best_angles_is_left():
+    """Both are diagonal after an eighth of a turn; unturned the sum off the diagonals does not change at first."""
+    matrices = torch.tensor([[[1.0, 1], [1, 1]], [[1, -1], [-1, 1]]], dtype=torch.float64)
+    V, diagonals = joint_diagonalization(matrices)
+    torch.testing.assert_close(V.abs(), torch.full((2, 2), 0.5**0.5, dtype=torch.float64))
+    torch.testing.assert_close(diagonals.sort(1).values, torch.tensor([[0.0, 2], [0, 2]], dtype=torch.float64))
+
+
 def test_no_other_angle_is_better():
     """In a plane every basis is one angle: the best of many is not better than the one found."""
     matrices = torch.randn(6, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
