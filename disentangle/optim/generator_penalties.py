@@ -122,8 +122,9 @@ def normalised_hessian_penalty(
     Raises:
         InputError: if the directions do not fit the latents or there is one only.
     """
-    for directions in (signs, normals):
-        _check(latents, directions)
+    _check(latents, signs)
+    if normals.shape != signs.shape:
+        raise InputError(f"normals have shape {tuple(normals.shape)}; expected that of signs, {tuple(signs.shape)}.")
     k, n = len(signs), len(latents)
     steps = epsilon * torch.cat([signs, normals])
     if scale is not None:

@@ -28,13 +28,16 @@ from disentangle.text import quoted
 if TYPE_CHECKING:
     from disentangle.optim.treatment import TreatmentOptions
 
-__all__ = ["NO_POLAR", "OFF", "OWN_LENGTH", "OWN_POLAR", "PULLS", "REACH", "Mode", "Option", "Step"]
+__all__ = ["NAMED", "NO_POLAR", "OFF", "OWN_LENGTH", "OWN_POLAR", "PULLS", "REACH", "Mode", "Option", "Step"]
 
 # A weight farther from the manifold, in ||X X^T - I||_F, is put on it before a step that assumes it is near.
 REACH = 0.5
 
 # What a mode may refuse or need, in the order in which it is looked at, and how each is when it is not asked for.
 OFF: Mapping[str, Any] = {"olr": False, "nog": False, "ol": 0.0, "retraction": "none", "scale": "none"}
+
+# Options of some modes that are arguments of their own, with the defaults that they have there.
+NAMED: Mapping[str, float | None] = {"attraction": None, "radius": 1.0}
 
 # Reasons that several modes have.
 OWN_LENGTH = "olr=True does not go with it: its step has a length of its own; leave olr out"

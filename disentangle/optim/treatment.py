@@ -16,7 +16,7 @@ from disentangle.optim.learning_rate import (
     cosine_from_numbers,
     rate_from_numbers,
 )
-from disentangle.optim.mode import OFF, Mode
+from disentangle.optim.mode import NAMED, OFF, Mode
 from disentangle.optim.registry import MODES
 from disentangle.text import quoted, shown
 
@@ -35,7 +35,6 @@ Method = Literal["gram_eigh", "svd", "newton_schulz"]
 RankDeficient = Literal["partial", "complete"]
 
 _TREATMENTS = ("nog", "olr", "ol", "retraction")  # each of which is something to do
-_NAMED = ("attraction", "radius")  # options of some modes that are arguments of their own
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class TreatmentOptions:
 
     def own(self, name: str) -> Any:
         """The value of an option that the mode has for itself; its default where none was given."""
-        given = getattr(self, name) if name in _NAMED else self.options.get(name)
+        given = getattr(self, name) if name in NAMED else self.options.get(name)
         return self.chosen_mode.options[name].default if given is None else given
 
     def _check_company(self) -> None:
@@ -103,7 +102,7 @@ class TreatmentOptions:
         """The options that only some modes have."""
         known = self.chosen_mode.options
         defaults = {f.name: f.default for f in fields(self)}
-        for name in _NAMED:
+        for name in NAMED:
             given = getattr(self, name)
             if given == defaults[name]:
                 continue
@@ -114,9 +113,9 @@ class TreatmentOptions:
         if not isinstance(self.options, Mapping):
             raise ArgumentError(f"options is {quoted(self.options)}; expected options of the mode by name.")
         object.__setattr__(self, "options", dict(self.options))  # which the caller may go on to change
-        further = [name for name in known if name not in _NAMED]
+        further = [name for name in known if name not in NAMED]
         for name, given in self.options.items():
-            if name in _NAMED:
+            if name in NAMED:
                 raise ArgumentError(f"options has {name}, which is an argument of its own; give {name}= instead.")
             if name not in further:
                 raise unknown_name(f"option of mode {self.mode!r}", str(name), further)

@@ -152,6 +152,11 @@ def test_normalised_hessian_penalty_is_what_tripods_code_prints():
         assert float(alone) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
+def test_as_many_signs_as_normals(latents):
+    with pytest.raises(InputError, match=r"normals have shape \(3, 3, 4\); expected that of signs, \(2, 3, 4\)"):
+        normalised_hessian_penalty(lambda z: z**2, latents, torch.ones(2, 3, 4), torch.ones(3, 3, 4))
+
+
 def test_normalised_hessian_penalty_is_the_share_of_the_off_diagonal(generator):
     """With many draws: 2 sum_{i != j} H_ij^2 over 2 sum_ij H_ij^2."""
     hessian = torch.randn(4, 4, generator=generator, dtype=torch.float64)
