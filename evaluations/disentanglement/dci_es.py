@@ -22,6 +22,8 @@ from disentangle.text import shown
 
 __all__ = ["METRIC", "dci_es", "explicitness_of_curves"]
 
+_TREES = 100  # of a forest, as the authors have
+
 
 @checks_arguments
 def dci_es(
@@ -109,7 +111,14 @@ def explicitness_of_curves(
 
 
 def _measure(
-    points: Points, *, probe: str, trees: int, capacities: Sequence[int] | None, protocol: str, seed: int, n_jobs: int
+    points: Points,
+    *,
+    probe: str,
+    trees: int | None,
+    capacities: Sequence[int] | None,
+    protocol: str,
+    seed: int,
+    n_jobs: int,
 ) -> Score:
     from joblib import delayed
 
@@ -119,7 +128,10 @@ def _measure(
     capacities = usual if capacities is None else _checked(capacities)
     forest = probe == "random-forest"
     if forest:
-        fit = partial(fit, check_integer("trees", trees, least=1))
+        trees = check_integer("trees", _TREES if trees is None else trees, least=1)
+        fit = partial(fit, trees)
+    elif trees is not None:
+        raise InputError(f"trees is {trees}, but probe='random-features' has none; leave trees out.")
     codes, (test_codes, test_factors) = points.codes.astype(np.float64), points.held_out
     mean, spread = codes.mean(axis=0), codes.std(axis=0)
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
@@ -231,6 +243,6 @@ _PROBES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "random-features": (_random_features, (16, 64, 256, 1024, 4096)),
 }
 METRIC = Metric(
-    "dci-es", "DCI-ES", _measure, {"dci-es-2023": {"probe": "random-forest", "trees": 100, "capacities": None}},
+    "dci-es", "DCI-ES", _measure, {"dci-es-2023": {"probe": "random-forest", "trees": None, "capacities": None}},
     seeded=True, parallel=True, hold_out=True,
 )  # fmt: skip

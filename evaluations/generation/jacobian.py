@@ -116,10 +116,11 @@ def jacobian_orthogonality(
     )  # fmt: skip
 
 
+@checks_arguments
 @looks_at("generator")
 def ima_contrast(
-    generator: Any, *, n: int = 16, space: str | None = None, turns: int = 8, seed: int = 0, label: int | None = None,
-    class_shares: Sequence[float] | None = None,
+    generator: Generator, *, n: int = 16, space: str | None = None, turns: int = 8, seed: int = 0,
+    label: int | None = None, class_shares: Sequence[float] | None = None,
 ) -> Score:  # fmt: skip
     """The contrast of independent mechanism analysis, C_IMA: how far the latents' effects are from orthogonal.
 
@@ -127,8 +128,8 @@ def ima_contrast(
     the walked coordinates, averaged over latents: 0 if the columns are orthogonal, whatever their lengths, and unmoved
     by a scale of images or latents. Coordinates that do nothing at a latent are left out there. Unlike the mean squared
     cosine it sees dependences of more than two columns. Columns are exact, in forward mode. Chance is the same
-    derivative after random turns of the latents, which leave the images' distribution as it is where the latents are
-    normal. ``label`` and ``class_shares`` are for a generator with classes, see
+    derivative after random turns of the coordinates that do something, which leave the images' distribution as it is
+    where the latents are normal. ``label`` and ``class_shares`` are for a generator with classes, see
     :func:`~disentangle.evaluations.classes.plan_classes`.
 
     Source: Gresele et al., "Independent mechanism analysis, a new concept?", NeurIPS 2021, definition 4.2.
@@ -149,8 +150,8 @@ def ima_contrast(
         contrasts.append(_contrast(moving))
         active.append(len(moving))
         for _ in range(turns):
-            turn = torch.linalg.qr(torch.randn(len(columns), len(columns), generator=stream, dtype=torch.float64)).Q
-            turned.append(_contrast(turn @ columns.cpu()))
+            drawn = torch.randn(len(moving), len(moving), generator=stream, dtype=torch.float64)
+            turned.append(_contrast(torch.linalg.qr(drawn).Q @ moving.cpu()))
     return Score(
         name="ima-contrast",
         value=float(np.mean(contrasts)),

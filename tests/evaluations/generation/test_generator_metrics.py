@@ -124,6 +124,10 @@ def test_ima_contrast() -> None:
     dead = ima_contrast(Stripes(torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0]))))
     assert dead.value == pytest.approx(0, abs=1e-9)
     assert dead.parts["active"].tolist() == [3] * 16
+    assert dead.chance is not None
+    assert dead.chance < 5, "a coordinate that does nothing is left out of the turns too"
+    with pytest.raises(InputError, match="generator is 5"):
+        ima_contrast(5)
     same = torch.zeros(4, 4)
     same[:, 0] = 1
     assert 10 < ima_contrast(Stripes(same)).value < 100
