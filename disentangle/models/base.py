@@ -116,6 +116,21 @@ class ProjectionLayer:
             weight=lambda: getattr(self.module, self.parameter), basis=basis, importance=self.importance,
         )  # fmt: skip
 
+    def check_own(self, which: str) -> None:
+        """Whether the weight can be replaced.
+
+        Args:
+            which: of the layers, for the message.
+
+        Raises:
+            InputError: something else makes the weight anew before each call.
+        """
+        if self.parameter not in self.module._parameters and not parametrize.is_parametrized(self.module):
+            raise InputError(
+                f"The weight {which} is no parameter of its own, as after torch.nn.utils.spectral_norm; remove that "
+                "first, or name another layer."
+            )
+
     @torch.no_grad()
     def turn(self, rotation: Tensor) -> None:
         """Make the plain weight read ``R z`` as it read z; ``rotation`` is (d, d), float64, on the CPU."""

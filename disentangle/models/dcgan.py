@@ -39,7 +39,7 @@ class DCGANConfig(GeneratorConfig):
     resolution: int = pydantic.Field(64, ge=8)
     image_channels: int = pydantic.Field(3, ge=1)
     latent_dim: int = pydantic.Field(100, ge=1)
-    channels: tuple[int, ...] = (512, 256, 128, 64)
+    channels: tuple[pydantic.PositiveInt, ...] = pydantic.Field((512, 256, 128, 64), min_length=1)
     last: Literal["tanh", "identity"] = "tanh"
     bias: Literal["none", "last", "all"] = "none"
     slope: float = pydantic.Field(0.0, ge=0, description="of the rectifiers below zero; 0 for a plain relu")

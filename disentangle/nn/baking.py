@@ -176,7 +176,8 @@ def _end_parametrisations(modules: list[nn.Module]) -> None:
         for name, chain in module.parametrizations.items():
             key = (id(chain), factor if name == "weight" else 1.0)
             if key not in plain:
-                plain[key] = nn.Parameter(getattr(module, name).detach() * key[1])
+                trained = any(part.requires_grad for part in chain.parameters())
+                plain[key] = nn.Parameter(getattr(module, name).detach() * key[1], requires_grad=trained)
             values[name] = plain[key]
         # torch's own way to end a parametrisation takes the property off a class that all copies of the module share
         del module.parametrizations

@@ -95,6 +95,7 @@ def apply_projection(generator: GeneratorT, config: ProjectionConfig, *, fit: bo
     usual = None if config.kind == "unit" else own.projection_rank
     ranks = {name: _rank_of(name, known, config.rank, usual) for name in names}
     for name in names:
+        known[name].check_own(f"of {name!r}")
         _check_sharing(generator, name, [known[other] for other in names], known[name])
         weight = getattr(known[name].module, known[name].parameter)
         if config.kind == "unit" and ranks[name] < min(weight.shape[0], weight[0].numel()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 
 import disentangle
+from disentangle import wrap
 from disentangle.errors import CheckpointError, InputError
-from disentangle.latents import basis, ganspace, invert, sefa
+from disentangle.latents import basis, ganspace, invert, jacobian_axes, sefa, turn
 from disentangle.nn import bake, project
 
 Z, W, ROWS = 6, 8, 3
@@ -284,6 +286,7 @@ OWN = """
 import torch
 from torch import nn
 import disentangle
+from disentangle import wrap
 
 loaded = True
 
@@ -437,3 +440,38 @@ def test_a_state_that_is_no_tensor_is_refused(tmp_path):
     generator = disentangle.wrap(nn.Sequential(Extra(5, 48), nn.Unflatten(1, (3, 4, 4))), 5)
     with pytest.raises(InputError, match="_extra_state in the model's state_dict is no tensor"):
         disentangle.save(generator, tmp_path / "m.safetensors")
+
+
+def test_a_weight_that_is_made_anew_is_read_as_it_is_and_never_replaced():
+    first = torch.nn.utils.spectral_norm(nn.Linear(4, 48))
+    generator = wrap(nn.Sequential(first, nn.Unflatten(1, (3, 4, 4))), 4)
+    assert generator.projections()["first"].matrix().shape == (48, 4)
+    axes = jacobian_axes(generator, samples=2)
+    assert len(axes) == 4
+    for change in (lambda: turn(generator, axes=axes), lambda: project(generator, kind="polar")):
+        with pytest.raises(InputError, match="is no parameter of its own, as after torch.nn.utils.spectral_norm"):
+            change()
+
+
+def test_looking_for_the_mean_of_w_teaches_the_mapping_nothing():
+    mapping = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    synthesis = nn.Sequential(nn.Linear(4, 48), nn.Unflatten(1, (3, 4, 4)))
+    generator = wrap(nn.ModuleDict({"m": mapping, "s": synthesis}), 4, mapping="m", synthesis="s")
+    generator.train()
+    before = int(mapping[1].num_batches_tracked)
+    generator(torch.randn(5, 4), truncation=0.5)
+    assert int(mapping[1].num_batches_tracked) == before + 1
+    assert mapping.training
+
+
+def test_functions_in_the_place_of_parts_are_not_copied(styled):
+    inner = nn.Sequential(nn.Linear(4, 48), nn.Unflatten(1, (3, 4, 4)))
+    generator = wrap(inner, 4, mapping=lambda z: z, synthesis=lambda w: inner(w))
+    with pytest.raises(InputError, match="mapping is a function, which a copy of this generator would call on"):
+        copy.deepcopy(generator)
+    twin = copy.deepcopy(styled)
+    latents = styled.sample_latents(2)
+    assert torch.equal(twin(latents), styled(latents))
+    for parameter in twin.parameters():
+        nn.init.zeros_(parameter)
+    assert not torch.equal(twin(latents), styled(latents))

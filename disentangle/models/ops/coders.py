@@ -17,7 +17,8 @@ __all__ = ["Coder", "ConvolutionalCoder", "check_halvings", "with_usual_channels
 def with_usual_channels(record: Any, usual: Mapping[int, tuple[int, ...]]) -> Any:
     """A record of a configuration, with the channels that are usual at its resolution where it gives none."""
     if isinstance(record, dict) and not record.get("channels"):
-        known = usual.get(record.get("resolution", 64))
+        resolution = record.get("resolution", 64)
+        known = usual.get(resolution) if isinstance(resolution, int) else None  # whatever a file has in its place
         if known is not None:
             record = {**record, "channels": known}
     return record

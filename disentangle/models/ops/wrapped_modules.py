@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from disentangle.checks import check_integer
 from disentangle.errors import InputError, unknown_name
-from disentangle.looking import looks_at
+from disentangle.looking import looking_at, looks_at
 from disentangle.models.base import (
     GeneratorConfig,
     LatentModule,
@@ -199,11 +201,6 @@ class WrappedGenerator(LatentModule):
         else:
             known = [key for key, part in modules.items() if isinstance(part, LAYERS) and key]
             raise unknown_name("projection", name, [*self.projection_layers(), "z", *known])
-        if "weight" not in layer._parameters and not hasattr(layer, "parametrizations"):
-            raise InputError(
-                f"The weight of {name!r} is no parameter of its own, as after torch.nn.utils.spectral_norm; remove "
-                "that first, or name another layer."
-            )
         reads_z = layer is self._first[0] and self.entry is None
         return ProjectionLayer(
             layer, "weight", tuple(range(size)) if name == "z" or reads_z else (), lambda: _matrix(layer),
@@ -229,6 +226,7 @@ class WrappedGenerator(LatentModule):
 
     def _turn_layer(self, layer: ProjectionLayer, rotation: Tensor) -> None:
         """A convolution's weight has its inputs in the middle."""
+        layer.check_own("of the layer that reads z")
         weight: Tensor = getattr(layer.module, layer.parameter)
         along = 0 if layer.latent_first else 1
         turned = torch.tensordot(rotation, weight.to("cpu", torch.float64), dims=([1], [along]))
@@ -317,6 +315,19 @@ class WrappedStyleGenerator(MappedModule, WrappedGenerator):
         )  # fmt: skip
         return self._in_range(self._painted(rows if self.num_ws else rows[:, None]))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> WrappedStyleGenerator:
+        """A function in the place of a part is not copied with what it calls, so that there is no copy."""
+        for part, run in zip(("mapping", "synthesis"), self._runs, strict=True):
+            if not isinstance(run, nn.Module) and not inspect.ismethod(run):
+                raise InputError(
+                    f"{part} is a function, which a copy of this generator would call on the weights of the first one; "
+                    "wrap it with parts or methods of the module, or by their names."
+                )
+        twin: WrappedStyleGenerator = self.__class__.__new__(self.__class__)
+        memo[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
     def style_layers(self) -> tuple[StyleLayer, ...]:
         """The layers that read w, in the order in which they run."""
         return self._layers
@@ -343,7 +354,7 @@ class WrappedStyleGenerator(MappedModule, WrappedGenerator):
             label = numbers if self.c_dim else None
             return self._mapped(drawn.to(self._reference()), self.classes(label, _MEAN_OF)).mean(0)
 
-        with torch.no_grad():
+        with torch.no_grad(), looking_at(self):  # a mapping that is training would learn from it
             return self._mean_of_w(mean, *sources)
 
     # ------------------------------------------------------------------------------------------------ projections
