@@ -25,11 +25,21 @@ __all__ = [
     "check_jobs",
     "check_name",
     "check_number",
+    "check_seed",
     "in_image_range",
     "read_array",
 ]
 
 FURTHEST = 10.0  # an image in [-1, 1] may reach a little beyond (a StyleGAN's does), one in [0, 255] far beyond
+
+
+def check_seed(value: Any) -> int:
+    """A seed of a torch generator, as it is.
+
+    Raises:
+        InputError: it is no whole number of 64 bits.
+    """
+    return check_integer("seed", value, least=-(2**63), most=2**64 - 1)
 
 
 def check_integer(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:

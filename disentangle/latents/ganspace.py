@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.array_files import ArrayFile
-from disentangle.checks import check_integer
+from disentangle.checks import check_integer, check_seed
 from disentangle.errors import ArgumentError, CheckpointError, InputError, reason
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.method import DirectionMethod, keywords_of
@@ -96,7 +96,7 @@ def ganspace(
 
 
 def _drawn(generator: Any, space: str, samples: int, seed: int, label: int | None) -> Iterator[Tensor]:
-    random = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(check_seed(seed))
     options = class_option(generator, label)
     for start in range(0, samples, _DRAWN):
         yield generator.sample_latents(min(_DRAWN, samples - start), space=space, generator=random, **options)

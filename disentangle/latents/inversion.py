@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disentangle.checks import check_integer, check_number
+from disentangle.checks import check_integer, check_number, check_seed
 from disentangle.colour import coloured
 from disentangle.errors import InputError, unknown_name
 from disentangle.latents.latent_file import Latents
@@ -93,7 +93,7 @@ def invert(
     rate = learning_rate if learning_rate is not None else 0.02 if name == "s" else 0.1
     rate = check_number("learning_rate", rate, above=0)
     options = class_option(generator, label)
-    random = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(check_seed(seed))
     mean, spread = _statistics(generator, chosen, options)
     call = options if name == "z" else {}
     _check(generator, images, mean, name, call)

@@ -27,6 +27,7 @@ from disentangle.linalg.joint_diagonalization import joint_diagonalization
 from disentangle.linalg.randomized_eigen import products_needed, randomized_eigenpairs
 from disentangle.looking import looks_at
 from disentangle.models.base import Generator, LatentSpace, class_option
+from disentangle.signatures import checks_arguments
 
 __all__ = ["METHOD", "jacobian_axes", "parts_of"]
 
@@ -38,6 +39,7 @@ _JOINT = 256  # whose rotations take k^3 numbers for each latent, a dozen times
 _DRAWN = 1000  # latents for the standard deviations
 
 
+@checks_arguments
 @looks_at("generator", "metric")
 def jacobian_axes(
     generator: Generator, *, space: str | None = None, metric: Any = "pixels", layers: Sequence[int] | None = None,
@@ -72,8 +74,8 @@ def jacobian_axes(
 
     Returns:
         Directions whose ``eigenvalues`` are the squared distance that a small step makes, over the step's square, and
-        whose ``scale`` is the standard deviation of the latents along them: 1 in z and for ``at``. ``note`` says how
-        they were found.
+        whose ``scale`` is the standard deviation of the latents along them: 1 in a normal z and for ``at``. ``note``
+        says how they were found.
 
     Raises:
         InputError: if there is no such space, layer or metric, more axes than coordinates were asked for, the space is
@@ -95,6 +97,8 @@ def jacobian_axes(
     if at is None:
         latents: Tensor = generator.sample_latents(samples, space=walked.name, generator=draws, **options)
     else:
+        if not len(at.values):
+            raise InputError("at holds no latents; expected one or more.")
         latents = converted(generator, at, walked, options)
     name, embed = picture_features(metric)
 
@@ -120,7 +124,7 @@ def jacobian_axes(
         labels += [f"{part}, axis {i}" if len(parts) > 1 else f"axis {i}" for i in range(len(axes))]
     directions = torch.cat(vectors)
     scale = torch.ones(len(directions))
-    if at is None and chosen.name != "z":
+    if at is None and not (chosen.name == "z" and chosen.isotropic):
         several = torch.Generator().manual_seed(seed)
         spread: Tensor = generator.sample_latents(_DRAWN, space=chosen.name, generator=several, **options)
         scale = (spread.flatten(1).cpu().double() @ directions.double().mT).std(dim=0).float()

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from disentangle.checks import check_seed
 from disentangle.errors import ArgumentError, InputError
 from disentangle.latents.directions import Directions, fingerprint
 from disentangle.latents.method import DirectionMethod, keywords_of
@@ -66,7 +67,9 @@ def style_channels(
     done, total = 0, 2 * len(seeds) * len(channels)
     with torch.inference_mode():
         for seed in seeds:
-            start = model.sample_latents(1, space="s", generator=torch.Generator().manual_seed(seed), **options)
+            start = model.sample_latents(
+                1, space="s", generator=torch.Generator().manual_seed(check_seed(seed)), **options
+            )
             before = model(start, space="s").float()
             for sign in (-step, step):
                 for first in range(0, len(channels), batch):

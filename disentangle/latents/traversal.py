@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disentangle.checks import check_integer, check_number
+from disentangle.checks import check_integer, check_number, check_seed
 from disentangle.errors import ArgumentError, InputError
 from disentangle.latents.basis import basis
 from disentangle.latents.directions import Directions, fingerprint
@@ -82,7 +82,7 @@ def traverse(
         )
     steps, extent = check_integer("steps", steps, least=2), check_number("extent", extent, above=0)
     truncation = None if truncation is None else check_number("truncation", truncation)
-    seeds, batch = tuple(check_integer("seed", seed) for seed in seeds), check_integer("batch", batch, least=1)
+    seeds, batch = tuple(check_seed(seed) for seed in seeds), check_integer("batch", batch, least=1)
     if not seeds and start is None:
         raise ArgumentError("seeds is empty; expected one or more.")
     _check_options(generator, start, truncation, truncation_cutoff)
@@ -149,6 +149,7 @@ def walk_latents(
     return walk.reshape(*walk.shape[:3], *space.shape)
 
 
+@checks_arguments
 def start_columns(
     generator: Generator,
     directions: Directions,
@@ -176,7 +177,7 @@ def start_columns(
     if space.truncated_by != "call":
         options["truncation"] = getattr(generator, "default_truncation", 1.0) if truncation is None else truncation
     starts = torch.cat([
-        generator.sample_latents(1, space="z", generator=torch.Generator().manual_seed(seed), **options)
+        generator.sample_latents(1, space="z", generator=torch.Generator().manual_seed(check_seed(seed)), **options)
         for seed in seeds
     ])  # fmt: skip
     flat = starts.flatten(1).float().cpu()

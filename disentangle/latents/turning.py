@@ -21,6 +21,7 @@ from disentangle.latents.jacobian import jacobian_axes, parts_of
 from disentangle.latents.traversal import check_fit
 from disentangle.looking import looking_at, own_randomness
 from disentangle.models.base import class_option
+from disentangle.signatures import checks_arguments
 
 __all__ = ["rotation", "turn"]
 
@@ -30,6 +31,7 @@ _CLOSE = {torch.float64: 1e-6, torch.float32: 1e-2}  # share of the pictures' sp
 _TRIED = 8  # latents
 
 
+@checks_arguments
 def rotation(generator: Any, axes: Directions) -> Tensor:
     """(d, d) float64 matrix R whose coordinate i of ``R z`` is z along the i-th axis, and what is not walked stays.
 
@@ -70,6 +72,7 @@ def rotation(generator: Any, axes: Directions) -> Tensor:
     return found
 
 
+@checks_arguments
 def turn(
     generator: GeneratorT, *, axes: Directions | None = None, metric: Any = "pixels", samples: int = 256,
     criterion: Literal["mean", "joint"] = "mean", seed: int = 0, label: int | None = None, batch: int = 64,
