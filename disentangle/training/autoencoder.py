@@ -80,9 +80,9 @@ def _train(session: Session, config: AutoencoderTraining) -> nn.Module:
             nn.utils.clip_grad_value_(model.parameters() if config.clip_all else weights, config.clip)
         optimizer.step()
         session.record(loss=loss, reconstruction=reconstruction, **terms)
-        usage.add(model.quantiser.indices(continuous.detach()))
+        usage.add(model.quantiser.indices(continuous.detach()), session.mean)
         if step % config.usage_every == 0:
-            counts = usage.close(session.mean(usage.counts))
+            counts = usage.close()
             if config.revive and isinstance(model.quantiser, ScalarCodebooks):
                 values = model.quantiser.values
                 with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ __all__ = ["CodeUsage", "revived"]
 class CodeUsage:
     """Counts of the values that pictures took, for (d, values) of them.
 
+    Of several processes each holds the same counts, means over all of them, so that one can write them for all.
+
     Attributes:
         counts: (d, values) of the window that is open.
         dead: values that none took in the last whole window; None before there was one.
@@ -25,13 +27,14 @@ class CodeUsage:
         self.counts = torch.zeros(latents, values, device=device)
         self.dead: int | None = None
 
-    def add(self, indices: Tensor) -> None:
-        """Count (n, d) positions of values."""
-        self.counts.scatter_add_(1, indices.T, torch.ones_like(indices.T, dtype=self.counts.dtype))
+    def add(self, indices: Tensor, mean: Callable[[Tensor], Tensor] = lambda counts: counts) -> None:
+        """Count (n, d) positions of values; ``mean`` is over the processes."""
+        new = torch.zeros_like(self.counts)
+        self.counts += mean(new.scatter_add_(1, indices.T, torch.ones_like(indices.T, dtype=new.dtype)))
 
-    def close(self, counts: Tensor | None = None) -> Tensor:
-        """End the window; its (d, values) counts, or those over all processes that are given in their place."""
-        whole = self.counts.clone() if counts is None else counts
+    def close(self) -> Tensor:
+        """End the window; its (d, values) counts."""
+        whole = self.counts.clone()
         self.dead = int((whole == 0).sum())
         self.counts.zero_()
         return whole
