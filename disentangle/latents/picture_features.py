@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from disentangle.errors import InputError
 from disentangle.text import quoted
@@ -40,7 +39,9 @@ def picture_features(metric: Any) -> tuple[str, Callable[[Tensor], Tensor]]:
     if callable(getattr(metric, "embed", None)):
         return str(name), lambda images: metric.embed(_coloured(images))
     if all(hasattr(metric, part) for part in ("features", "size", "centre", "spread")) and callable(metric.features):
-        return str(name), lambda images: metric.features(_prepared(images, metric))
+        from disentangle.evaluations.features.preparation import prepared
+
+        return str(name), lambda images: metric.features(prepared(_coloured(images), metric))
     if not callable(metric):
         raise InputError(
             f"metric is a {type(metric).__name__}; expected one of {', '.join(METRICS)}, an object with embed(images), "
@@ -51,11 +52,3 @@ def picture_features(metric: Any) -> tuple[str, Callable[[Tensor], Tensor]]:
 
 def _coloured(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1) if images.ndim == 4 and images.shape[1] == 1 else images
-
-
-def _prepared(images: Tensor, extractor: Any) -> Tensor:
-    """As an extractor takes them; not rounded to 8 bits, which has no derivative."""
-    images, size = _coloured(images), (extractor.size, extractor.size)
-    if images.shape[-2:] != size:
-        images = interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
-    return ((images + 1) * 127.5 - extractor.centre) / extractor.spread

@@ -12,7 +12,7 @@ from disentangle.errors import InputError
 from disentangle.viz.canvas import plain_label, save_figure
 from disentangle.viz.figures import logarithmic
 
-__all__ = ["CONDITIONING_NOTE", "conditioning_rows", "save_conditioning_curves", "save_conditioning_panels"]
+__all__ = ["CONDITIONING_NOTE", "conditioning_rows", "save_conditioning_panels"]
 
 CONDITIONING_NOTE = (
     "Solid: condition number over the directions that the features have. Dashed: over all of them; dotted: the same "
@@ -30,25 +30,15 @@ _STYLES = (
 )
 
 
-def save_conditioning_curves(stats: Stats, path: str | os.PathLike[str]) -> None:
-    """Condition numbers, rank and last spectrum of every spectral layer of one or more runs.
+def save_conditioning_panels(stats: Stats, folder: str | os.PathLike[str]) -> list[tuple[str, Path]]:
+    """Condition numbers, rank and last spectrum of every spectral layer of one or more runs, as pictures.
 
     Args:
         stats: lines of ``stats.jsonl`` by the run's name.
-        path: a .png file.
+        folder: where the three .png files go; a small screen can show each.
 
-    Raises:
-        InputError: if no line has such a layer.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
-    _draw(stats, figure.subplots(1, 3))
-    save_figure(figure, path)
-
-
-def save_conditioning_panels(stats: Stats, folder: str | os.PathLike[str]) -> list[tuple[str, Path]]:
-    """The same as three pictures, which a small screen can show: what each is, and its file.
+    Returns:
+        What each is, and its file.
 
     Raises:
         InputError: if no line has such a layer.

@@ -135,7 +135,7 @@ def _find(characters: Iterable[str]) -> None:
     """Look for fonts that have characters which were not looked for before."""
     wanted = {character for character in characters if not character.isascii() and character not in _FOUND}
     for path in _fonts() if wanted else ():
-        held = _characters(path, wanted)
+        held = {character for character in wanted if ord(character) in _code_points(path)}
         _FOUND.update(dict.fromkeys(held, path))
         wanted -= held
         if not wanted:
@@ -143,18 +143,18 @@ def _find(characters: Iterable[str]) -> None:
     _FOUND.update(dict.fromkeys(wanted))
 
 
-def _characters(path: Path, wanted: set[str]) -> set[str]:
+@functools.cache
+def _code_points(path: Path) -> frozenset[int]:
     """Those of the characters that a font has outlines of; none where it cannot be read."""
     from fontTools.ttLib import TTFont
 
     try:
         with TTFont(path, fontNumber=0, lazy=True) as font:
             if not any(table in font for table in _OUTLINES):
-                return set()
-            known = font.getBestCmap() or {}
-            return {character for character in wanted if ord(character) in known}
+                return frozenset()
+            return frozenset(font.getBestCmap() or {})
     except Exception:  # whatever that package makes of a damaged file, which is nothing to us
-        return set()
+        return frozenset()
 
 
 def _fonts() -> Iterator[Path]:

@@ -60,11 +60,10 @@ class Picture:
     @property
     def width(self) -> int:
         """How wide it is shown where there is room, in pixels of the page."""
-        from PIL import Image
+        from disentangle.images import inspect_picture
 
         try:
-            with Image.open(self.path) as picture:
-                width = picture.width
+            width = inspect_picture(Path(self.path).read_bytes()).size[0]
         except Exception:  # a picture of anybody's folder: the browser will make of it what it can
             return _WIDEST
         return min(2 * width, _WIDEST) if self.pixels and 2 * width <= _WIDEST else width

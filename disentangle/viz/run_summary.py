@@ -123,12 +123,13 @@ def _pace(record: RunRecord) -> tuple[float, float]:
     for line in record.lines:
         shown_images, rate = (float(line[key]) if _is_number(line.get(key)) else -1.0 for key in _PACE)
         new = 1000 * (shown_images - before)
-        if new > 0 and rate > 0:
+        if new > 0 and rate > new / _LONGEST:
             seconds, images, before = seconds + new / rate, images + new, shown_images
     return seconds, images / seconds if seconds > 0 else 0.0
 
 
 _PACE = ("kimg", "images_per_second")
+_LONGEST = 1e12  # seconds between two lines; more is no time that a training took
 
 
 def _treatment(record: RunRecord) -> str:

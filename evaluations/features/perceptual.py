@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from disentangle.checks import check_image_range, read_array
 from disentangle.errors import CheckpointError, InputError
 from disentangle.evaluations.features.download import find_or_download
+from disentangle.evaluations.features.preparation import prepared
 from disentangle.evaluations.features.weights import LPIPS_HEADS, FoundWeights, load_strictly
 from disentangle.files import sha256_of
 from disentangle.looking import looks_at, own_randomness
@@ -124,15 +125,10 @@ class StageDistance:
     def embed(self, images: Tensor) -> Tensor:
         """(n, m) whose squared differences are the distances."""
         import torch
-        from torch.nn.functional import interpolate
 
         _check(images, images)
-        size = (self.network.size, self.network.size)
-        if images.shape[-2:] != size:
-            images = interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
-        scaled = ((images + 1) * 127.5 - self.network.centre) / self.network.spread
         parts = []
-        for stage in self.network.stages(scaled.to(next(self.network.parameters()).dtype)):
+        for stage in self.network.stages(prepared(images, self.network).to(next(self.network.parameters()).dtype)):
             unit = stage / (stage.square().sum(1, keepdim=True) + 1e-12).sqrt()
             parts.append((unit / (stage.shape[2] * stage.shape[3]) ** 0.5).flatten(1))
         return torch.cat(parts, dim=1)

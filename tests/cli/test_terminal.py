@@ -15,7 +15,7 @@ from disentangle.cli.results import print_json, print_line, print_table, print_t
 from disentangle.cli.tables import print_scores
 from disentangle.evaluations import Score, save_scores
 from disentangle.viz.canvas import plain_label
-from disentangle.viz.conditioning import save_conditioning_curves
+from disentangle.viz.conditioning import save_conditioning_panels
 from disentangle.viz.confusion import save_confusion_matrix
 from disentangle.viz.figures import save_curves, save_training_panels
 from disentangle.viz.grid import image_grid
@@ -67,7 +67,7 @@ def test_figures_and_grids(tmp_path):
         save_score_matrices({"a": score}, HOSTILE, tmp_path / "m.png")
         later = [line, {**line, "step": 2}]
         save_training_panels({"$x^$": later, "_b": later}, tmp_path)
-        save_conditioning_curves({"$x^$": [line], "_b": [line]}, tmp_path / "s.png")
+        save_conditioning_panels({"$x^$": [line], "_b": [line]}, tmp_path)
         pictures = torch.zeros(len(HOSTILE), 2, 3, 16, 16)
         grid = image_grid(pictures, row_labels=HOSTILE, column_labels=["\x1b", "b"])
     assert grid.width < 2000

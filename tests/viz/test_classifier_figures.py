@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from disentangle.errors import InputError
-from disentangle.viz.conditioning import conditioning_rows, save_conditioning_curves, save_conditioning_panels
+from disentangle.viz.conditioning import conditioning_rows, save_conditioning_panels
 from disentangle.viz.confusion import save_confusion_matrix
 from disentangle.viz.figures import save_training_panels
 
@@ -42,13 +42,16 @@ def test_the_table_has_geometric_means():
 
 
 def test_conditioning_figure(tmp_path: Path):
-    save_conditioning_curves({"a": [START, line(1, 5.0, 1e12), line(2, None)]}, tmp_path / "c.png")
-    with Image.open(tmp_path / "c.png") as picture:
-        assert picture.width > 2 * picture.height
-        assert np.asarray(picture.convert("L")).std() > 5
+    drawn = save_conditioning_panels({"a": [START, line(1, 5.0, 1e12), line(2, None)]}, tmp_path)
+    assert len(drawn) == 3
+    for _, path in drawn:
+        with Image.open(path) as picture:
+            assert picture.width > picture.height
+            assert np.asarray(picture.convert("L")).std() > 5
+    (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="nothing to draw"):
-        save_conditioning_curves({"a": [START]}, tmp_path / "d.png")
-    assert not (tmp_path / "d.png").exists()
+        save_conditioning_panels({"a": [START]}, tmp_path / "none")
+    assert not list((tmp_path / "none").iterdir())
 
 
 def test_what_was_looked_at_once_is_seen(tmp_path: Path):
