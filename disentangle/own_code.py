@@ -49,9 +49,12 @@ def own_object(text: str, *, what: str) -> Any:
         ) from error
     found: Any = module
     for part in name.split("."):
-        if not hasattr(found, part):
-            raise ArgumentError(f"{what} {shown(text)}: {shown(place)} has no {quoted(name)}.")
-        found = getattr(found, part)
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ArgumentError(f"{what} {shown(text)}: {shown(place)} has no {quoted(name)}.") from None
+        except (Exception, SystemExit) as error:  # a property of the user's
+            raise InputError(f"{what} {shown(text)}: {quoted(name)} cannot be had ({_told(error)}).") from error
     return found
 
 

@@ -122,7 +122,7 @@ def load_plugins() -> None:
             found: Any = point.load()
             if callable(found):
                 found()
-        except Exception as error:  # whatever somebody else's module does, the others stay usable
+        except (Exception, SystemExit) as error:  # whatever somebody else's module does, the others stay usable
             _log.warning(
                 "the plug-in %s (%s) cannot be loaded (%s: %s); going on without it",
                 quoted(point.name), quoted(point.value), type(error).__name__, reason(error),

@@ -81,11 +81,13 @@ def test_packages_that_plug_in(
     (tmp_path / "painter.py").write_text(f"{start}COLOURS.register(Colour('pink', 7))\n")
     (tmp_path / "later.py").write_text(f"{start}def plug():\n    COLOURS.register(Colour('grey', 8))\n")
     (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "leaver.py").write_text("raise SystemExit(7)\n")
     (tmp_path / "thief.py").write_text(f"{start}COLOURS.register(Colour('red', 9))\n")
     points = [
         importlib.metadata.EntryPoint(name, value, plugins.GROUP)
         for name, value in (
-            ("gone", "no_such_package"), ("broken", "broken"), ("thief", "thief"), ("a", "painter"), ("b", "later:plug")
+            ("gone", "no_such_package"), ("broken", "broken"), ("leaver", "leaver"),
+            ("thief", "thief"), ("a", "painter"), ("b", "later:plug")
         )
     ]  # fmt: skip
     monkeypatch.setattr(plugins, "_entry_points", lambda: points)
@@ -94,6 +96,7 @@ def test_packages_that_plug_in(
     assert "the plug-in 'gone' ('no_such_package') cannot be loaded (ModuleNotFoundError: No module named" in said
     assert "the plug-in 'broken' ('broken') cannot be loaded (ZeroDivisionError: division by zero)" in said
     assert "the plug-in 'thief' ('thief') cannot be loaded (InputError: The colour 'red' exists already" in said
+    assert "the plug-in 'leaver' ('leaver') cannot be loaded (SystemExit: 7)" in said
     caplog.clear()
     assert len(colours) == 4
     assert not caplog.text, "each is loaded, or named, once"

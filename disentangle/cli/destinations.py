@@ -166,8 +166,11 @@ def _belongs_to(path: Path, folder: Path) -> bool:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether a folder is one of a training."""
-    return (folder / "config.json").is_file() and ((folder / "checkpoints").is_dir() or (folder / "latest").exists())
+    if not (folder / "config.json").is_file():  # so that torch is not loaded for what is no run at first sight
+        return False
+    from disentangle.io import is_run
+
+    return is_run(folder)
 
 
 def _is_result(path: Path) -> bool:

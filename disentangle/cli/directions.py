@@ -111,12 +111,13 @@ def find(
 
     if weights is not None and metric in (None, "pixels"):
         raise click.UsageError("--weights is for --metric lpips or efficientnet-lite0; leave it out.")
-    generator = model.open(resolve_device(setting(ctx, "device", device, "auto")), "has no latent space")
+    where = resolve_device(setting(ctx, "device", device, "auto"))
+    generator = model.open(where, "has no latent space")
     if label is not None and not getattr(generator, "c_dim", 0):
         raise ArgumentError(f"--label is {label}, but {model} has no classes; leave it out.")
     options: dict[str, Any] = {name: given[name] for name in read[way] if given.get(name) is not None}
     if metric is not None:
-        options["metric"] = distance(metric, weights, generator)
+        options["metric"] = distance(metric, weights, where)
     if at is not None:
         options["at"] = Latents.load(at)
     with counting_progress(ctx, method) as progress:
@@ -141,13 +142,13 @@ def _ways(methods: Mapping[str, Any], method: str, given: list[str]) -> tuple[st
     return way, read
 
 
-def distance(name: str | None, weights: Path | None, generator: Any) -> Any:
-    """The distance of pictures by a name, on the generator's device."""
+def distance(name: str | None, weights: Path | None, device: Any) -> Any:
+    """The distance of pictures by a name, on a device."""
     if name in (None, "pixels"):
         return "pixels"
     from disentangle.evaluations.features import load_distance
 
-    return load_distance(name, weights=weights, device=next(generator.parameters()).device)
+    return load_distance(name, weights=weights, device=device)
 
 
 @command.command("label")

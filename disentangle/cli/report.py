@@ -68,6 +68,7 @@ def command(ctx: click.Context, runs: tuple[Path, ...], out: Path | None) -> Non
 
 
 _MOST_NAMED = 4  # runs up to which the title names them
+_LONGEST_NAME = 80  # characters of a factor or class that a file names
 _PROGRESS = 4  # earlier samples that are shown
 _LARGEST_DRAWN = 256  # pixels of a side up to which a traversal takes seconds
 _MANY_AXES = 64
@@ -197,6 +198,9 @@ class _Parts:
             if getattr(generator.config, "resolution", 0) > _LARGEST_DRAWN:  # type: ignore[attr-defined]
                 lacking.append(f"A traversal of pictures so large takes its time: `disentangle traverse {run}`.")
                 return []
+            if getattr(generator, "c_dim", 0) and getattr(generator, "label", None) is None:
+                lacking.append(f"A traversal of one class of it: `disentangle traverse {run} --label 0`.")
+                return []
             axes = basis(generator)
             few = len(axes) <= _MANY_AXES
             chosen = most_active(generator, axes, top=min(8, len(axes))) if few else sefa(generator, top=8)
@@ -241,10 +245,11 @@ class _Parts:
         for path in [*sorted(run.glob("scores*.json")), *sorted(run.glob("image_scores*.json"))][:_MOST_FILES]:
             try:
                 scores, subject = load_scores(path)
-                of = "".join(f", {key} {subject[key]}" for key in ("data", "split") if subject.get(key))
+                told = [f", {key} {''.join(_names([subject[key]]))}" for key in ("data", "split") if subject.get(key)]
                 section = score_section(
-                    scores, _names(subject.get("factors")), f"Scores of {name}{of}", folder=self.folder,
-                    prefix=f"{len(self.of_scores)}-{path.stem}", classes=_names(subject.get("classes")),
+                    scores, _names(subject.get("factors")), f"Scores of {name}{''.join(told)}", folder=self.folder,
+                    prefix=f"{sum(map(len, self.of_scores.values()))}-{path.stem}",
+                    classes=_names(subject.get("classes")),
                 )  # fmt: skip
             except (DisentangleError, KeyError) as error:
                 lacking.append(self._left_out(f"The scores of {path} are left out: {error}"))
@@ -301,4 +306,7 @@ def _text(config: Mapping[str, Any]) -> str:
 
 
 def _names(value: Any) -> list[str]:
-    return [str(name) for name in value] if isinstance(value, (list, tuple)) else []
+    from disentangle.text import shown
+
+    names = value if isinstance(value, (list, tuple)) else []
+    return [name[:_LONGEST_NAME] if isinstance(name, str) else shown(name, most=_LONGEST_NAME) for name in names]

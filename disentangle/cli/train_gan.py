@@ -160,7 +160,7 @@ def _train_gan(ctx: click.Context, kind: str, options: dict[str, Any], fields: d
         if options["augment"] == "ada":
             fields |= {"augment_target": 0.6, "augment_probability": 0.0}
     d_lr = options["lr"] if options["d_lr"] is None else options["d_lr"]
-    if d_lr is not None:
+    if d_lr is not None and kind != "projection":  # which may be a VAE's: told when its model is known
         fields["discriminator_optimizer.lr"] = d_lr
     for name in ("accumulate", "ema"):
         if options[name] is not None:

@@ -77,7 +77,7 @@ def generator_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
     rate = FiniteFloat(0, min_open=True)
     function = click.option(
-        "--lr", type=rate, help="Learning rate, as --set optimizer.lr=RATE; default: the preset's."
+        "--lr", type=rate, help="Learning rate, of a GAN's discriminator too; default: the preset's."
     )(function)
     further = click.option("--from", "init", help="Model file, run folder or zoo name to train further.")
     return further(training_options(function))
@@ -161,7 +161,8 @@ _WRITTEN = {
     "steps": "--steps", "batch": "--batch", "precision": "--precision", "tracker": "--tracker", "seed": "--seed",
     "objective.beta": "--beta", "objective.gamma": "--gamma", "objective.capacity": "--capacity",
     "model.latent_dim": "--latent-dim", "model.basis": "--basis", "model.arch": "--arch", "model.stem": "--stem",
-    "optimizer.lr": "--lr", "validation": "--validation", "accumulate": "--accumulate", "ema": "--ema",
+    "optimizer.lr": "--lr", "discriminator_optimizer.lr": "--d-lr", "validation": "--validation",
+    "accumulate": "--accumulate", "ema": "--ema",
     "generator_penalty.weight": "--penalty-weight", "model.projection.rank": "--rank",
 }  # fmt: skip
 
@@ -220,6 +221,8 @@ def _refuse_idle(options: dict[str, Any], config: Any) -> None:
          f"is of --objective factor-vae, not {objective}; leave it out, or give --set objective.gamma=X for another's"),
         (options.get("capacity") is not None and objective != "beta-vae", "--capacity",
          f"is of --objective beta-vae, not {objective}; leave it out"),
+        (options.get("d_lr") is not None and not hasattr(config, "discriminator_optimizer"), "--d-lr",
+         "is of a GAN's discriminator, and a VAE has none; leave it out"),
         (options["preset"] is not None and options["config_file"] is not None, "--preset",
          "and --config are two ways to begin; give one of them"),
         (options.get("stem") is not None and getattr(config.model, "arch", None) == "small", "--stem",
@@ -275,7 +278,12 @@ def _resolve(ctx: click.Context, kind: Any, options: dict[str, Any], fields: dic
                 raise click.UsageError(f"--from takes the architecture from its model; leave {option} out.")
         family = None if kind == "projection" else kind
         own = {name: options.get(name) for name in ("preset", "projection", "discriminator")}
-        return finetune_config(options["init"], data=data, kind=family, **own, **fields)
+        further = finetune_config(options["init"], data=data, kind=family, **own, **fields)
+        d_lr = options["lr"] if options.get("d_lr") is None else options["d_lr"]
+        told = "discriminator_optimizer.lr" in fields
+        if kind == "projection" and d_lr is not None and isinstance(further, GANTraining) and not told:
+            return with_fields(further, {"discriminator_optimizer.lr": d_lr})
+        return further
     if options.get("discriminator") is not None:
         raise click.UsageError("--discriminator is for training a generator further; give that one as --from.")
     if options["config_file"] is not None and options.get("classes"):

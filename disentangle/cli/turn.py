@@ -8,15 +8,20 @@ from typing import Any
 import click
 
 from disentangle.cli.destinations import output_option
-from disentangle.cli.options import device_option, note, seed_option, setting
+from disentangle.cli.model_source import ModelSource, model_argument
+from disentangle.cli.options import device_option, note, refuse_unread, seed_option, setting
 from disentangle.cli.progress import counting_progress
 from disentangle.text import shown
 
 __all__ = ["command"]
 
 
+_OF_AXES = ("samples", "metric", "weights", "criterion", "label", "batch", "seed")
+_READ = {"finding the axes": set(_OF_AXES), "--axes": {"file"}}
+
+
 @click.command("turn")
-@click.argument("model")
+@model_argument
 @click.option(
     "--axes", "file", type=click.Path(path_type=Path), help="Directions in z to turn to; default: the Jacobian's axes."
 )
@@ -35,9 +40,9 @@ __all__ = ["command"]
 @device_option
 @click.pass_context
 def command(
-    ctx: click.Context, model: str, file: Path | None, samples: int | None, metric: str | None, weights: Path | None,
-    criterion: str | None, label: int | None, batch: int | None, half: bool, out: Path, seed: int | None,
-    device: str | None,
+    ctx: click.Context, model: ModelSource, file: Path | None, samples: int | None, metric: str | None,
+    weights: Path | None, criterion: str | None, label: int | None, batch: int | None, half: bool, out: Path,
+    seed: int | None, device: str | None,
 ) -> None:  # fmt: skip
     """MODEL with its latents rotated, so that its coordinates are its Jacobian's axes: along which a small step changes
     the pictures most, next most, and so on.
@@ -55,32 +60,27 @@ def command(
 
     from disentangle.cli.directions import distance
     from disentangle.devices import resolve_device
-    from disentangle.errors import InputError
-    from disentangle.io import find_model, load, model_info, save
+    from disentangle.io import find_model, model_info, save
     from disentangle.latents import Directions, turn
-    from disentangle.models import Generator
 
-    own = {"--samples": samples, "--metric": metric, "--weights": weights, "--criterion": criterion, "--batch": batch,
-           "--label": label}  # fmt: skip
-    given = [name for name, value in own.items() if value is not None]
-    if file is not None and given:
-        raise click.UsageError(f"{given[0]} is for finding the axes, and --axes gives them; leave one out.")
+    refuse_unread(ctx, "finding the axes" if file is None else "--axes", _READ)
     if weights is not None and metric in (None, "pixels"):
         raise click.UsageError("--weights is for --metric lpips or efficientnet-lite0; leave it out.")
-    path = find_model(model)
-    generator: Any = load(path, device=resolve_device(setting(ctx, "device", device, "auto")))
-    if not isinstance(generator, Generator):
-        raise InputError(f"{model} is a {type(generator).__name__}, which has no latent space; expected a generator.")
+    where = resolve_device(setting(ctx, "device", device, "auto"))
+    generator: Any = model.open(where, "has no latent space")
     number = setting(ctx, "seed", seed, 0)
     with counting_progress(ctx, "derivatives") as progress:
         turned: Any = turn(
             generator, axes=None if file is None else Directions.load(file),
-            metric=distance(metric, weights, generator), samples=samples or 256,
+            metric=distance(metric, weights, where), samples=samples or 256,
             criterion=criterion or "mean", seed=number, label=label,  # type: ignore[arg-type]
             batch=batch or 64, progress=progress,
         )  # fmt: skip
-    how = {"axes": shown(str(file)) if file is not None else "jacobian", "seed": number}
-    how |= {name[2:]: value for name, value in own.items() if value is not None and name != "--weights"}
-    provenance = {**model_info(path).get("provenance", {}), "turned": how}
+    how: dict[str, Any] = {"axes": shown(str(file))}
+    if file is None:
+        given = {"samples": samples, "metric": metric, "criterion": criterion, "label": label, "batch": batch}
+        how = {"axes": "jacobian", "seed": number, **{key: value for key, value in given.items() if value is not None}}
+    before = {} if model.model is None else model_info(find_model(model.model)).get("provenance", {})
+    provenance = {**before, "turned": how}
     save(turned, out, dtype=torch.float16 if half else None, provenance=provenance)
     note(ctx, f"turned: {out}")

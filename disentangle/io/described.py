@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from disentangle.config import Config
+from disentangle.errors import CheckpointError
 from disentangle.tensor_files import FileKind, read_header, write_tensors
+from disentangle.text import shown
 
 __all__ = ["DISCRIMINATOR_FILE", "MODEL_FILE", "configuration_in", "network_header", "write_network"]
 
@@ -60,7 +62,11 @@ def network_header(path: str | os.PathLike[str], *, kind: FileKind) -> dict[str,
     Raises:
         CheckpointError: if the file is missing, damaged, or not one of this kind.
     """
-    return read_header(Path(path), kind=kind)
+    header = read_header(Path(path), kind=kind)
+    if not isinstance(header.get("provenance", {}), dict):
+        said = shown(header["provenance"], most=60)
+        raise CheckpointError(f"{path} states the provenance {said}; expected an object: the file is damaged.")
+    return header
 
 
 def configuration_in(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder is one that a training has written to."""
     place = Path(folder)
     return (place / "config.json").is_file() and (
-        (place / "checkpoints").is_dir() or (place / "environment.json").is_file()
+        (place / "checkpoints").is_dir() or any((place / name).is_file() for name in ("environment.json", "latest"))
     )
 
 

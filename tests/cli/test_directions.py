@@ -226,7 +226,7 @@ def test_a_turned_model_refuses_directions_of_the_model_before(run, fails, folde
     assert "this generator is a gan, z 4, turned" in fails(
         "traverse", turned, "--directions", file, "--out", tmp_path / "walk.png"
     )
-    assert "leave one out" in fails(
+    assert "--samples is not for --axes: it is for finding the axes" in fails(
         "turn", model, "--axes", file, "--samples", "3", "--out", tmp_path / "x.safetensors"
     )
     assert not (tmp_path / "x.safetensors").exists()

@@ -6,12 +6,14 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 import disentangle
 from disentangle.io import published_entries, zoo_entries
+from disentangle.models import build_model
 
 
 def test_a_run_says_what_it_trained_and_how_far_it_is(run, vae_run):
@@ -84,3 +86,18 @@ def test_the_list_has_no_column_of_sentences(run, monkeypatch):
     entry = zoo_entries()[0]
     assert f"{entry.name}: {entry.summary}" in lines
     assert sum("│" in line for line in lines) == len(zoo_entries()) + len(published_entries())
+
+
+@pytest.mark.parametrize("stated", [["a"], "abc", 3])
+def test_a_provenance_that_is_no_object_is_a_sentence(fails, tmp_path, stated):
+    from safetensors import safe_open
+
+    model = build_model({"kind": "gan", "resolution": 8, "channels": (4, 4), "latent_dim": 3})
+    disentangle.save(model, tmp_path / "m.safetensors")
+    with safe_open(tmp_path / "m.safetensors", "pt") as file:
+        header = json.loads(file.metadata()["disentangle"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header["provenance"] = stated
+    save_file(tensors, tmp_path / "n.safetensors", {"format": "pt", "disentangle": json.dumps(header)})
+    for command in (["models", "show"], ["turn", "--out", tmp_path / "t.safetensors"]):
+        assert "states the provenance" in fails(*command, tmp_path / "n.safetensors")

@@ -6,9 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from disentangle.evaluations import evaluate, save_scores
 from disentangle.viz.run_lines import well_formed
 from tests.cli.conftest import invoke
 
@@ -240,3 +242,33 @@ def test_scores_of_every_part_have_a_file_and_a_place(copied):
     assert "Scores of run, data d, split test" in text
     assert "Scores of run, data d, split train" in text
     assert "score: accuracy/top-1 (train)" in text
+
+
+def test_each_runs_matrices_are_its_own(copied, tmp_path, monkeypatch):
+    """Two files of scores in one run and one in another: no figure takes the place of another's."""
+    other = Path(shutil.copytree(copied, tmp_path / "other"))
+    rng = np.random.default_rng(0)
+    for folder, name in ((copied, "scores-x.json"), (copied, "scores.json"), (other, "scores.json")):
+        factors = rng.integers(0, 3, (60, 2))
+        found = evaluate(factors + rng.normal(size=(60, 2)), factors, "mig", baselines=False)
+        save_scores(folder / name, found, subject={"data": "sprites"})
+    drawn: list[Path] = []
+    monkeypatch.setattr(
+        "disentangle.viz.matrices.save_figure",
+        lambda figure, path, **options: (drawn.append(Path(path)), Image.new("L", (2, 2)).save(path)),
+    )
+    page(copied, other)
+    assert len(drawn) >= 3
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_what_a_file_says_of_its_data_is_bounded_and_a_strange_speed_left_out(copied):
+    factors = np.random.default_rng(0).integers(0, 3, (60, 2))
+    record = evaluate(factors.astype(float), factors, "mig", baselines=False)
+    save_scores(copied / "scores.json", record, subject={"data": "x" * 100_000, "factors": ["y" * 100_000, "b"]})
+    line = {"step": 4, "kimg": 1e14, "images_per_second": 1e-300, "losses": {}}
+    (copied / "stats.jsonl").write_text(json.dumps(line) + "\n")
+    text, _ = page(copied)
+    assert "x" * 80 in text
+    assert "x" * 81 not in text
+    assert "y" * 81 not in text

@@ -282,6 +282,8 @@ def test_learning_rates(run):
     assert rates("eigengan", "--lr", "1e-3") == [1e-3, 1e-3]
     assert rates("stylegan2", "--lr", "1e-3", "--d-lr", "2e-3") == [1e-3, 2e-3]
     assert rates("gan", "--d-lr", "3e-3") == [2e-4, 3e-3]
+    assert rates("projection", "--from", "vae-rooms", "--lr", "1e-3") == [1e-3]
+    assert rates("projection", "--from", "eigengan-rooms", "--lr", "1e-3") == [1e-3, 1e-3]
     assert rates("progan", "--lr", "1e-3", "--set", "optimizer.lr=5e-3") == [5e-3, 1e-3]
     assert rates("vae", "--lr", "2e-3") == [2e-3]
     for bad in ("0", "-1", "nan", "inf"):
