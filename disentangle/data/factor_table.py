@@ -1,12 +1,11 @@
-"""Tables of text, .csv and .tsv: their cells, their columns of factors, and which picture has which values."""
+"""Tables of text, .csv and .tsv: their columns of factors, and which picture has which values."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,33 +13,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disentangle.errors import DataError, InputError, reason
+from disentangle.data.text_rows import MOST_TEXTS, Cell, Column, Rows, read_rows
+from disentangle.errors import DataError, InputError
 from disentangle.text import shown
 
 __all__ = [
-    "LARGEST_TABLE",
     "MISSING",
-    "Cell",
     "FactorColumn",
     "FactorTable",
     "factor_values",
+    "looked_up",
     "number_of",
+    "numbered_column",
     "present",
     "read_column",
     "read_kinds",
-    "read_rows",
     "read_table",
     "text_column",
 ]
 
-LARGEST_TABLE = 32 << 20  # bytes
 MISSING = frozenset({"", "nan", "na", "n/a", "<na>", "null"})
 """What a cell holds where there is no value, in small letters, if missing values are taken."""
 
 _MOST_COLUMNS = 1_000
-
-Cell = tuple[int, str]
-"""A line and what is in it."""
+_BLOCK = 1 << 20  # rows looked up at a time
 
 
 @dataclass(frozen=True)
@@ -121,28 +117,20 @@ def read_table(content: bytes, paths: Sequence[str], *, source: str, place: str,
     column, positions = _files(header, rows, paths, source, place)
     missing = [i for i, position in enumerate(positions) if position is None]
     if missing:
-        line, cells = rows[missing[0]]
+        line, cell = rows.line(missing[0]), rows.cell(missing[0], column)
         raise DataError(
             f"{source} has {len(missing):,} of {len(rows):,} rows about pictures that are not in {place}, line {line} "
-            f"({shown(cells[column], most=80)}) for one; add the pictures or remove the rows."
+            f"({shown(cell, most=80)}) for one; add the pictures or remove the rows."
         )
     taken = Counter(position for position in positions if position is not None)
     twice = next((i for i, position in enumerate(positions) if taken[position or 0] > 1), None)
     if twice is not None:
-        line, cells = rows[twice]
+        line, cell = rows.line(twice), rows.cell(twice, column)
         raise DataError(
-            f"{source} has several rows about {shown(cells[column], most=80)}, line {line} for one; expected one row a "
-            "picture."
+            f"{source} has several rows about {shown(cell, most=80)}, line {line} for one; expected one row a picture."
         )
-    factors = tuple(
-        read_column(name, [(line, cells[i]) for line, cells in rows], source)
-        for i, name in enumerate(header)
-        if i != column
-    )
+    factors = tuple(read_column(name, rows.column(i), source) for i, name in enumerate(header) if i != column)
     return FactorTable(np.array(positions, dtype=np.int64), factors)
-
-
-Rows = list[tuple[int, list[str]]]
 
 
 def factor_values(
@@ -213,53 +201,6 @@ def read_kinds(given: str, names: Sequence[str], told: Sequence[str]) -> list[st
     return kinds
 
 
-def read_rows(
-    content: bytes, source: str, *, tabs: bool = False, most: int = LARGEST_TABLE, what: str = "a table of factors",
-    least: int = 2,
-) -> tuple[list[str], Rows]:  # fmt: skip
-    """The header, and the cells of each row with its line.
-
-    Args:
-        content: of the file, UTF-8; cells are divided by commas, tabs or semicolons, as its header is.
-        source: the table's name, for messages.
-        tabs: whether it is known to be divided by tabs.
-        most: bytes that it may have less than.
-        what: it should be, for messages.
-        least: columns that it has at least; with one, the first may be without a name, as pandas writes its index.
-
-    Raises:
-        DataError: if it is no such table.
-    """
-    if len(content) >= most:
-        raise DataError(f"{source} has {most:,} bytes or more; expected {what} of fewer.")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is no text in UTF-8 ({reason(error)}); save it as that.") from None
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    marks = {mark: first.count(mark) for mark in "\t,;"}
-    mark = "\t" if tabs else max(marks, key=lambda each: marks[each])
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
-    try:
-        found = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise DataError(f"{source} is no readable table: line {reader.line_num}: {reason(error)}.") from None
-    if len(found) < 2:
-        each = "picture" if least > 1 else "point"
-        raise DataError(f"{source} has no rows; expected a header, and a row for each {each}.")
-    header = found[0][1]
-    named = header if least > 1 else header[1:]
-    if not least <= len(header) <= _MOST_COLUMNS or "" in named or len(set(header)) < len(header):
-        raise DataError(
-            f"{source} has the header {shown(header)}; expected names that all differ"
-            + (", of the file and of a factor or more, divided by commas." if least > 1 else ", divided by commas.")
-        )
-    for line, cells in found[1:]:
-        if len(cells) != len(header):
-            raise DataError(f"{source}: line {line} has {len(cells)} cells; expected {len(header)}, as in its header.")
-    return header, found[1:]
-
-
 def _files(
     header: list[str], rows: Rows, paths: Sequence[str], source: str, place: str
 ) -> tuple[int, list[int | None]]:
@@ -272,21 +213,23 @@ def _files(
     best: tuple[int, int, list[int | None]] = (0, -1, [])
     for known, short in ((whole, False), (last if len(last) == len(paths) else {}, True)):
         for column in range(len(header)):
-            names = [cells[column].replace("\\", "/").removeprefix("./") for _, cells in rows]
+            names = (cell.replace("\\", "/").removeprefix("./") for _, cell in rows.column(column))
             found = [known.get(name.rpartition("/")[2] if short else name) for name in names]
             count = sum(position is not None for position in found)
             if count > best[0]:
                 best = count, column, found
         if best[0]:
             return best[1], best[2]
-    cells = ", ".join(shown(cell, most=40) for cell in rows[0][1][:5])
+    cells = ", ".join(shown(rows.cell(0, column), most=40) for column in range(min(5, len(header))))
     raise DataError(
         f"{source} names no picture in {place}: its first row is {cells}, and the first picture is "
         f"{shown(paths[0], most=80)}; expected a column of file names."
     )
 
 
-def read_column(name: str, cells: Sequence[Cell], source: str, *, missing: bool = False) -> FactorColumn:
+def read_column(
+    name: str, cells: Sequence[Cell] | Column, source: str, *, missing: bool = False, most_texts: int = MOST_TEXTS
+) -> FactorColumn:
     """A column of factors from its cells: numbers, or texts, which are numbered in the order of the alphabet.
 
     Args:
@@ -294,41 +237,99 @@ def read_column(name: str, cells: Sequence[Cell], source: str, *, missing: bool 
         cells: with their lines.
         source: the table's name, for messages.
         missing: whether cells may be empty, or one of the words of :data:`MISSING`.
+        most_texts: how many texts may differ.
 
     Raises:
-        DataError: a cell is empty though it may not be, a text among numbers or a number among texts, or not finite.
+        DataError: a cell is empty though it may not be, a text among numbers or a number among texts, not finite, or
+            there are more texts.
     """
-    gaps = [missing and cell.lower() in MISSING for _, cell in cells]
-    held = [each for each, gap in zip(cells, gaps, strict=True) if not gap]
-    numbers = [number_of(cell) for _, cell in held]
-    for line, cell in held:
+    values = np.full(len(cells), np.nan)
+    texts = numbers = 0
+    first_text: Cell | None = None
+    first_number: Cell | None = None
+    endless: Cell | None = None
+    for place, (line, cell) in enumerate(cells):
+        if missing and cell.lower() in MISSING:
+            continue
         if not cell:
             raise DataError(f"{source}: line {line} has nothing in the column {shown(name)!r}; expected a value.")
-    odd = [number is None for number in numbers]
-    if any(odd) and not all(odd):
-        texts = sum(odd) * 2 > len(odd)  # what most of them are, the column is
-        line, cell = held[odd.index(not texts)]
-        what = "a number among texts" if texts else "a text among numbers"
+        number = number_of(cell)
+        if number is None:
+            texts, first_text = texts + 1, first_text or (line, cell)
+            continue
+        numbers, first_number = numbers + 1, first_number or (line, cell)
+        values[place] = number
+        if endless is None and not math.isfinite(number):
+            endless = line, cell
+    if first_text and first_number:
+        mostly = texts > numbers  # what most of them are, the column is
+        line, cell = first_number if mostly else first_text
+        what = "a number among texts" if mostly else "a text among numbers"
         raise DataError(
             f"{source}: line {line} has {shown(cell, most=60)!r} in the column {shown(name)!r}, {what}; expected one "
             "kind in a column."
         )
-    if odd and all(odd):
-        return text_column(name, [None if gap else cell for (_, cell), gap in zip(cells, gaps, strict=True)])
-    for (line, cell), number in zip(held, numbers, strict=True):
-        if number is None or not math.isfinite(number):
-            raise DataError(f"{source}: line {line} has {cell} in the column {shown(name)!r}; expected finite numbers.")
-    values = np.full(len(cells), np.nan)
-    values[~np.array(gaps, dtype=bool)] = numbers
+    if texts:
+        held = (None if missing and cell.lower() in MISSING else cell for _, cell in cells)
+        return text_column(name, held, source, most=most_texts)
+    if endless is not None:
+        line, cell = endless
+        raise DataError(f"{source}: line {line} has {cell} in the column {shown(name)!r}; expected finite numbers.")
     return FactorColumn(name, values)
 
 
-def text_column(name: str, texts: Sequence[str | None]) -> FactorColumn:
-    """Texts as a factor: numbered in the order of the alphabet, NaN where there is none."""
-    categories = sorted({text for text in texts if text is not None})
-    places = {text: i for i, text in enumerate(categories)}
-    values = np.array([np.nan if text is None else places[text] for text in texts], dtype=np.float64)
-    return FactorColumn(name, values, tuple(categories))
+def text_column(name: str, texts: Iterable[str | None], source: str = "", *, most: int | None = None) -> FactorColumn:
+    """Texts as a factor: numbered in the order of the alphabet, NaN where there is none.
+
+    Args:
+        name: of the column.
+        texts: gone through once.
+        source: the table's name, for messages.
+        most: how many may differ.
+
+    Raises:
+        DataError: there are more.
+    """
+    known: dict[str, int] = {}
+    places = array("i")
+    for text in texts:
+        places.append(-1 if text is None else known.setdefault(text, len(known)))
+        if most is not None and len(known) > most:
+            raise DataError(
+                f"{source}: the column {shown(name)!r} has more than {most:,} texts that differ; expected at most "
+                f"{MOST_TEXTS:,} in the columns of a table: leave it out, or name the rows by it."
+            )
+    return numbered_column(name, np.frombuffer(places, np.int32) if places else np.array([], np.int32), list(known))
+
+
+def numbered_column(name: str, places: NDArray[Any], texts: Sequence[str | None]) -> FactorColumn:
+    """Texts as a factor, from their distinct ones.
+
+    Args:
+        name: of the column.
+        places: (n,) whole numbers, the position of each row's text; negative where there is none.
+        texts: None where a text means that there is none; those that no row has are left out.
+    """
+    used = np.zeros(len(texts) + 1, dtype=bool)
+    for start in range(0, len(places), _BLOCK):
+        used[np.maximum(places[start : start + _BLOCK].astype(np.int64), -1)] = True
+    held = {text for text, here in zip(texts, used[:-1], strict=True) if here and text is not None}
+    categories = tuple(sorted(held))
+    ranks = {text: float(rank) for rank, text in enumerate(categories)}
+    table = np.array([math.nan if text is None else ranks.get(text, math.nan) for text in texts], dtype=np.float64)
+    return FactorColumn(name, looked_up(table, places), categories)
+
+
+def looked_up(table: NDArray[np.float64], places: NDArray[Any]) -> NDArray[np.float64]:
+    """(n,) entries of a table by their positions, whole numbers of any width; NaN where they are negative.
+
+    Some at a time: numpy makes positions of eight bytes of them all, and those of a file may have one.
+    """
+    ended = np.append(table, np.nan)
+    found = np.empty(len(places))
+    for start in range(0, len(places), _BLOCK):
+        found[start : start + _BLOCK] = ended[np.maximum(places[start : start + _BLOCK].astype(np.int64), -1)]
+    return found
 
 
 def present(text: str | None) -> str | None:

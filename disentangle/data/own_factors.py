@@ -19,10 +19,11 @@ from disentangle.array_files import ArrayFile
 from disentangle.data.arrays import ArrayHeader, RowStore, TensorRows, array_headers, is_hdf5, open_rows, read_small
 from disentangle.data.decoding import PictureDecoder
 from disentangle.data.encoded import CACHE_BYTES, EncodedImages, Shelf
-from disentangle.data.factor_table import LARGEST_TABLE, FactorColumn, factor_values, read_table
+from disentangle.data.factor_table import FactorColumn, factor_values, read_table
 from disentangle.data.factors import FactorDataset
 from disentangle.data.indices import check_indices
 from disentangle.data.places import PathLike, expanded, listed, reading
+from disentangle.data.text_rows import LARGEST_TABLE
 from disentangle.errors import DataError, InputError, reason
 from disentangle.files import open_regular
 from disentangle.images import open_shelf

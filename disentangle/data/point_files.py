@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from disentangle.array_files import ArrayFile
 from disentangle.checks import read_array
 from disentangle.data import anndata_file, parquet_file
-from disentangle.data.factor_table import FactorColumn, number_of, read_column, read_rows
+from disentangle.data.allowance import NUMBER, Allowance
+from disentangle.data.factor_table import FactorColumn, number_of, read_column
 from disentangle.data.hdf5 import hdf5_headers, item_in, opened_hdf5
 from disentangle.data.places import PathLike, expanded
+from disentangle.data.text_rows import MOST_TEXTS, Column, read_rows
 from disentangle.errors import DataError, reason
 from disentangle.files import open_regular
 from disentangle.tensor_files import read_tensors, tensor_shapes
@@ -28,10 +30,11 @@ from disentangle.text import shown
 
 __all__ = ["Found", "names_told", "read_parts"]
 
-LARGEST_TEXT = 128 << 20  # bytes of a .csv or .tsv, whose cells take some eight times as many
+LARGEST_TEXT = 128 << 20  # bytes of a .csv or .tsv; text_rows says how many rows and cells, which memory goes by
 _ID_NAMES = frozenset(
     {"", "unnamed: 0", "id", "index", "sample", "cell", "barcode", "name", "file", "filename", "path", "image"}
 )  # of a first column, in small letters
+_NAME = 96  # bytes of memory of the name of a row that is made from a number
 _EXPECTED = "an .npy, .npz, .csv, .tsv, .parquet, .h5, .h5ad or .safetensors file"
 
 
@@ -146,12 +149,15 @@ def _read_hdf5(path: Path, names: str | None, id_column: str | None, *, codes: b
     with opened_hdf5(path) as file:
         obs = item_in(path, file, "obs")
         if obs is None or hasattr(obs, "dtype") or not anndata_file.is_table(obs):
-            return _read_plain_hdf5(path, file, names)
+            return _read_plain_hdf5(path, file, names, codes=codes)
         names = ("X" if codes else "obs") if names is None else names
         parts: list[tuple[str, FactorColumn | NDArray[Any]]] = []
-        ids = anndata_file.index_of(path, obs)
+        allowance = Allowance(path)
+        ids = anndata_file.index_of(path, obs, allowance)
         if id_column is not None:
-            ids = _called(anndata_file.column_in(path, obs, id_column))
+            called = anndata_file.column_in(path, obs, id_column, allowance)
+            allowance.take(0 if called.categories else len(called.values) * _NAME, id_column)
+            ids = _called(called)
         whole = item_in(path, file, names)
         wanted = [names] if whole is not None else [part.strip() for part in names.split(",")]
         group = ""
@@ -163,7 +169,7 @@ def _read_hdf5(path: Path, names: str | None, id_column: str | None, *, codes: b
             item = item_in(path, file, full)
             if table is not None and not hasattr(table, "dtype") and anndata_file.is_table(table):
                 for each in _chosen(path, anndata_file.columns_of(table), name):
-                    parts.append((each, anndata_file.column_in(path, table, each)))
+                    parts.append((each, anndata_file.column_in(path, table, each, allowance)))
             elif item is None:
                 held = [*(f"obsm/{key}" for key in _keys(path, file, "obsm")), "X", "obs"]
                 held += [f"layers/{key}" for key in _keys(path, file, "layers")]
@@ -173,12 +179,19 @@ def _read_hdf5(path: Path, names: str | None, id_column: str | None, *, codes: b
                 )
             elif not codes and not hasattr(item, "dtype") and anndata_file.is_table(item):
                 for each in anndata_file.columns_of(item):
-                    parts.append((each, anndata_file.column_in(path, item, each)))
+                    parts.append((each, anndata_file.column_in(path, item, each, allowance)))
             else:
-                parts.append((name, anndata_file.matrix_in(path, item)))
+                parts.append((name, _matrix(path, item, allowance, alone=codes and len(wanted) == 1)))
         if not parts:
             raise DataError(f"{path}: {shown(names, most=60)!r} has no columns; name some.")
         return Found(parts, ids)
+
+
+def _matrix(path: Path, item: Any, allowance: Allowance, *, alone: bool) -> NDArray[Any]:
+    """A matrix, which becomes columns or is joined to others, if it does not stand alone."""
+    found = anndata_file.matrix_in(path, item, allowance)
+    allowance.take(0 if alone else found.size * (NUMBER // 2), item.name)
+    return found
 
 
 def _called(column: FactorColumn) -> tuple[str, ...]:
@@ -193,21 +206,23 @@ def _keys(path: Path, file: Any, name: str) -> list[str]:
     return [] if group is None or hasattr(group, "dtype") else list(group)[:20]
 
 
-def _read_plain_hdf5(path: Path, file: Any, names: str | None) -> Found:
+def _read_plain_hdf5(path: Path, file: Any, names: str | None, *, codes: bool) -> Found:
     held = list(hdf5_headers(path))
     chosen = _chosen(path, held, names)
     if names is None and len(chosen) != 1:
         raise DataError(f"{path} holds {len(chosen)} arrays ({names_told(chosen)}); name one or more after a colon.")
     parts: list[tuple[str, FactorColumn | NDArray[Any]]] = []
+    allowance = Allowance(path)
     for name in chosen:
         item = item_in(path, file, name)
         assert item is not None
         if item.dtype.kind in "OS":
             group, _, last = name.rpartition("/")
             table = item_in(path, file, group) if group else file
-            parts.append((name, anndata_file.column_in(path, table, last)))
+            parts.append((name, anndata_file.column_in(path, table, last, allowance)))
         else:
-            parts.append((name, anndata_file.matrix_in(path, item) if item.ndim < 3 else _flat(path, item)))
+            alone = codes and len(chosen) == 1
+            parts.append((name, _matrix(path, item, allowance, alone=alone) if item.ndim < 3 else _flat(path, item)))
     return Found(parts)
 
 
@@ -224,29 +239,39 @@ class _TextTable:
         what = "a table of codes" if codes else "a table of factors"
         tabs = path.suffix.lower() == ".tsv"
         self.names, self._rows = read_rows(content, str(path), tabs=tabs, most=LARGEST_TEXT, what=what, least=1)
-        self._path, self._codes = path, codes
+        self._path, self._codes, self._most_texts = path, codes, MOST_TEXTS
         self.index: str | None = None
 
     def texts(self, name: str) -> list[str]:
         place = self.names.index(name)
-        return [cells[place] for _, cells in self._rows]
+        return [cell for _, cell in self._rows.column(place)]
 
     def is_text(self, name: str) -> bool:
         place = self.names.index(name)
-        return all(number_of(cells[place]) is None for _, cells in self._rows)
+        return all(number_of(cell) is None for _, cell in self._rows.column(place))
 
     def column(self, name: str) -> FactorColumn:
         place = self.names.index(name)
-        cells = [(line, cells[place]) for line, cells in self._rows]
-        if self._codes:
-            odd = next(((line, cell) for line, cell in cells if cell and number_of(cell) is None), None)
-            if odd is not None:
-                raise DataError(
-                    f"{self._path}: line {odd[0]} has {shown(odd[1], most=60)!r} in the column {shown(name)!r}; codes "
-                    f"are numbers: mend it, or name the columns of codes, as in {self._path.name}:z1,z2 or "
-                    f"{self._path.name}:z*."
-                )
-        return read_column(name, cells, str(self._path), missing=not self._codes)
+        cells = self._rows.column(place)
+        try:
+            found = read_column(name, cells, str(self._path), missing=not self._codes, most_texts=self._most_texts)
+        except DataError:
+            self._check_codes(name, cells)
+            raise
+        if found.categories:
+            self._check_codes(name, cells)
+        self._most_texts -= len(found.categories)  # of all columns together
+        return found
+
+    def _check_codes(self, name: str, cells: Column) -> None:
+        """That a column of codes holds no text, if codes are read."""
+        odd = ((line, cell) for line, cell in cells if cell and number_of(cell) is None)
+        for line, cell in odd if self._codes else ():
+            raise DataError(
+                f"{self._path}: line {line} has {shown(cell, most=60)!r} in the column {shown(name)!r}; codes are "
+                f"numbers: mend it, or name the columns of codes, as in {self._path.name}:z1,z2 or "
+                f"{self._path.name}:z*."
+            )
 
 
 def _read_columns(path: Path, table: Any, names: str | None, id_column: str | None) -> Found:

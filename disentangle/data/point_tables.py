@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disentangle.data.factor_table import FactorColumn, factor_values, present, read_kinds, text_column
-from disentangle.data.places import PathLike
+from disentangle.data.places import PathLike, reads_files
 from disentangle.data.point_files import names_told, read_parts
 from disentangle.errors import DataError, reason
+from disentangle.signatures import checks_arguments
 from disentangle.text import shown
 
 __all__ = ["Codes", "Factors", "matched", "read_codes", "read_factors"]
@@ -127,6 +128,8 @@ class Factors:
         return line
 
 
+@checks_arguments
+@reads_files
 def read_codes(place: PathLike, *, id_column: str | None = None) -> Codes:
     """Codes from a file.
 
@@ -137,6 +140,7 @@ def read_codes(place: PathLike, *, id_column: str | None = None) -> Codes:
             differ or is called ``id``, ``index``, ``cell`` or the like; of an .h5ad file the names of its cells.
 
     Raises:
+        InputError: ``place`` is no path, or ``id_column`` no text.
         DataError: no such file or array, damaged, too large, or a text in a number's place, with its row and column.
     """
     path, found = read_parts(place, id_column, codes=True)
@@ -166,6 +170,8 @@ def read_codes(place: PathLike, *, id_column: str | None = None) -> Codes:
     return Codes(values, tuple(labels), _of_length(path, found.ids, len(values)), source)
 
 
+@checks_arguments
+@reads_files
 def read_factors(place: PathLike, *, id_column: str | None = None) -> Factors:
     """Factors from a file; texts are numbered in the order of the alphabet and keep their names.
 
@@ -175,6 +181,7 @@ def read_factors(place: PathLike, *, id_column: str | None = None) -> Factors:
         id_column: see :func:`read_codes`.
 
     Raises:
+        InputError: ``place`` is no path, or ``id_column`` no text.
         DataError: no such file or column, damaged, too large, or numbers and texts in one column.
     """
     path, found = read_parts(place, id_column, codes=False)
@@ -204,6 +211,7 @@ def read_factors(place: PathLike, *, id_column: str | None = None) -> Factors:
     return Factors(tuple(columns), ids, os.fspath(place), matrix, frozenset(of_arrays))
 
 
+@checks_arguments
 def matched(codes: Codes, factors: Factors, *, by_id: bool = True) -> tuple[NDArray[Any], Factors, str]:
     """Codes (n, d) and factors of the same points, a row each.
 
@@ -218,6 +226,7 @@ def matched(codes: Codes, factors: Factors, *, by_id: bool = True) -> tuple[NDAr
         Codes, factors, and what was done, in a sentence, "" for nothing.
 
     Raises:
+        InputError: they are no codes and factors.
         DataError: another number of points, names that occur twice, or none that both have.
     """
     if not by_id or codes.ids is None or factors.ids is None:

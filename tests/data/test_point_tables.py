@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from disentangle.data import matched, read_codes, read_factors
 from disentangle.data.hdf5 import _from_lzf
 from disentangle.errors import DataError, DisentangleError, InputError
+from tests.resources import MIB, cost, within_bounds
 
 TEXT = "cell,z1,z2,kind,age\na,0.5,1,T cell,31.5\nb,1.5,2,B cell,\nc,2.5,3,T cell,40\nd,-1,4,,12\n"
 TEXTS = h5py.string_dtype()
@@ -230,3 +231,90 @@ def test_names_with_colons_and_files_that_are_none(tmp_path: Path):
     (tmp_path / "x.bin").write_bytes(b"\x00\x01\x02\x03")
     with pytest.raises(DataError, match="no file of a known kind"):
         read_codes(tmp_path / "x.bin")
+
+
+@pytest.mark.parametrize("slip", [5, None, b"codes.npy"])
+def test_what_is_no_path_and_no_codes_ends_in_a_sentence(slip: object):
+    for call in (read_codes, read_factors):
+        with pytest.raises(InputError, match="place is .*; expected a name or a path"):
+            call(slip)
+    with pytest.raises(InputError, match="codes is .*; expected a Codes"):
+        matched(slip, slip)
+
+
+def test_one_long_text_in_many_rows_of_a_parquet_file(tmp_path: Path):
+    """A dictionary of one text and a few bytes for all rows: no row may become a text of its own."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    texts = pa.array(["x" * MIB, None, "y"])
+    rows = pa.array([0] * 600 + [1, 2], pa.int32())
+    parquet.write_table(pa.table({"kind": texts.take(rows), "n": range(602)}), path, compression="zstd")
+    found = cost(lambda: read_factors(path))
+    assert found.outcome == "returned", found
+    assert within_bounds(found, path.stat().st_size), found
+    kind = read_factors(f"{path}:kind").columns[0]
+    assert [text[0] for text in kind.categories] == ["x", "y"]
+    assert np.array_equal(kind.values, [0] * 600 + [np.nan, 1], equal_nan=True)
+
+
+def test_many_rows_in_a_small_parquet_file(tmp_path: Path):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    zeros = pa.array(np.zeros(20_000_000, np.int8))
+    parquet.write_table(pa.table({"a": zeros, "b": zeros, "c": zeros, "d": zeros}), path, compression="zstd")
+    found = cost(lambda: read_factors(path))
+    assert "would take 320,000,000 bytes of memory" in found.message, found
+    assert within_bounds(found, path.stat().st_size), found
+    assert within_bounds(cost(lambda: read_factors(f"{path}:a")), path.stat().st_size)
+
+
+@pytest.mark.parametrize("count", [25_000_000, 2**27])
+def test_many_cells_of_a_byte_each(tmp_path: Path, count: int):
+    """Codes of categories are stored in 8 bits, and packed to nearly nothing; as a factor a cell is 8 bytes."""
+    path = annotated(tmp_path / "c.h5ad", index=["a"])
+    with h5py.File(path, "a") as file:
+        for name in ("kind/codes", "age", "_index"):
+            del file[f"obs/{name}"]
+        zeros = {"shape": (count,), "dtype": np.int8, "chunks": (2**20,), "compression": "gzip"}
+        file["obs"].create_dataset("kind/codes", **zeros)
+        file["obs"].create_dataset("age", **zeros)
+        for start in range(0, count, 2**20):
+            for name in ("kind/codes", "age"):
+                block = np.zeros(min(2**20, count - start), np.int8)
+                file[f"obs/{name}"][start : start + len(block)] = block
+    for name in ("kind", "age", "kind,age", "*"):
+        found = cost(lambda name=name: read_factors(f"{path}:obs/{name}"))
+        assert within_bounds(found, path.stat().st_size), (name, found)
+        assert found.outcome == ("returned" if count < 2**25 and name in ("kind", "age") else "sentence"), (name, found)
+    found = cost(lambda: read_codes(f"{path}:obs/age"))
+    assert within_bounds(found, path.stat().st_size), found
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "outcome"),
+    [
+        ("a\n", 2**20, "returned"),
+        ("a\n", 2**22 + 1, "sentence"),
+        ("1,\n", 2**20, "returned"),
+        (f"1{',' * 900}\n", 1_000, "returned"),
+    ],
+)
+def test_a_table_of_short_lines(tmp_path: Path, line: str, count: int, outcome: str):
+    path = tmp_path / "t.csv"
+    header = ",".join(f"c{i}" for i in range(line.count(",") + 1))
+    path.write_text(f"{header}\n{line * count}")
+    found = cost(lambda: read_factors(path))
+    assert found.outcome == outcome, found
+    assert outcome == "returned" or "expected at most 4,194,304 rows" in found.message
+    assert found.bytes <= 64 * MIB + 16 * path.stat().st_size, found
+    assert within_bounds(found, path.stat().st_size), found
+
+
+def test_a_row_without_an_end(tmp_path: Path):
+    for text in ("a,b\n" + "," * 2**25, 'a,b\n"' + '","\n' * 2**23):
+        (tmp_path / "t.csv").write_text(text)
+        found = cost(lambda: read_factors(tmp_path / "t.csv"))
+        assert "belongs to a row of 16,777,216 letters or more" in found.message, found
+        assert within_bounds(found, len(text)), found
